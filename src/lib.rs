@@ -1,0 +1,1 @@
+pub use aspire_wire as wire;

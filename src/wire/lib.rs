@@ -1,0 +1,21 @@
+//! Bytes to frame to meaning, and back: what Polaris and the agents say to
+//! each other, shared by both so that it is written once. No I/O.
+//!
+//! A frame is one JSON object on one line ([`frame`]). Its head says what it
+//! is ([`session`]): part of the link's own life, a [`request`] or a
+//! [`reply`]. Each is read from the line straight into its own type, so that
+//! hostile input costs no more memory than the values it really carries.
+
+pub mod enroll;
+pub mod frame;
+mod head;
+pub mod reply;
+pub mod request;
+pub mod retcode;
+pub mod server_list;
+pub mod session;
+
+pub use frame::{FrameError, FrameReader, MAX_FRAME_BYTES};
+pub use reply::{Encoding, Outcome, Reply};
+pub use request::{Account, Call, CallError, Command, Rejected, Request};
+pub use retcode::Retcode;

@@ -1,0 +1,135 @@
+use super::*;
+use proptest::prelude::*;
+
+fn parse(json: &str) -> Result<Request, Rejected> {
+    Request::parse(json.as_bytes()).expect("a frame")
+}
+
+fn refusal(json: &str) -> (u16, String) {
+    let rejected = parse(json).expect_err(json);
+    (rejected.error.retcode().code(), rejected.error.to_string())
+}
+
+#[test]
+fn the_seeds_request_is_understood() {
+    let request =
+        parse(r#"{"id":"xxxxxx","method":"sync.bash","cmd":"ls","timeout":10,"user":"root","group":"root"}"#)
+            .unwrap();
+    let mut command = Command::new("ls");
+    command.timeout = Some(10);
+    command.user = Some(Account::Name("root".into()));
+    command.group = Some(Account::Name("root".into()));
+    assert_eq!(request, Request { id: "xxxxxx".into(), call: Call::SyncBash(command) });
+}
+
+#[test]
+fn ids_may_be_numbers_or_digits() {
+    for user in ["1000", "\"1000\""] {
+        let json = format!(r#"{{"id":"1","method":"sync.bash","cmd":"id","user":{user}}}"#);
+        let Call::SyncBash(command) = parse(&json).unwrap().call else { panic!("{json}") };
+        assert_eq!(command.user, Some(Account::Id(1000)));
+    }
+}
+
+#[test]
+fn every_bad_field_is_named_with_the_reason() {
+    let sync = |rest: &str| format!(r#"{{"id":"1","method":"sync.bash",{rest}}}"#);
+    let cases = [
+        (sync(r#""cmd":"ls","timeout":0"#), "timeout: must be at least 1 second, got 0"),
+        (sync(r#""cmd":"ls","timeout":-3"#), "timeout: must be at least 1 second, got -3"),
+        (sync(r#""cmd":"ls","timeout":86401"#), "timeout: must be at most 86400 seconds, got 86401"),
+        (
+            sync(r#""cmd":"ls","timeout":"10""#),
+            "timeout: invalid type: string \"10\", expected a whole number of seconds",
+        ),
+        (
+            sync(r#""cmd":"ls","timeout":1.5"#),
+            "timeout: invalid type: floating point `1.5`, expected a whole number of seconds",
+        ),
+        (sync(r#""timeout":1"#), "missing field `cmd`"),
+        (sync(r#""cmd":"""#), "cmd: must not be empty"),
+        (sync(r#""cmd":7"#), "cmd: invalid type: integer `7`, expected a string"),
+        (sync(r#""cmd":"a\u0000b""#), "cmd: must not contain a NUL"),
+        (sync(r#""cmd":"ls","cwd":"tmp""#), "cwd: must be an absolute path, got \"tmp\""),
+        (sync(r#""cmd":"ls","user":"""#), "user: must not be empty"),
+        (sync(r#""cmd":"ls","user":4294967296"#), "user: no id is as large as 4294967296"),
+        (
+            sync(r#""cmd":"ls","user":true"#),
+            "user: invalid type: boolean `true`, expected a name or a numeric id",
+        ),
+        (sync(r#""cmd":"ls","env":{"A=B":"c"}"#), "env: a name must not contain '=', got \"A=B\""),
+        (sync(r#""cmd":"ls","env":{"A":1}"#), "env.A: invalid type: integer `1`, expected a string"),
+        (sync(r#""cmd":"ls","env":["A"]"#), "env: invalid type: sequence, expected an object of strings"),
+    ];
+    for (json, reason) in &cases {
+        assert_eq!(refusal(json), (3021, (*reason).to_owned()), "{json}");
+    }
+    let (code, text) = refusal(&sync(r#""cmd":"ls","tiemout":1"#));
+    assert_eq!(code, 3021);
+    assert!(text.contains("tiemout"), "{text}");
+}
+
+#[test]
+fn a_message_without_id_or_method_is_malformed() {
+    assert_eq!(refusal(r#"{"method":"sync.bash","cmd":"ls"}"#), (3020, "id: missing".into()));
+    assert_eq!(refusal(r#"{"id":7,"method":"sync.bash"}"#), (3020, "id: must be a string".into()));
+    assert_eq!(refusal(r#"{"id":""}"#), (3020, "id: must not be empty".into()));
+    assert_eq!(refusal(r#"{"id":"1"}"#), (3020, "method: missing".into()));
+    assert_eq!(refusal(r#"{"id":"1","method":[]}"#), (3020, "method: must be a string".into()));
+    assert_eq!(
+        refusal(r#"{"id":"1","method":"rm"}"#),
+        (3022, "method: this version does not know \"rm\"".into())
+    );
+}
+
+#[test]
+fn what_is_no_json_object_is_no_frame() {
+    for line in ["", "  ", "[]", "7", "{", "{\"id\":}", "null", "{}x"] {
+        assert!(Request::parse(line.as_bytes()).is_err(), "{line:?}");
+    }
+    assert!(Request::parse(b"{\"id\":\"\xff\"}").is_err());
+}
+
+#[test]
+fn the_environment_is_bounded_in_number() {
+    let env: Vec<String> = (0..=MAX_ENV_ENTRIES).map(|n| format!("\"V{n}\":\"\"")).collect();
+    let json = format!(r#"{{"id":"1","method":"sync.bash","cmd":"ls","env":{{{}}}}}"#, env.join(","));
+    assert_eq!(refusal(&json), (3021, format!("env: at most {MAX_ENV_ENTRIES} variables")));
+}
+
+fn json_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("null".to_owned()),
+        any::<i64>().prop_map(|n| n.to_string()),
+        any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(|n| n.to_string()),
+        "[a-z0-9/=]{0,12}".prop_map(|text| format!("{text:?}")),
+        Just("{\"A\":\"b\"}".to_owned()),
+        Just("[1,[2]]".to_owned()),
+    ]
+}
+
+proptest! {
+    /// Neither bytes nor odd values ever panic, and a refusal always says why.
+    #[test]
+    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Request::parse(&bytes);
+    }
+
+    #[test]
+    fn any_values_are_survived(
+        method in prop_oneof![Just("sync.bash".to_owned()), "[a-z.]{0,10}"],
+        fields in prop::collection::btree_map(
+            prop_oneof![
+                Just("cmd"), Just("timeout"), Just("user"), Just("group"), Just("env"), Just("cwd"), Just("other")
+            ],
+            json_value(),
+            0..6,
+        ),
+    ) {
+        let fields: Vec<String> = fields.iter().map(|(k, v)| format!(",{k:?}:{v}")).collect();
+        let json = format!("{{\"id\":\"1\",\"method\":{method:?}{}}}", fields.concat());
+        if let Err(rejected) = parse(&json) {
+            prop_assert!(!rejected.error.to_string().is_empty());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Frames of the link itself, and what else may arrive on it.
+
+use crate::head::Head;
+use crate::request::{Rejected, Request};
+use crate::{FrameError, Reply};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The port of a server that is named without one.
+pub const DEFAULT_PORT: u16 = 8181;
+/// `heartbeat`, in seconds.
+pub const HEARTBEAT_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
+/// Redirects in a row that an agent follows.
+pub const MAX_REDIRECTS: u32 = 3;
+/// ALPN name of the link.
+pub const ALPN_LINK: &[u8] = b"cargo/1";
+/// ALPN name of the short exchanges.
+pub const ALPN_HTTP: &[u8] = b"http/1.1";
+
+/// The agent's first frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Init {
+    /// The host id, as in the certificate.
+    pub hostname: String,
+    /// The display name.
+    #[serde(default)]
+    pub name: String,
+    /// Program, version and architecture: `gearman-0.1.0-x86_64`.
+    #[serde(default)]
+    pub version: String,
+    #[serde(default)]
+    pub region: String,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Seconds since the agent's start.
+    #[serde(default)]
+    pub uptime: u64,
+    /// The kernel's boot id.
+    #[serde(default)]
+    pub boot: String,
+}
+
+/// What the server receives.
+#[derive(Debug)]
+pub enum FromAgent {
+    Init(Init),
+    Ping,
+    Reply(Reply),
+    /// A method that this version does not know: logged and passed over.
+    Unknown(String),
+}
+
+/// What an agent receives.
+#[derive(Debug)]
+pub enum FromServer {
+    /// A server list, as [`crate::server_list::parse`] takes it.
+    Redirect(String),
+    /// Seconds between pings; `None` keeps the agent's own.
+    Ready {
+        heartbeat: Option<u64>,
+    },
+    Pong,
+    /// The server is about to close the link, and why.
+    Bye(String),
+    Request(Request),
+    Rejected(Rejected),
+}
+
+/// What a sender writes; the receivers' types above hold more than that.
+#[derive(Debug, Serialize)]
+#[serde(tag = "method", rename_all = "lowercase")]
+pub enum Frame<'a> {
+    Init(&'a Init),
+    Redirect { server: &'a str },
+    Ready { heartbeat: u64 },
+    Ping,
+    Pong,
+    Bye { reason: &'a str },
+}
+
+impl FromAgent {
+    /// Reads one line from an agent.
+    ///
+    /// # Errors
+    /// [`FrameError::NotAnObject`] where the line breaks the protocol.
+    pub fn parse(line: &[u8]) -> Result<FromAgent, FrameError> {
+        let head = Head::parse(line)?;
+        match head.method() {
+            None => Reply::from_head(&head, line).map(FromAgent::Reply),
+            Some("init") => typed(line).map(FromAgent::Init),
+            Some("ping") => Ok(FromAgent::Ping),
+            Some(other) => Ok(FromAgent::Unknown(other.chars().take(64).collect())),
+        }
+    }
+}
+
+impl FromServer {
+    /// Reads one line from the server.
+    ///
+    /// # Errors
+    /// [`FrameError::NotAnObject`] where the line breaks the protocol.
+    pub fn parse(line: &[u8]) -> Result<FromServer, FrameError> {
+        #[derive(Deserialize)]
+        struct Redirect {
+            server: String,
+        }
+        #[derive(Deserialize)]
+        struct Ready {
+            #[serde(default)]
+            heartbeat: Option<u64>,
+        }
+        #[derive(Deserialize)]
+        struct Bye {
+            reason: String,
+        }
+        let head = Head::parse(line)?;
+        match (head.method(), &head.id) {
+            (Some("redirect"), None) => typed::<Redirect>(line).map(|r| FromServer::Redirect(r.server)),
+            (Some("ready"), None) => {
+                typed::<Ready>(line).map(|r| FromServer::Ready { heartbeat: r.heartbeat })
+            }
+            (Some("pong"), None) => Ok(FromServer::Pong),
+            (Some("bye"), None) => typed::<Bye>(line).map(|b| FromServer::Bye(b.reason)),
+            _ => Ok(match Request::from_head(&head, line) {
+                Ok(request) => FromServer::Request(request),
+                Err(rejected) => FromServer::Rejected(rejected),
+            }),
+        }
+    }
+}
+
+fn typed<T: serde::de::DeserializeOwned>(line: &[u8]) -> Result<T, FrameError> {
+    serde_json::from_slice(line).map_err(|e| FrameError::NotAnObject(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::encode;
+
+    #[test]
+    fn the_links_frames_look_as_documented() {
+        let text = |frame: Frame<'_>| String::from_utf8(encode(&frame)).unwrap();
+        assert_eq!(text(Frame::Ping), "{\"method\":\"ping\"}\n");
+        assert_eq!(text(Frame::Pong), "{\"method\":\"pong\"}\n");
+        assert_eq!(text(Frame::Ready { heartbeat: 60 }), "{\"method\":\"ready\",\"heartbeat\":60}\n");
+        assert_eq!(
+            text(Frame::Redirect { server: "127.0.10.1,10.92.1.130:8181" }),
+            "{\"method\":\"redirect\",\"server\":\"127.0.10.1,10.92.1.130:8181\"}\n"
+        );
+    }
+
+    #[test]
+    fn init_needs_nothing_but_the_host_id_and_survives_news() {
+        let line = br#"{"method":"init","hostname":"edd6c192-52cb-4133-a17a-e7d8aec03de7","later":[1]}"#;
+        let Ok(FromAgent::Init(init)) = FromAgent::parse(line) else { panic!("not an init") };
+        assert_eq!(init.hostname, "edd6c192-52cb-4133-a17a-e7d8aec03de7");
+        assert!(FromAgent::parse(br#"{"method":"init"}"#).is_err());
+    }
+
+    #[test]
+    fn a_reply_is_told_by_having_no_method() {
+        let line =
+            br#"{"id":"a","resp":"success","retcode":2,"message":"Normal termination","data":{"x":1}}"#;
+        let Ok(FromAgent::Reply(reply)) = FromAgent::parse(line) else { panic!("not a reply") };
+        assert_eq!((reply.id.as_str(), reply.outcome.retcode), ("a", 2));
+        assert_eq!(reply.outcome.data.unwrap().get(), r#"{"x":1}"#);
+        assert!(FromAgent::parse(br#"{"resp":"success","retcode":2,"message":""}"#).is_err());
+    }
+
+    #[test]
+    fn a_request_may_not_pose_as_the_links_own_frame() {
+        let Ok(FromServer::Rejected(rejected)) = FromServer::parse(br#"{"id":"a","method":"pong"}"#) else {
+            panic!("not refused")
+        };
+        assert_eq!(rejected.error.retcode(), crate::Retcode::UnknownMethod);
+    }
+}
