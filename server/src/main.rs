@@ -1,0 +1,2 @@
+//! `polaris`: the server.
+fn main() {}
