@@ -1,1 +1,24 @@
-//! Polaris.
+//! Polaris, from a person's request to the hosts and back.
+//!
+//! A call arrives on the web listener ([`web`]), is read and checked by the
+//! noun's file in [`routes`], and, where it is a request for hosts, becomes a
+//! [`requests::Live`] with one slot a host. [`agents::dispatch`] looks the
+//! hosts up in [`hosts`] and hands the frame to the [`agents::hub`], which
+//! knows each host's link; the link's task ([`agents::session`]) writes it and
+//! puts the reply into its slot. Whoever waits is woken; the recorder
+//! ([`requests::record`]) brings all of it to the [`store`] behind their back.
+//! [`app`] builds these parts, [`serve`] runs them until it is told to stop.
+
+pub mod agents;
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod hosts;
+pub mod limits;
+pub mod pki;
+pub mod problem;
+pub mod requests;
+pub mod routes;
+pub mod serve;
+pub mod store;
+pub mod web;

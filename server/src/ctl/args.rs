@@ -1,0 +1,246 @@
+//! The command line.
+
+use super::error::Error;
+use aspire_wire::request::TIMEOUT_SECONDS;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Gives orders to Polaris, and shows what became of them.
+///
+/// Exit status: 0 success (of `run`: on every host), 1 failure, 2 usage, 3 Polaris could not be reached or did
+/// not accept the token.
+#[derive(Debug, Parser)]
+#[command(name = "polarisctl", version, max_term_width = 100)]
+pub struct Args {
+    /// The server, such as https://polaris.example.com:8180. Without it, the one that runs with --data
+    #[arg(long, env = "POLARIS_URL", global = true)]
+    pub url: Option<String>,
+    /// The bearer token; in POLARIS_TOKEN other users do not see it. Without it, the one in --data
+    #[arg(long, env = "POLARIS_TOKEN", hide_env_values = true, global = true)]
+    pub token: Option<String>,
+    /// Polaris' data directory on this machine
+    #[arg(long, env = "POLARIS_DATA", default_value = "/var/lib/polaris", value_name = "DIR", global = true)]
+    pub data: PathBuf,
+    /// PEM file of the authority that signed the server's web certificate, where the system does not know it
+    #[arg(long, value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
+    /// What to print: text for people, one JSON document, or one JSON object a line
+    #[arg(short, long, value_enum, default_value_t = Output::Table, global = true)]
+    pub output: Output,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+    Ndjson,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command on hosts and show each answer as it arrives
+    Run(Run),
+    /// The hosts that Polaris knows
+    Hosts(Hosts),
+    /// Tokens that let new hosts enrol
+    Token(Token),
+    /// Requests that were given, and what became of them
+    Requests(Requests),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// Run on this host, by name or id; may be given many times
+    #[arg(short = 'H', long = "host", value_name = "HOST", required = true)]
+    pub hosts: Vec<String>,
+    /// Seconds that the command may run [agent's default: 120]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(*TIMEOUT_SECONDS.start()..=*TIMEOUT_SECONDS.end()))]
+    pub timeout: Option<u64>,
+    /// Run as this user, by name or id [default: root]
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Run as this group, by name or id [default: root]
+    #[arg(long)]
+    pub group: Option<String>,
+    /// Set a variable of the command's environment; may be given many times
+    #[arg(long, value_name = "K=V", value_parser = pair)]
+    pub env: Vec<(String, String)>,
+    /// Run in this directory
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Seconds after which Polaris waits for no host any longer
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
+    pub deadline: Option<u64>,
+    /// The command. One word is a line for bash, as it is ('df -h | tail -1'); several words are one command
+    /// whose arguments bash does not touch (echo '$HOME' prints $HOME)
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+impl Run {
+    /// The line that bash gets.
+    pub fn line(&self) -> Result<String, Error> {
+        match &self.command[..] {
+            [line] => Ok(line.clone()),
+            words => shlex::try_join(words.iter().map(String::as_str))
+                .map_err(|_| Error::Usage("the command must not contain a NUL".into())),
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Hosts {
+    #[command(subcommand)]
+    pub verb: Option<HostsVerb>,
+    #[command(flatten)]
+    pub list: HostsList,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HostsVerb {
+    /// List them (what `hosts` alone does, too)
+    List(HostsList),
+    /// All about one host
+    Show { host: String },
+    /// Revoke a host: whatever certificate it shows, it is refused from now on
+    Remove { host: String },
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub struct HostsList {
+    /// Only the hosts in this state
+    #[arg(long, value_parser = ["unknown", "online", "offline"])]
+    pub status: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Token {
+    #[command(subcommand)]
+    pub verb: TokenVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Print a new token; it is shown this once
+    Create(TokenCreate),
+    /// List them, without their secrets
+    List,
+    /// Make a token useless
+    Remove { id: String },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TokenCreate {
+    /// How long it is good for, such as 30m, 1h or 7days
+    #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
+    pub ttl: Duration,
+    /// How many hosts may enrol with it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub uses: u32,
+    /// The region that those hosts get
+    #[arg(long)]
+    pub region: Option<String>,
+    /// A tag that those hosts get; may be given many times
+    #[arg(long = "tag", value_name = "K=V", value_parser = pair)]
+    pub tags: Vec<(String, String)>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Requests {
+    #[command(subcommand)]
+    pub verb: Option<RequestsVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RequestsVerb {
+    /// List the latest (what `requests` alone does, too)
+    List,
+    /// One request, with each host's answer
+    Show { id: String },
+}
+
+/// Pairs as an object; a key that was given twice is a mistake worth telling.
+pub fn object(what: &str, pairs: &[(String, String)]) -> Result<BTreeMap<String, String>, Error> {
+    let mut object = BTreeMap::new();
+    for (key, value) in pairs {
+        if object.insert(key.clone(), value.clone()).is_some() {
+            return Err(Error::Usage(format!("{what} {key} was given twice")));
+        }
+    }
+    Ok(object)
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("it must look like NAME=VALUE".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["polarisctl"], words].concat())
+    }
+
+    fn line(words: &[&str]) -> String {
+        let Command::Run(run) = parse(&[&["run", "-H", "a", "--"], words].concat()).unwrap().command else {
+            panic!("not run")
+        };
+        run.line().unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn one_word_is_a_bash_line_and_several_are_quoted() {
+        assert_eq!(line(&["df -h | tail -1"]), "df -h | tail -1");
+        assert_eq!(line(&["echo", "$HOME", "it's"]), "echo '$HOME' \"it's\"");
+        assert_eq!(line(&["ls", "-l", "--", "a b"]), "ls -l -- 'a b'");
+    }
+
+    #[test]
+    fn options_may_stand_before_or_after_the_command() {
+        for words in [["-o", "json", "hosts"], ["hosts", "-o", "json"]] {
+            assert_eq!(parse(&words).unwrap().output, Output::Json);
+        }
+        let args = parse(&["hosts", "--status", "online"]).unwrap();
+        let Command::Hosts(hosts) = args.command else { panic!("not hosts") };
+        assert_eq!(hosts.list.status.as_deref(), Some("online"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let refused: [&[&str]; 9] = [
+            &["run", "--", "ls"],
+            &["run", "-H", "a"],
+            &["run", "-H", "a", "--timeout", "0", "--", "ls"],
+            &["run", "-H", "a", "--timeout", "86401", "--", "ls"],
+            &["run", "-H", "a", "--env", "=x", "--", "ls"],
+            &["run", "-H", "a", "--env", "x", "--", "ls"],
+            &["hosts", "--status", "up"],
+            &["token", "create", "--ttl", "soon"],
+            &["token", "create", "--uses", "0"],
+        ];
+        for words in refused {
+            assert_eq!(parse(words).expect_err(&words.join(" ")).exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn a_key_is_given_once() {
+        let pairs = [("A".to_owned(), "1".to_owned()), ("A".to_owned(), "2".to_owned())];
+        assert_eq!(object("--env", &pairs).unwrap_err().to_string(), "--env A was given twice");
+    }
+}

@@ -1,0 +1,132 @@
+//! What can go wrong, in one sentence each, and the exit status that goes with it.
+
+use serde::Deserialize;
+use std::io;
+use std::path::PathBuf;
+
+/// A host failed, or the server refused what was asked.
+pub const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const NO_SERVER: u8 = 3;
+/// What a shell reports for a program that SIGPIPE ended.
+pub const OUTPUT_CLOSED: u8 = 141;
+/// What a shell reports for a program that SIGINT ended.
+pub const INTERRUPTED: i32 = 130;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Usage(String),
+    #[error(
+        "no server to ask: give --url (or POLARIS_URL), or run this beside polaris with --data DIR ({path}: {source})"
+    )]
+    NoServer { path: PathBuf, source: io::Error },
+    #[error("no token to show: give --token (or POLARIS_TOKEN), or run this as a user who may read {path} ({source})")]
+    NoToken { path: PathBuf, source: io::Error },
+    #[error(
+        "{url} is another machine's: give its token with --token or POLARIS_TOKEN (the one in the data directory is \
+         sent to this machine only)"
+    )]
+    ForeignServer { url: String },
+    #[error(
+        "{url} would carry the token over the network in clear text: use https://, or a tunnel to a loopback address"
+    )]
+    ClearText { url: String },
+    #[error("polaris at {url} cannot be reached: {reason} (is it running there?)")]
+    Unreachable { url: String, reason: String },
+    #[error("polaris at {url} does not accept the token: {problem}")]
+    Unauthorised { url: String, problem: Problem },
+    #[error("polaris refused: {0}")]
+    Refused(Problem),
+    #[error("the answer of {url} is not what polaris would say ({reason}): is it another program, or another version?")]
+    NotPolaris { url: String, reason: String },
+    #[error("the connection to polaris was lost before every host had answered ({reason}){}", look_at(.id.as_deref()))]
+    CutOff { id: Option<String>, reason: String },
+    #[error("the output cannot be written: {0}")]
+    Output(io::Error),
+    #[error("the output was closed")]
+    OutputClosed,
+}
+
+impl Error {
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Error::Usage(_) => USAGE,
+            Error::Refused(_) | Error::Output(_) => FAILED,
+            Error::OutputClosed => OUTPUT_CLOSED,
+            _ => NO_SERVER,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    /// The only I/O that is not turned into something more telling on the spot is output.
+    fn from(error: io::Error) -> Error {
+        if error.kind() == io::ErrorKind::BrokenPipe { Error::OutputClosed } else { Error::Output(error) }
+    }
+}
+
+fn look_at(id: Option<&str>) -> String {
+    id.map_or_else(String::new, |id| format!("; see what became of it with: polarisctl requests show {id}"))
+}
+
+/// An RFC 9457 problem document.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    title: String,
+    detail: String,
+    field: String,
+}
+
+impl Problem {
+    pub fn parse(status: u16, body: &[u8]) -> Problem {
+        let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+        if problem.title.is_empty() && problem.detail.is_empty() {
+            return Problem { title: format!("HTTP status {status}"), ..problem };
+        }
+        problem
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let told = self.detail.contains(&self.field);
+        let field = if told { "" } else { self.field.as_str() };
+        let parts = [self.title.as_str(), field, self.detail.as_str()];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        f.write_str(&super::output::printable(&parts.join(": ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_reads_as_one_sentence() {
+        let shown = |json: &str| Problem::parse(422, json.as_bytes()).to_string();
+        assert_eq!(
+            shown(r#"{"title":"Invalid params","detail":"must be at least 1","field":"timeout","status":422}"#),
+            "Invalid params: timeout: must be at least 1"
+        );
+        assert_eq!(
+            shown(r#"{"title":"Invalid params","detail":"timeout: must be at least 1","field":"timeout"}"#),
+            "Invalid params: timeout: must be at least 1"
+        );
+        assert_eq!(shown(r#"{"title":"Not found"}"#), "Not found");
+        assert_eq!(shown("<html>"), "HTTP status 422");
+        assert_eq!(shown("{}"), "HTTP status 422");
+        assert_eq!(shown("{\"title\":\"a\\u001b[2Jb\"}"), "a\\u{1b}[2Jb");
+    }
+
+    #[test]
+    fn exit_statuses_tell_whose_turn_it_is() {
+        assert_eq!(Error::Usage(String::new()).exit_status(), 2);
+        assert_eq!(Error::Refused(Problem::default()).exit_status(), 1);
+        assert_eq!(Error::ClearText { url: String::new() }.exit_status(), 3);
+        assert_eq!(Error::CutOff { id: None, reason: String::new() }.exit_status(), 3);
+        let closed = Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(closed.exit_status(), 141);
+    }
+}

@@ -1,0 +1,52 @@
+//! `polarisctl`, an operator's command line: arguments ([`args`]) and the
+//! place of the server ([`endpoint`]) become calls of the REST API
+//! ([`client`]), and their answers become text for people or JSON for programs
+//! ([`output`], [`outcome`]). One file per noun of the command line.
+//!
+//! Exit status: 0 success (for `run`: on every host), 1 failure, 2 usage,
+//! 3 Polaris could not be reached or did not let us in.
+
+mod args;
+mod client;
+mod endpoint;
+mod error;
+mod hosts;
+mod outcome;
+mod output;
+mod requests;
+mod run;
+mod tokens;
+
+use args::{Args, Command};
+use clap::Parser;
+use client::Client;
+use error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    match execute(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(error::FAILED),
+        // Whoever reads our output has left (`| head`): nothing to tell and nobody to tell it to.
+        Err(Error::OutputClosed) => ExitCode::from(error::OUTPUT_CLOSED),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "polarisctl: {error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+/// Whether all that was asked for succeeded.
+fn execute(args: &Args) -> Result<bool, Error> {
+    let endpoint = endpoint::Endpoint::find(args)?;
+    let client = Client::new(&endpoint, args.ca.as_deref())?;
+    match &args.command {
+        Command::Run(run) => run::run(&client, run, args.output),
+        Command::Hosts(hosts) => hosts::hosts(&client, hosts, args.output).map(|()| true),
+        Command::Token(token) => tokens::token(&client, &token.verb, args.output).map(|()| true),
+        Command::Requests(requests) => requests::requests(&client, requests, args.output).map(|()| true),
+    }
+}

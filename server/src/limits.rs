@@ -1,0 +1,108 @@
+//! Every bound of the server, with its unit, in one place. What the agents
+//! must know too is in `aspire_wire`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+// The web listener.
+
+/// The body of one call, in bytes.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Connections at once; more wait in the kernel's queue.
+pub const MAX_WEB_CONNECTIONS: usize = 4096;
+/// A peer's time for a TLS handshake. Generous: a herd of agents that comes
+/// back shares the processor.
+pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// A peer's time for the head of an HTTP request, idle time between two included.
+pub const HTTP_HEAD_LIMIT: Duration = Duration::from_secs(60);
+/// Entries on one page of a list.
+pub const PAGE_ENTRIES: RangeInclusive<u64> = 1..=1000;
+/// Entries on a page where the caller does not say.
+pub const DEFAULT_PAGE_ENTRIES: u64 = 50;
+
+// The agents' port.
+
+/// TLS handshakes at once; more wait in the kernel's queue.
+pub const MAX_HANDSHAKES: usize = 256;
+/// Short HTTP exchanges at once.
+pub const MAX_AGENT_EXCHANGES: usize = 256;
+/// One short HTTP exchange, from its handshake to its end.
+pub const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
+/// From the handshake to `init`.
+pub const INIT_LIMIT: Duration = Duration::from_secs(10);
+/// From `bye` to the end of the connection.
+pub const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+/// What a replaced link has to prove that it is alive.
+pub const PROBE_LIMIT: Duration = Duration::from_secs(3);
+/// Silence that ends a link, in heartbeats times two.
+pub const SILENCE_HALF_HEARTBEATS: u32 = 5;
+/// Bytes that wait to be written to one link.
+pub const MAX_OUTBOX_BYTES: usize = 8 * 1024 * 1024;
+/// Requests that one link owes a reply.
+pub const MAX_PENDING_PER_LINK: usize = 4096;
+/// Bytes of one read from a link, on the stack.
+pub const READ_BYTES: usize = 8 * 1024;
+/// Boot ids that are remembered of one host.
+pub const KEPT_BOOT_IDS: usize = 16;
+/// How long a conflict is shown after the last evidence.
+pub const CONFLICT_SHOWN: Duration = Duration::from_secs(3600);
+/// `heartbeat` where the configuration does not say, in seconds.
+pub const DEFAULT_HEARTBEAT_SECONDS: u64 = 60;
+/// `max_links`.
+pub const MAX_LINKS: RangeInclusive<u64> = 1..=1_000_000;
+
+// Requests.
+
+/// Hosts in one request.
+pub const MAX_HOSTS_PER_REQUEST: usize = 10_000;
+/// The longest name, region, tag or version, in bytes.
+pub const MAX_WORD_BYTES: usize = 255;
+/// Tags of one host.
+pub const MAX_TAGS: usize = 64;
+/// `deadline`, in seconds.
+pub const DEADLINE_SECONDS: RangeInclusive<u64> = 1..=90_000;
+/// What a command may take where the request does not say, in seconds, as the agents have it.
+pub const DEFAULT_TIMEOUT_SECONDS: u64 = 120;
+/// The default deadline is the command's time and this, in seconds.
+pub const DEADLINE_MARGIN_SECONDS: u64 = 30;
+/// Requests that run or are not recorded yet.
+pub const MAX_LIVE_REQUESTS: usize = 10_000;
+/// Bytes of results that are in memory when a new request is taken.
+pub const MAX_LIVE_RESULT_BYTES: usize = 256 * 1024 * 1024;
+/// How long news is gathered before it is recorded: one transaction for many requests.
+pub const RECORD_LINGER: Duration = Duration::from_millis(20);
+/// Rows of one transaction of the recorder.
+pub const MAX_ROWS_PER_COMMIT: usize = 2000;
+/// From a write that failed to the next try.
+pub const RECORD_RETRY: Duration = Duration::from_secs(1);
+
+// Tokens.
+
+/// `ttl`, in seconds.
+pub const TOKEN_TTL_SECONDS: RangeInclusive<u64> = 60..=31_536_000;
+/// `ttl` where the caller does not say, in seconds.
+pub const DEFAULT_TOKEN_TTL_SECONDS: u64 = 3600;
+/// `uses`.
+pub const TOKEN_USES: RangeInclusive<u64> = 1..=100_000;
+
+// Certificates.
+
+/// The CA's life, in days.
+pub const CA_DAYS: i64 = 3653;
+/// The life of the server's and the hosts' certificates, in days.
+pub const LEAF_DAYS: i64 = 397;
+/// How often the server looks at its own certificate.
+pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(24 * 3600);
+
+// The database and the end.
+
+/// Connections to the database.
+pub const DATABASE_CONNECTIONS: u32 = 4;
+/// How long a writer waits for another one, in milliseconds.
+pub const DATABASE_BUSY_MS: u32 = 5000;
+/// How long states of hosts are gathered before they are written.
+pub const HOSTS_LINGER: Duration = Duration::from_millis(500);
+/// How often the time of last sign of life is written.
+pub const LAST_SEEN_WRITTEN: Duration = Duration::from_secs(60);
+/// What connections and links have to end when the server stops.
+pub const STOP_LIMIT: Duration = Duration::from_secs(3);
