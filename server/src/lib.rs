@@ -13,6 +13,7 @@ pub mod agents;
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod ctl;
 pub mod hosts;
 pub mod limits;
 pub mod pki;

@@ -36,14 +36,15 @@ impl Endpoint {
             Some(token) => token.trim().to_owned(),
             None if local => {
                 let path = args.data.join("admin.token");
-                let token =
-                    fs::read_to_string(&path).map_err(|source| Error::NoToken { path, source })?;
+                let token = fs::read_to_string(&path).map_err(|source| Error::NoToken { path, source })?;
                 token.trim().to_owned()
             }
             None => return Err(Error::ForeignServer { url }),
         };
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Error::Usage("the token must be printable ASCII without blanks, and not empty".into()));
+            return Err(Error::Usage(
+                "the token must be printable ASCII without blanks, and not empty".into(),
+            ));
         }
         Ok(Endpoint { url, token, local })
     }
@@ -109,7 +110,9 @@ mod tests {
 
     #[test]
     fn a_token_never_travels_in_clear_text() {
-        for url in ["http://10.1.1.1:8180", "http://polaris", "http://localhost.example.com", "http://[2001:db8::1]"] {
+        for url in
+            ["http://10.1.1.1:8180", "http://polaris", "http://localhost.example.com", "http://[2001:db8::1]"]
+        {
             assert!(matches!(is_local(url), Err(Error::ClearText { .. })), "{url}");
         }
         for url in ["http://127.0.0.1:8180", "http://127.8.9.1", "http://[::1]:1", "http://localhost"] {
@@ -120,7 +123,8 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused() {
-        for url in ["", "polaris", "polaris:8180", "ftp://polaris", "https://", "https://a?b", "https://a@b"] {
+        for url in ["", "polaris", "polaris:8180", "ftp://polaris", "https://", "https://a?b", "https://a@b"]
+        {
             assert!(matches!(is_local(url), Err(Error::Usage(_))), "{url}");
         }
     }

@@ -21,7 +21,9 @@ pub enum Error {
         "no server to ask: give --url (or POLARIS_URL), or run this beside polaris with --data DIR ({path}: {source})"
     )]
     NoServer { path: PathBuf, source: io::Error },
-    #[error("no token to show: give --token (or POLARIS_TOKEN), or run this as a user who may read {path} ({source})")]
+    #[error(
+        "no token to show: give --token (or POLARIS_TOKEN), or run this as a user who may read {path} ({source})"
+    )]
     NoToken { path: PathBuf, source: io::Error },
     #[error(
         "{url} is another machine's: give its token with --token or POLARIS_TOKEN (the one in the data directory is \
@@ -38,7 +40,9 @@ pub enum Error {
     Unauthorised { url: String, problem: Problem },
     #[error("polaris refused: {0}")]
     Refused(Problem),
-    #[error("the answer of {url} is not what polaris would say ({reason}): is it another program, or another version?")]
+    #[error(
+        "the answer of {url} is not what polaris would say ({reason}): is it another program, or another version?"
+    )]
     NotPolaris { url: String, reason: String },
     #[error("the connection to polaris was lost before every host had answered ({reason}){}", look_at(.id.as_deref()))]
     CutOff { id: Option<String>, reason: String },
@@ -90,12 +94,16 @@ impl Problem {
 }
 
 impl std::fmt::Display for Problem {
+    /// `timeout: must be at least 1 second, got 0 (Unprocessable Entity)`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let told = self.detail.contains(&self.field);
-        let field = if told { "" } else { self.field.as_str() };
-        let parts = [self.title.as_str(), field, self.detail.as_str()];
-        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        f.write_str(&super::output::printable(&parts.join(": ")))
+        let field = if self.detail.contains(&self.field) { "" } else { self.field.as_str() };
+        let told: Vec<&str> = [field, &self.detail].into_iter().filter(|part| !part.is_empty()).collect();
+        let sentence = match (told.join(": "), self.title.as_str()) {
+            (told, "") => told,
+            (told, title) if told.is_empty() => title.to_owned(),
+            (told, title) => format!("{told} ({title})"),
+        };
+        f.write_str(&super::output::printable(&sentence))
     }
 }
 
@@ -107,12 +115,14 @@ mod tests {
     fn a_problem_reads_as_one_sentence() {
         let shown = |json: &str| Problem::parse(422, json.as_bytes()).to_string();
         assert_eq!(
-            shown(r#"{"title":"Invalid params","detail":"must be at least 1","field":"timeout","status":422}"#),
-            "Invalid params: timeout: must be at least 1"
+            shown(
+                r#"{"title":"Invalid params","detail":"must be at least 1","field":"timeout","status":422}"#
+            ),
+            "timeout: must be at least 1 (Invalid params)"
         );
         assert_eq!(
             shown(r#"{"title":"Invalid params","detail":"timeout: must be at least 1","field":"timeout"}"#),
-            "Invalid params: timeout: must be at least 1"
+            "timeout: must be at least 1 (Invalid params)"
         );
         assert_eq!(shown(r#"{"title":"Not found"}"#), "Not found");
         assert_eq!(shown("<html>"), "HTTP status 422");

@@ -46,7 +46,7 @@ fn execute(args: &Args) -> Result<bool, Error> {
     match &args.command {
         Command::Run(run) => run::run(&client, run, args.output),
         Command::Hosts(hosts) => hosts::hosts(&client, hosts, args.output).map(|()| true),
-        Command::Token(token) => tokens::token(&client, &token.verb, args.output).map(|()| true),
+        Command::Token(token) => tokens::tokens(&client, &token.verb, args.output).map(|()| true),
         Command::Requests(requests) => requests::requests(&client, requests, args.output).map(|()| true),
     }
 }

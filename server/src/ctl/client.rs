@@ -1,0 +1,148 @@
+//! Calls of the REST API, and what their failure means to the operator.
+
+use super::endpoint::Endpoint;
+use super::error::{Error, Problem};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use std::fs;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+use ureq::http::{Request, Response};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, BodyReader};
+
+/// Seconds for the connection, TLS included.
+const CONNECT_SECONDS: u64 = 10;
+/// Seconds for a whole call other than `run`, which takes as long as the hosts do.
+const CALL_SECONDS: u64 = 60;
+
+pub struct Client {
+    agent: Agent,
+    url: String,
+    token: String,
+}
+
+/// The answers to a request, a JSON object a line, as they arrive.
+pub struct Stream {
+    pub id: Option<String>,
+    pub lines: BufReader<BodyReader<'static>>,
+}
+
+impl Client {
+    pub fn new(endpoint: &Endpoint, ca: Option<&Path>) -> Result<Client, Error> {
+        let roots = match ca {
+            Some(path) => authorities(path)?,
+            None => RootCerts::PlatformVerifier,
+        };
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
+            .user_agent(concat!("polarisctl/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(roots).build());
+        if endpoint.local {
+            config = config.proxy(None);
+        }
+        Ok(Client { agent: config.build().into(), url: endpoint.url.clone(), token: endpoint.token.clone() })
+    }
+
+    pub fn get(&self, path: &[&str]) -> Result<Vec<u8>, Error> {
+        self.call("GET", path, String::new())
+    }
+
+    pub fn delete(&self, path: &[&str]) -> Result<(), Error> {
+        self.call("DELETE", path, String::new()).map(|_| ())
+    }
+
+    pub fn post(&self, path: &[&str], body: &impl Serialize) -> Result<Vec<u8>, Error> {
+        self.call("POST", path, json(body)?)
+    }
+
+    pub fn post_for_stream(&self, path: &[&str], body: &impl Serialize) -> Result<Stream, Error> {
+        let response = self.send("POST", path, json(body)?, "application/x-ndjson", None)?;
+        let id = response.headers().get("request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Ok(Stream { id, lines: BufReader::new(response.into_body().into_reader()) })
+    }
+
+    /// What came is not what this version understands.
+    pub fn not_polaris(&self, reason: &impl ToString) -> Error {
+        Error::NotPolaris { url: self.url.clone(), reason: reason.to_string() }
+    }
+
+    fn call(&self, method: &str, path: &[&str], body: String) -> Result<Vec<u8>, Error> {
+        let limit = Some(Duration::from_secs(CALL_SECONDS));
+        let response = self.send(method, path, body, "application/json", limit)?;
+        self.read(response)
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &[&str],
+        body: String,
+        accept: &str,
+        limit: Option<Duration>,
+    ) -> Result<Response<Body>, Error> {
+        let segments = path.iter().map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
+        let uri = format!("{}/api/v1/{}", self.url, segments.collect::<Vec<_>>().join("/"));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("accept", accept);
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(body).map_err(|error| Error::Usage(error.to_string()))?;
+        let request = self.agent.configure_request(request).timeout_global(limit).build();
+        let response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response)) }
+    }
+
+    fn refusal(&self, response: Response<Body>) -> Error {
+        let status = response.status().as_u16();
+        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
+        let body = match self.read(response) {
+            Ok(body) => body,
+            Err(error) => return error,
+        };
+        let problem = Problem::parse(status, &body);
+        match status {
+            401 | 403 => Error::Unauthorised { url: self.url.clone(), problem },
+            _ if is_problem => Error::Refused(problem),
+            _ => self.not_polaris(&format_args!("HTTP status {status}")),
+        }
+    }
+
+    fn read(&self, response: Response<Body>) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        let result = response.into_body().into_reader().read_to_end(&mut body);
+        result.map(|_| body).map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, reason: &impl ToString) -> Error {
+        Error::Unreachable { url: self.url.clone(), reason: reason.to_string() }
+    }
+}
+
+fn json(body: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(body).map_err(|error| Error::Usage(error.to_string()))
+}
+
+fn authorities(path: &Path) -> Result<RootCerts, Error> {
+    let wrong = |reason: String| Error::Usage(format!("--ca {}: {reason}", path.display()));
+    let pem = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| wrong(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(wrong("there is no PEM certificate in it".into()));
+    }
+    Ok(RootCerts::from(certificates))
+}
