@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use aspire_wire::request::TIMEOUT_SECONDS;
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 /// Gives orders to Polaris, and shows what became of them.
 ///
-/// Exit status: 0 success (of `run`: on every host), 1 failure, 2 usage, 3 Polaris could not be reached or did
-/// not accept the token.
+/// Exit status: 0 success (of `run`: on every host), 1 failure, 2 usage, 3 Polaris could not be
+/// reached or did not accept the token.
 #[derive(Debug, Parser)]
 #[command(name = "polarisctl", version, max_term_width = 100)]
 pub struct Args {
@@ -58,7 +59,7 @@ pub struct Run {
     #[arg(short = 'H', long = "host", value_name = "HOST", required = true)]
     pub hosts: Vec<String>,
     /// Seconds that the command may run [agent's default: 120]
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(*TIMEOUT_SECONDS.start()..=*TIMEOUT_SECONDS.end()))]
+    #[arg(long, value_name = "S", value_parser = timeout())]
     pub timeout: Option<u64>,
     /// Run as this user, by name or id [default: root]
     #[arg(long)]
@@ -173,6 +174,10 @@ pub fn object(what: &str, pairs: &[(String, String)]) -> Result<BTreeMap<String,
         }
     }
     Ok(object)
+}
+
+fn timeout() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(TIMEOUT_SECONDS)
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

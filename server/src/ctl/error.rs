@@ -18,20 +18,23 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     #[error(
-        "no server to ask: give --url (or POLARIS_URL), or run this beside polaris with --data DIR ({path}: {source})"
+        "no server to ask: give --url (or POLARIS_URL), or run this beside polaris with --data DIR \
+         ({path}: {source})"
     )]
     NoServer { path: PathBuf, source: io::Error },
     #[error(
-        "no token to show: give --token (or POLARIS_TOKEN), or run this as a user who may read {path} ({source})"
+        "no token to show: give --token (or POLARIS_TOKEN), or run this as a user who may read it \
+         ({path}: {source})"
     )]
     NoToken { path: PathBuf, source: io::Error },
     #[error(
-        "{url} is another machine's: give its token with --token or POLARIS_TOKEN (the one in the data directory is \
-         sent to this machine only)"
+        "{url} is another machine's: give its token with --token or POLARIS_TOKEN \
+         (the one in the data directory is sent to this machine only)"
     )]
     ForeignServer { url: String },
     #[error(
-        "{url} would carry the token over the network in clear text: use https://, or a tunnel to a loopback address"
+        "{url} would carry the token over the network in clear text: use https://, \
+         or a tunnel to a loopback address"
     )]
     ClearText { url: String },
     #[error("polaris at {url} cannot be reached: {reason} (is it running there?)")]
@@ -41,10 +44,11 @@ pub enum Error {
     #[error("polaris refused: {0}")]
     Refused(Problem),
     #[error(
-        "the answer of {url} is not what polaris would say ({reason}): is it another program, or another version?"
+        "the answer of {url} is not what polaris would say ({reason}): \
+         is it another program, or another version?"
     )]
     NotPolaris { url: String, reason: String },
-    #[error("the connection to polaris was lost before every host had answered ({reason}){}", look_at(.id.as_deref()))]
+    #[error("the connection to polaris was lost before every host had answered ({reason}){}", hint(.id.as_ref()))]
     CutOff { id: Option<String>, reason: String },
     #[error("the output cannot be written: {0}")]
     Output(io::Error),
@@ -70,8 +74,9 @@ impl From<io::Error> for Error {
     }
 }
 
-fn look_at(id: Option<&str>) -> String {
-    id.map_or_else(String::new, |id| format!("; see what became of it with: polarisctl requests show {id}"))
+fn hint(id: Option<&String>) -> String {
+    let show = |id| format!("; see what became of it with: polarisctl requests show {id}");
+    id.map_or_else(String::new, show)
 }
 
 /// An RFC 9457 problem document.
