@@ -1,1 +1,24 @@
+//! Aspire's agents.
+//!
+//! The data's way: bytes come in through [`reactor`] and TLS, become frames
+//! and requests in [`wire`], reach a machine's one match ([`gearman`]) by way
+//! of its [`link`], start a child in [`exec`], and what the child writes goes
+//! back the same way as a reply. Everything between the reactor and the
+//! binaries is a pure machine ([`machine`]): it is handed events and the time,
+//! and answers with effects.
+
 pub use aspire_wire as wire;
+
+pub mod machine;
+pub mod reactor;
+
+pub mod exec;
+pub mod http;
+pub mod link;
+pub mod store;
+pub mod task;
+
+pub mod enroll;
+pub mod gearman;
+
+pub mod cli;

@@ -1,0 +1,212 @@
+//! The flags of interfaces.md section 2, the same for every agent.
+
+use getopts::{Matches, Options};
+use log::LevelFilter;
+use std::path::{Path, PathBuf};
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    pub mode: Mode,
+    /// `-f`: stay in the foreground.
+    pub foreground: bool,
+    /// `-C`, or the default.
+    pub config: PathBuf,
+    /// `-C` was given, so the file must be there.
+    pub config_was_named: bool,
+    /// `-L`; `None` is standard error.
+    pub log: Option<PathBuf>,
+    /// `-P`.
+    pub pid_file: PathBuf,
+    /// `-l`.
+    pub level: LevelFilter,
+    /// `-S`.
+    pub servers: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mode {
+    Run,
+    /// `-t`
+    Check,
+    /// `-h`: the text to print.
+    Help(String),
+    /// `-V`
+    Version,
+    /// `--enroll HOST:PORT --token TOKEN`
+    Enroll {
+        server: String,
+        token: String,
+    },
+}
+
+/// The command line is wrong; exit status 2.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{program}: {reason}\nTry '{program} -h'.")]
+pub struct Usage {
+    pub program: String,
+    pub reason: String,
+}
+
+/// Reads the arguments, without the program's name, of the agent `program`.
+/// Paths become absolute.
+///
+/// # Errors
+/// [`Usage`]
+pub fn parse(program: &str, arguments: &[String]) -> Result<CommandLine, Usage> {
+    let wrong = |reason: String| Usage { program: program.into(), reason };
+    let options = options(program);
+    let matches = options.parse(arguments).map_err(|e| wrong(e.to_string()))?;
+    if let Some(stray) = matches.free.first() {
+        return Err(wrong(format!("unexpected argument {stray:?}")));
+    }
+    let path = |flag: &str, default: &str| -> Result<PathBuf, Usage> {
+        let given = matches.opt_str(flag).unwrap_or_else(|| default.into());
+        std::path::absolute(&given).map_err(|e| wrong(format!("-{flag} {given:?}: {e}")))
+    };
+    let foreground = matches.opt_present("f");
+    let log = match matches.opt_str("L").as_deref() {
+        Some("-") => None,
+        _ => Some(path("L", &format!("/var/log/cargo/{program}.log"))?),
+    };
+    let mode = mode(program, &matches, &options).map_err(wrong)?;
+    if mode == Mode::Run && log.is_none() && !foreground {
+        return Err(wrong("-L - needs -f: a daemon has no standard error".into()));
+    }
+    Ok(CommandLine {
+        mode,
+        foreground,
+        config: path("C", &format!("/etc/cargo/{program}.conf"))?,
+        config_was_named: matches.opt_present("C"),
+        log,
+        pid_file: path("P", &format!("/var/run/cargo/{program}.pid"))?,
+        level: level(matches.opt_str("l").as_deref()).map_err(wrong)?,
+        servers: matches.opt_str("S"),
+    })
+}
+
+fn mode(program: &str, matches: &Matches, options: &Options) -> Result<Mode, String> {
+    if matches.opt_present("h") {
+        return Ok(Mode::Help(help(program, options)));
+    }
+    if matches.opt_present("V") {
+        return Ok(Mode::Version);
+    }
+    match (matches.opt_str("enroll"), matches.opt_str("token")) {
+        (Some(server), Some(token)) => Ok(Mode::Enroll { server, token }),
+        (Some(_), None) => Err("--enroll needs --token".into()),
+        (None, Some(_)) => Err("--token goes with --enroll".into()),
+        (None, None) if matches.opt_present("t") => Ok(Mode::Check),
+        (None, None) => Ok(Mode::Run),
+    }
+}
+
+fn options(program: &str) -> Options {
+    let mut options = Options::new();
+    options.optflag("f", "", "don't fork to the background");
+    options.optopt("C", "", &format!("configuration (/etc/cargo/{program}.conf)"), "FILE");
+    let log = format!("log, '-' is standard error (/var/log/cargo/{program}.log); re-opened on SIGHUP");
+    options.optopt("L", "", &log, "FILE");
+    options.optopt("P", "", &format!("pid file (/var/run/cargo/{program}.pid)"), "FILE");
+    options.optopt("l", "", "error, warn, info, debug or trace (info)", "LEVEL");
+    options.optopt("S", "", "host[:port],host[:port] instead of the configured servers", "LIST");
+    options.optflag("t", "", "check the configuration: Success or Failed!!!");
+    options.optflag("h", "", "this help");
+    options.optflag("V", "", "version");
+    options.optopt("", "enroll", "ask this server for the host's certificate, with --token", "HOST:PORT");
+    options.optopt("", "token", "what `polarisctl token create` printed", "TOKEN");
+    options
+}
+
+fn help(program: &str, options: &Options) -> String {
+    let brief = format!(
+        "Usage: {program} [-f] [-C FILE] [-L FILE] [-P FILE] [-l LEVEL] [-S LIST] [-t] [-h] [-V]\n       \
+         {program} --enroll HOST:PORT --token TOKEN [-C FILE]"
+    );
+    format!(
+        "{}\nSIGTERM and SIGINT end it, SIGHUP re-reads the configuration and re-opens the log,\n\
+         SIGUSR1 logs its state. See {program}(8).\n",
+        options.usage(&brief)
+    )
+}
+
+fn level(name: Option<&str>) -> Result<LevelFilter, String> {
+    match name {
+        None | Some("info") => Ok(LevelFilter::Info),
+        Some("error") => Ok(LevelFilter::Error),
+        Some("warn") => Ok(LevelFilter::Warn),
+        Some("debug") => Ok(LevelFilter::Debug),
+        Some("trace") => Ok(LevelFilter::Trace),
+        Some(other) => Err(format!("-l {other:?}: the levels are error, warn, info, debug and trace")),
+    }
+}
+
+impl CommandLine {
+    /// The configuration's text. Without `-C` a file that is not there is an empty one.
+    ///
+    /// # Errors
+    /// A sentence with the file's name.
+    pub fn read_config(&self) -> Result<String, String> {
+        match std::fs::read_to_string(&self.config) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.config_was_named => {
+                Ok(String::new())
+            }
+            other => other.map_err(|e| format!("{}: {e}", shown(&self.config))),
+        }
+    }
+}
+
+fn shown(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command_line(arguments: &[&str]) -> Result<CommandLine, Usage> {
+        parse("gearman", &arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_paths() {
+        let line = command_line(&[]).unwrap();
+        assert_eq!(line.mode, Mode::Run);
+        assert_eq!(line.config, Path::new("/etc/cargo/gearman.conf"));
+        assert_eq!(line.log.as_deref(), Some(Path::new("/var/log/cargo/gearman.log")));
+        assert_eq!(line.pid_file, Path::new("/var/run/cargo/gearman.pid"));
+        assert_eq!((line.level, line.foreground), (LevelFilter::Info, false));
+    }
+
+    #[test]
+    fn every_flag_is_taken() {
+        let line =
+            command_line(&["-f", "-C", "/c", "-L", "-", "-P", "/p", "-l", "debug", "-S", "a,b:1"]).unwrap();
+        assert!(line.foreground && line.config_was_named && line.log.is_none());
+        assert_eq!((line.level, line.servers.as_deref()), (LevelFilter::Debug, Some("a,b:1")));
+        assert_eq!(command_line(&["-t"]).unwrap().mode, Mode::Check);
+        assert_eq!(command_line(&["-V"]).unwrap().mode, Mode::Version);
+        let Mode::Help(help) = command_line(&["-h"]).unwrap().mode else { panic!("no help") };
+        for flag in ["-f", "-C", "-L", "-P", "-l", "-S", "-t", "-h", "-V", "--enroll", "--token"] {
+            assert!(help.contains(flag), "{flag} is not in the help");
+        }
+        let enroll = command_line(&["--enroll", "h:1", "--token", "t"]).unwrap().mode;
+        assert_eq!(enroll, Mode::Enroll { server: "h:1".into(), token: "t".into() });
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (arguments, word) in [
+            (&["-x"][..], "x"),
+            (&["-l", "loud"], "loud"),
+            (&["stray"], "stray"),
+            (&["-C"], "C"),
+            (&["--enroll", "h"], "--token"),
+            (&["--token", "t"], "--enroll"),
+            (&["-L", "-"], "-f"),
+        ] {
+            let error = command_line(arguments).unwrap_err().to_string();
+            assert!(error.starts_with("gearman: ") && error.contains(word), "{arguments:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Commands: which run now, which wait, and what became of them.
+//!
+//! A command goes from [`Exec::submit`] through the queue, perhaps a look-up
+//! of its user, and its [`run::Run`] to a [`Done`].
+
+mod launch;
+mod output;
+mod run;
+mod settings;
+
+pub use settings::{AllowList, ExecSettings};
+
+use crate::machine::limits::WAITING_COMMANDS;
+use crate::machine::{ChildId, Effects, Event, Identity, Instant, Now, Program, Task, earliest};
+use crate::task::PendingTask;
+use crate::wire::{Account, Command, Outcome, Retcode};
+use launch::{AsWhom, as_whom, launch};
+use run::Run;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// The table of commands.
+#[derive(Debug)]
+pub struct Exec {
+    settings: ExecSettings,
+    /// The agent's own user.
+    own: Identity,
+    waiting: VecDeque<(String, Command)>,
+    active: Vec<Active>,
+    /// Why no more commands are taken, once that is so.
+    closed: Option<String>,
+}
+
+/// A command that came to its end, and the id of its request.
+#[derive(Debug)]
+pub struct Done {
+    pub id: String,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug)]
+struct Active {
+    id: String,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Identifying(Box<Identifying>),
+    Running(Box<Run>),
+}
+
+/// The command's user is being looked up.
+#[derive(Debug)]
+struct Identifying {
+    task: PendingTask<Option<Identity>>,
+    command: Command,
+}
+
+impl Phase {
+    fn child(&self) -> ChildId {
+        match self {
+            Phase::Identifying(pending) => pending.task.child(),
+            Phase::Running(run) => run.child(),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        match self {
+            Phase::Identifying(pending) => pending.task.deadline(),
+            Phase::Running(run) => run.deadline(),
+        }
+    }
+}
+
+impl Exec {
+    pub fn new(settings: ExecSettings, own: Identity) -> Self {
+        Exec { settings, own, waiting: VecDeque::new(), active: Vec::new(), closed: None }
+    }
+
+    /// New settings, for commands that come from now on.
+    pub fn configure(&mut self, settings: ExecSettings) {
+        self.settings = settings;
+    }
+
+    /// Commands that have a process.
+    pub fn running(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Commands that wait for a free place.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        earliest(self.active.iter().map(|active| Some(active.phase.deadline())))
+    }
+
+    /// Takes a command in; what is refused at once, or cannot start, goes into `done`.
+    pub fn submit(&mut self, now: Now, id: String, command: Command, fx: &mut Effects, done: &mut Vec<Done>) {
+        let refusal = if let Some(reason) = &self.closed {
+            Some(Outcome::with_detail(Retcode::Cancelled, reason.clone()))
+        } else if !self.settings.allow.permits(&command.cmd) {
+            Some(Outcome::with_detail(
+                Retcode::NotPermitted,
+                "cmd: exec.allow of this host's configuration has no expression that matches it whole",
+            ))
+        } else if self.waiting.len() >= WAITING_COMMANDS {
+            let detail = format!(
+                "{} commands run and {WAITING_COMMANDS} wait; try again later or raise exec.max_children",
+                self.active.len()
+            );
+            Some(Outcome::with_detail(Retcode::Busy, detail))
+        } else {
+            None
+        };
+        if let Some(outcome) = refusal {
+            done.push(Done { id, outcome });
+            return;
+        }
+        self.waiting.push_back((id, command));
+        self.fill_places(now, fx, done);
+    }
+
+    /// Takes in an event of a child, or a tick. False where the child is not one of ours.
+    pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, done: &mut Vec<Done>) -> bool {
+        match event {
+            Event::Tick => self.tick(now, fx, done),
+            Event::NotStarted(child, _)
+            | Event::Output(child, ..)
+            | Event::OutputEnded(child, _)
+            | Event::OutputFailed(child, ..)
+            | Event::Exited(child, _) => return self.step(*child, now, event, fx, done),
+            _ => {}
+        }
+        true
+    }
+
+    /// Ends everything, and refuses what comes from now on.
+    pub fn close(&mut self, now: Now, reason: &str, fx: &mut Effects, done: &mut Vec<Done>) {
+        self.closed = Some(reason.to_owned());
+        for (id, _) in self.waiting.drain(..) {
+            done.push(Done { id, outcome: Outcome::with_detail(Retcode::Cancelled, reason) });
+        }
+        self.active.retain_mut(|active| match &mut active.phase {
+            Phase::Running(run) => {
+                run.cancel(now, fx);
+                true
+            }
+            Phase::Identifying(pending) => {
+                pending.task.cancel(fx);
+                let outcome = Outcome::with_detail(Retcode::Cancelled, reason);
+                done.push(Done { id: std::mem::take(&mut active.id), outcome });
+                false
+            }
+        });
+    }
+
+    fn tick(&mut self, now: Now, fx: &mut Effects, done: &mut Vec<Done>) {
+        let due = |active: &&Active| now.mono >= active.phase.deadline();
+        let due: Vec<ChildId> = self.active.iter().filter(due).map(|active| active.phase.child()).collect();
+        for child in due {
+            self.step(child, now, &Event::Tick, fx, done);
+        }
+    }
+
+    /// Hands the event to the active command with this child. False where there is none.
+    fn step(
+        &mut self,
+        child: ChildId,
+        now: Now,
+        event: &Event<'_>,
+        fx: &mut Effects,
+        done: &mut Vec<Done>,
+    ) -> bool {
+        let Some(index) = self.active.iter().position(|active| active.phase.child() == child) else {
+            return false;
+        };
+        let Active { id, phase } = self.active.swap_remove(index);
+        match self.advance(phase, now, event, fx) {
+            ControlFlow::Continue(phase) => self.active.push(Active { id, phase }),
+            ControlFlow::Break(outcome) => {
+                done.push(Done { id, outcome });
+                self.fill_places(now, fx, done);
+            }
+        }
+        true
+    }
+
+    fn advance(
+        &self,
+        phase: Phase,
+        now: Now,
+        event: &Event<'_>,
+        fx: &mut Effects,
+    ) -> ControlFlow<Outcome, Phase> {
+        match (phase, event) {
+            (Phase::Identifying(mut pending), _) => match pending.task.handle(now, event, fx) {
+                None => ControlFlow::Continue(Phase::Identifying(pending)),
+                Some(Ok(Some(identity))) => {
+                    ControlFlow::Continue(self.start(now, pending.command, &identity, fx))
+                }
+                Some(Ok(None)) => {
+                    let detail = unknown_account(&pending.command);
+                    ControlFlow::Break(Outcome::with_detail(Retcode::NoSuchUserOrGroup, detail))
+                }
+                Some(Err(reason)) => {
+                    let detail = format!("user: the user database did not answer: {reason}");
+                    ControlFlow::Break(Outcome::with_detail(Retcode::CouldNotStart, detail))
+                }
+            },
+            (Phase::Running(_), Event::NotStarted(_, error)) => {
+                ControlFlow::Break(Outcome::with_detail(Retcode::CouldNotStart, error.to_string()))
+            }
+            (Phase::Running(mut run), _) => {
+                if run.handle(now, event, fx) {
+                    ControlFlow::Break(run.outcome(now, self.closed.clone()))
+                } else {
+                    ControlFlow::Continue(Phase::Running(run))
+                }
+            }
+        }
+    }
+
+    /// Starts waiting commands while there is a free place.
+    fn fill_places(&mut self, now: Now, fx: &mut Effects, done: &mut Vec<Done>) {
+        while self.active.len() < self.settings.max_children {
+            let Some((id, command)) = self.waiting.pop_front() else { return };
+            let phase = match as_whom(&command, &self.own) {
+                AsWhom::Own => self.start(now, command, &self.own, fx),
+                AsWhom::Other { user, group } => {
+                    let task = PendingTask::start(now, Task::Identify { user, group }, fx);
+                    Phase::Identifying(Box::new(Identifying { task, command }))
+                }
+                AsWhom::NotPermitted(reason) => {
+                    done.push(Done { id, outcome: Outcome::with_detail(Retcode::NotPermitted, reason) });
+                    continue;
+                }
+            };
+            self.active.push(Active { id, phase });
+        }
+    }
+
+    fn start(&self, now: Now, command: Command, identity: &Identity, fx: &mut Effects) -> Phase {
+        let timeout = command.timeout.map_or(self.settings.timeout, Duration::from_secs);
+        let launch = launch(command, identity, &self.own, &self.settings);
+        let child = fx.spawn(Program::Exec(Box::new(launch)));
+        let run = Run::new(now, child, timeout, self.settings.grace, self.settings.output_limit);
+        Phase::Running(Box::new(run))
+    }
+}
+
+fn unknown_account(command: &Command) -> String {
+    let shown = |account: &Option<Account>| account.as_ref().map_or("root".to_owned(), Account::to_string);
+    match &command.group {
+        None => format!("user: this host has no user {}", shown(&command.user)),
+        Some(group) => {
+            format!("user, group: this host has no user {} or no group {group}", shown(&command.user))
+        }
+    }
+}

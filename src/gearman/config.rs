@@ -1,0 +1,335 @@
+//! gearman.conf: TOML, every key checked, nothing ignored or clamped.
+
+use crate::exec::{AllowList, ExecSettings};
+use crate::link::LinkSettings;
+use crate::wire::server_list;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the machine needs of the file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The display name; empty is the node name.
+    pub name: String,
+    pub region: String,
+    pub tags: BTreeMap<String, String>,
+    pub link: LinkSettings,
+    pub exec: ExecSettings,
+}
+
+/// What is wrong, and where: `LINE: KEY: REASON`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    pub line: Option<usize>,
+    pub key: String,
+    pub reason: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "{line}: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+impl Config {
+    /// Reads the file's text. `servers`, as `-S` names them, take the place of `link.server`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn parse(text: &str, servers: Option<&str>) -> Result<Config, ConfigError> {
+        let file = read(text)?;
+        let link = file.link;
+        let server_error = |reason: String| ConfigError {
+            line: None,
+            key: if servers.is_some() { "-S".into() } else { "link.server".into() },
+            reason,
+        };
+        let list = servers.unwrap_or(&link.server);
+        Ok(Config {
+            name: file.hostname,
+            region: file.region,
+            tags: file.tags,
+            link: LinkSettings {
+                servers: server_list::parse(list).map_err(|e| server_error(e.to_string()))?,
+                heartbeat: Duration::from_secs(link.heartbeat),
+                backoff_min: Duration::from_secs(link.backoff.min),
+                backoff_max: Duration::from_secs(link.backoff.max),
+                tls_dir: file.tls.dir,
+            },
+            exec: ExecSettings {
+                shell: file.exec.shell,
+                max_children: file.exec.max_children,
+                output_limit: file.exec.output_limit,
+                timeout: Duration::from_secs(file.exec.timeout),
+                grace: Duration::from_secs(file.exec.grace),
+                allow: file.exec.allow,
+            },
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    #[serde(deserialize_with = "text::<_, 256>")]
+    hostname: String,
+    #[serde(deserialize_with = "text::<_, 64>")]
+    region: String,
+    #[serde(deserialize_with = "tags")]
+    tags: BTreeMap<String, String>,
+    link: Link,
+    tls: Tls,
+    #[serde(rename = "store")]
+    _store: Store,
+    exec: Exec,
+    #[serde(rename = "plugins")]
+    _plugins: Plugins,
+    #[serde(rename = "control")]
+    _control: Control,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        File {
+            hostname: String::new(),
+            region: "unknown".into(),
+            tags: BTreeMap::new(),
+            link: Link::default(),
+            tls: Tls::default(),
+            _store: Store::default(),
+            exec: Exec::default(),
+            _plugins: Plugins::default(),
+            _control: Control::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Link {
+    #[serde(deserialize_with = "servers")]
+    server: String,
+    #[serde(deserialize_with = "whole::<_, 1, 3600>")]
+    heartbeat: u64,
+    backoff: Backoff,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link { server: "config.cargo.com:8181".into(), heartbeat: 60, backoff: Backoff { min: 1, max: 300 } }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "BackoffFields")]
+struct Backoff {
+    min: u64,
+    max: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BackoffFields {
+    #[serde(deserialize_with = "whole::<_, 1, 3600>")]
+    min: u64,
+    #[serde(deserialize_with = "whole::<_, 1, 86400>")]
+    max: u64,
+}
+
+impl Default for BackoffFields {
+    fn default() -> Self {
+        BackoffFields { min: 1, max: 300 }
+    }
+}
+
+impl TryFrom<BackoffFields> for Backoff {
+    type Error = String;
+
+    fn try_from(fields: BackoffFields) -> Result<Backoff, String> {
+        let BackoffFields { min, max } = fields;
+        if min > max {
+            return Err(format!("min must not be more than max, got min {min} and max {max}"));
+        }
+        Ok(Backoff { min, max })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Tls {
+    #[serde(deserialize_with = "absolute")]
+    dir: PathBuf,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Tls { dir: "/etc/cargo/pki".into() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Store {
+    #[serde(rename = "path", deserialize_with = "absolute")]
+    _path: PathBuf,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store { _path: "/var/lib/cargo/gearman.db".into() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Exec {
+    #[serde(deserialize_with = "absolute_text")]
+    shell: String,
+    #[serde(deserialize_with = "size::<_, 1, 4096>")]
+    max_children: usize,
+    /// Two streams of this size fit into one frame, however they are escaped.
+    #[serde(deserialize_with = "size::<_, 1, 65536>")]
+    output_limit: usize,
+    #[serde(deserialize_with = "whole::<_, 1, 86400>")]
+    timeout: u64,
+    #[serde(deserialize_with = "whole::<_, 1, 3600>")]
+    grace: u64,
+    #[serde(deserialize_with = "allow_list")]
+    allow: AllowList,
+}
+
+impl Default for Exec {
+    fn default() -> Self {
+        Exec {
+            shell: "/bin/bash".into(),
+            max_children: 64,
+            output_limit: 65536,
+            timeout: 120,
+            grace: 3,
+            allow: AllowList::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Plugins {
+    #[serde(rename = "dir", deserialize_with = "absolute")]
+    _dir: PathBuf,
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Plugins { _dir: "/usr/lib/cargo/gearman".into() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Control {
+    #[serde(rename = "socket", deserialize_with = "absolute")]
+    _socket: PathBuf,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Control { _socket: "/var/run/cargo/gearman.sock".into() }
+    }
+}
+
+fn read(text: &str) -> Result<File, ConfigError> {
+    let line_of = |error: &toml::de::Error| {
+        error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1)
+    };
+    let reason = |error: &toml::de::Error| error.message().trim().replace('\n', ", ");
+    let syntax = |error: toml::de::Error| ConfigError {
+        line: line_of(&error),
+        key: String::new(),
+        reason: reason(&error),
+    };
+    let toml = toml::Deserializer::parse(text).map_err(syntax)?;
+    serde_path_to_error::deserialize(toml).map_err(|error| ConfigError {
+        line: line_of(error.inner()),
+        key: Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default(),
+        reason: reason(error.inner()),
+    })
+}
+
+fn whole<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64>(
+    deserializer: D,
+) -> Result<u64, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    u64::try_from(number)
+        .ok()
+        .filter(|number| (LEAST..=MOST).contains(number))
+        .ok_or_else(|| D::Error::custom(format_args!("must be from {LEAST} to {MOST}, got {number}")))
+}
+
+fn size<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64>(
+    deserializer: D,
+) -> Result<usize, D::Error> {
+    let number = whole::<D, LEAST, MOST>(deserializer)?;
+    usize::try_from(number).map_err(D::Error::custom)
+}
+
+fn text<'de, D: Deserializer<'de>, const MOST_BYTES: usize>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.len() {
+        length if length > MOST_BYTES => {
+            Err(D::Error::custom(format_args!("must be at most {MOST_BYTES} bytes, got {length}")))
+        }
+        _ => Ok(text),
+    }
+}
+
+fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    const MOST: usize = 64;
+    const MOST_BYTES: usize = 256;
+    let tags = BTreeMap::<String, String>::deserialize(deserializer)?;
+    if tags.len() > MOST {
+        return Err(D::Error::custom(format_args!("must be at most {MOST} tags, got {}", tags.len())));
+    }
+    match tags.iter().find(|(key, value)| key.is_empty() || key.len() > 64 || value.len() > MOST_BYTES) {
+        Some((key, _)) => Err(D::Error::custom(format_args!(
+            "{key:?}: a tag has a name of 1 to 64 bytes and a value of at most {MOST_BYTES}"
+        ))),
+        None => Ok(tags),
+    }
+}
+
+fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let list = String::deserialize(deserializer)?;
+    server_list::parse(&list).map_err(D::Error::custom)?;
+    Ok(list)
+}
+
+fn absolute_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    if !path.starts_with('/') || path.contains('\0') {
+        return Err(D::Error::custom(format_args!("must be an absolute path, got {path:?}")));
+    }
+    Ok(path)
+}
+
+fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    absolute_text(deserializer).map(PathBuf::from)
+}
+
+fn allow_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AllowList, D::Error> {
+    let expressions = Vec::<String>::deserialize(deserializer)?;
+    AllowList::new(&expressions).map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

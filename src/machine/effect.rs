@@ -1,0 +1,119 @@
+//! What a machine may ask for.
+
+use super::{ChildId, ConnId, Task};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// One thing to be done by the reactor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Answered by `Connected` or `Closed`.
+    Connect {
+        conn: ConnId,
+        to: SocketAddr,
+        security: Security,
+    },
+    Send {
+        conn: ConnId,
+        bytes: Vec<u8>,
+    },
+    /// Closes once what was sent has gone, or a short time later. No event follows.
+    Close {
+        conn: ConnId,
+    },
+    /// Answered by `NotStarted`, or by output and `Exited`.
+    Spawn {
+        child: ChildId,
+        program: Program,
+    },
+    /// Sends a signal to the child's process group. When the child has ended,
+    /// what is left of its group is killed.
+    Signal {
+        child: ChildId,
+        signal: i32,
+    },
+    /// Closes the reactor's ends of the child's pipes. No output follows.
+    Release {
+        child: ChildId,
+    },
+    /// Answered by `FileRead`.
+    ReadFile {
+        path: PathBuf,
+    },
+    ReopenLog,
+    /// Ends the loop once closing connections are flushed.
+    Stop,
+}
+
+/// How a connection is secured: TLS 1.3 in any case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// The link: both sides show a certificate of the CA in this folder.
+    Mutual { dir: PathBuf },
+    /// Enrolment, over HTTP: the server's chain must hold the CA with this SHA-256.
+    Pinned { fingerprint: [u8; 32] },
+}
+
+/// What runs in a child process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    Exec(Box<Launch>),
+    /// A function of our own that may block. It answers with JSON on its
+    /// standard output, or with a reason on its standard error and exit code 1.
+    Task(Task),
+}
+
+/// A program to be executed, with nothing left to look up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// Absolute path, then the arguments.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    pub cwd: String,
+    /// `None` stays with the agent's own.
+    pub credentials: Option<Credentials>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub uid: u32,
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// The queue of what is to be done, and the source of new ids.
+#[derive(Debug, Default)]
+pub struct Effects {
+    queue: Vec<Effect>,
+    last_id: u64,
+}
+
+impl Effects {
+    pub fn push(&mut self, effect: Effect) {
+        self.queue.push(effect);
+    }
+
+    pub fn connect(&mut self, to: SocketAddr, security: Security) -> ConnId {
+        let conn = ConnId(self.next_id());
+        self.push(Effect::Connect { conn, to, security });
+        conn
+    }
+
+    pub fn spawn(&mut self, program: Program) -> ChildId {
+        let child = ChildId(self.next_id());
+        self.push(Effect::Spawn { child, program });
+        child
+    }
+
+    /// Empties the queue.
+    pub fn take(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.queue)
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}

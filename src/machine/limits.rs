@@ -1,0 +1,43 @@
+//! Every cap on a queue, a buffer or a wait, with its unit in the name.
+
+use std::time::Duration;
+
+/// What the reactor reads from one source in one turn.
+pub const READ_BUDGET_BYTES: usize = 64 * 1024;
+/// A connection with this much unsent is not read from: no new work for a peer
+/// that does not take its answers.
+pub const SEND_HIGH_WATER_BYTES: usize = 1024 * 1024;
+/// A connection with this much unsent is given up.
+pub const SEND_CAP_BYTES: usize = 64 * 1024 * 1024;
+/// How long a closing connection may take to send what it has.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// The largest file that the reactor reads for a machine.
+pub const FILE_CAP_BYTES: u64 = 1024 * 1024;
+/// After this much work, freed memory is given back to the system before the next sleep.
+pub const TRIM_AFTER_BYTES: usize = 256 * 1024;
+
+/// What a task may answer.
+pub const TASK_ANSWER_BYTES: usize = 64 * 1024;
+/// How long a task may take.
+pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one address may take to accept, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server may take to answer `init`.
+pub const INIT_TIMEOUT: Duration = Duration::from_secs(15);
+/// A link that lived this long was good: the next back-off begins anew.
+pub const STABLE_LINK: Duration = Duration::from_secs(30);
+/// How long enrolment may take in all.
+pub const ENROLL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Commands that wait for a free place, beyond `exec.max_children` running.
+pub const WAITING_COMMANDS: usize = 1024;
+/// How long a command's pipes are read after it has ended, where a descendant still holds them.
+pub const DRAIN: Duration = Duration::from_millis(200);
+/// How long a killed command may take to end before the answer is given without it.
+pub const KILL_WAIT: Duration = Duration::from_secs(1);
+
+/// Answers kept so that a repeated request is not run again.
+pub const ANSWERED_REQUESTS: usize = 1024;
+/// The memory for them.
+pub const ANSWERED_BYTES: usize = 2 * 1024 * 1024;

@@ -1,0 +1,30 @@
+//! The words that every daemon shares with the reactor: what may happen
+//! ([`Event`]), what may be asked for ([`Effect`]), and when ([`Now`]).
+//!
+//! A machine is plain owned state. It never sees a descriptor, a clock or a
+//! process: it is handed events and answers with effects, so that a test can
+//! be its caller as well as the reactor. This folder imports
+//! nothing of ours but the wire's types.
+
+mod effect;
+mod event;
+mod id;
+pub mod limits;
+mod task;
+mod time;
+
+pub use effect::{Credentials, Effect, Effects, Launch, Program, Security};
+pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream};
+pub use id::{ChildId, ConnId};
+pub use task::{Identity, Resolved, Task};
+pub use time::{Instant, Now, earliest};
+
+/// A daemon, as the reactor and the tests drive it.
+pub trait Machine {
+    /// Takes in one event; what is to be done about it goes into `fx`.
+    fn handle(&mut self, now: Now, event: Event<'_>, fx: &mut Effects);
+
+    /// When to call [`Machine::handle`] with [`Event::Tick`] if nothing else
+    /// happens before; `None` is never.
+    fn deadline(&self) -> Option<Instant>;
+}

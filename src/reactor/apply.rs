@@ -1,0 +1,85 @@
+//! From effects to system calls.
+
+use super::connection::Connection;
+use super::sources::Source;
+use super::{AtOnce, Reactor};
+use crate::machine::limits::FILE_CAP_BYTES;
+use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Program, Security, StartError};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::path::Path;
+
+impl Reactor {
+    /// Carries out everything that is queued.
+    pub(super) fn apply(&mut self) {
+        for effect in self.fx.take() {
+            match effect {
+                Effect::Connect { conn, to, security } => self.connect(conn, to, &security),
+                Effect::Send { conn, bytes } => self.send(conn, &bytes),
+                Effect::Close { conn } => self.close(conn),
+                Effect::Spawn { child, program } => self.spawn(child, &program),
+                Effect::Signal { child, signal } => self.children.signal(child, signal),
+                Effect::Release { child } => self.release(child),
+                Effect::ReadFile { path } => {
+                    let answer = read_file(&path).map_err(|e| format!("{}: {e}", path.display()));
+                    self.outcomes.push_back(AtOnce::FileRead(answer));
+                }
+                Effect::ReopenLog => (self.reopen_log)(),
+                Effect::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    fn connect(&mut self, conn: ConnId, to: SocketAddr, security: &Security) {
+        let watched = Connection::new(conn, to, security).and_then(|connection| {
+            let source = Source::Connection(Box::new(connection));
+            self.sources.insert(source).map_err(|e| ConnectionEnd::Io(e.to_string()))
+        });
+        if let Err(end) = watched {
+            self.outcomes.push_back(AtOnce::Closed(conn, end));
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some((token, connection)) = self.sources.connection(conn) else { return };
+        if let Err(end) = connection.send(bytes) {
+            self.sources.remove(token);
+            self.outcomes.push_back(AtOnce::Closed(conn, end));
+        }
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        if let Some((token, connection)) = self.sources.connection(conn) {
+            connection.close(self.now);
+            self.sources.make_ready(token);
+        }
+    }
+
+    fn spawn(&mut self, child: ChildId, program: &Program) {
+        let started = self.children.start(child, program).and_then(|pipes| {
+            let unwatched = |e: io::Error| StartError { step: "epoll".into(), reason: e.to_string() };
+            self.watch_pipes(child, pipes).map_err(unwatched)
+        });
+        if let Err(error) = started {
+            self.release(child);
+            self.children.signal(child, libc::SIGKILL);
+            self.outcomes.push_back(AtOnce::NotStarted(child, error));
+        }
+    }
+
+    fn release(&mut self, child: ChildId) {
+        for token in self.sources.pipes_of(child) {
+            self.sources.remove(token);
+        }
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(FILE_CAP_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > FILE_CAP_BYTES {
+        return Err(io::Error::other(format!("larger than {FILE_CAP_BYTES} bytes")));
+    }
+    Ok(content)
+}

@@ -1,0 +1,297 @@
+//! The loop: owns the poll, the clock, every descriptor, every child process
+//! and every TLS session, and knows nothing about any agent.
+//!
+//! A turn: sleep until something is ready or the machine's deadline; give each
+//! ready source one bounded step; hand each result to the machine as an event
+//! and carry out the effects that it asks for ([`apply`]).
+
+mod apply;
+mod children;
+mod clock;
+mod connection;
+mod sources;
+mod spawn;
+mod task;
+mod tls;
+
+pub use clock::{Clock, wall_clock};
+pub use task::identify;
+pub use tls::{common_name, fingerprint};
+
+use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES};
+use crate::machine::{
+    ChildId, ConnId, ConnectionEnd, Effects, Event, Instant, Machine, Now, Signal, StartError, Stream,
+    earliest,
+};
+use children::Children;
+use connection::Step;
+use mio::unix::pipe::Receiver;
+use mio::{Events, Poll, Token};
+use mio_signals::{SignalSet, Signals};
+use nix::sys::signal::{SigSet, Signal as UnixSignal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use sources::{Source, Sources};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read as _};
+use std::time::Duration;
+
+/// Events taken from the poll at once.
+const EVENTS_A_TURN: usize = 128;
+
+pub struct Reactor {
+    poll: Poll,
+    clock: Clock,
+    now: Now,
+    sources: Sources,
+    children: Children,
+    fx: Effects,
+    /// What an effect brought about at once, not yet handed to the machine.
+    outcomes: VecDeque<AtOnce>,
+    /// What is read goes through here.
+    buffer: Vec<u8>,
+    reopen_log: Box<dyn FnMut()>,
+    stopping: bool,
+    /// Bytes read since freed memory was last given back.
+    read_since_trim: usize,
+}
+
+/// The answer to an effect that did not have to be waited for.
+enum AtOnce {
+    Closed(ConnId, ConnectionEnd),
+    NotStarted(ChildId, StartError),
+    FileRead(Result<Vec<u8>, String>),
+}
+
+impl Reactor {
+    /// A loop with nothing to do yet. Blocks the signals that it will report,
+    /// and makes the process the reaper of orphaned descendants.
+    ///
+    /// # Errors
+    /// The system refuses a descriptor that every loop needs.
+    pub fn new(clock: Clock, reopen_log: Box<dyn FnMut()>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut sources = Sources::new(poll.registry().try_clone()?);
+        sources.insert(Source::Signals(Signals::new(SignalSet::all())?))?;
+        sources.insert(Source::MoreSignals(more_signals()?))?;
+        Ok(Reactor {
+            poll,
+            now: clock.now(),
+            clock,
+            sources,
+            children: Children::new()?,
+            fx: Effects::default(),
+            outcomes: VecDeque::new(),
+            buffer: vec![0; READ_BUDGET_BYTES],
+            reopen_log,
+            stopping: false,
+            // What start-up freed is given back before the first sleep.
+            read_since_trim: TRIM_AFTER_BYTES,
+        })
+    }
+
+    /// Runs the machine until it asks to stop.
+    ///
+    /// # Errors
+    /// The poll itself fails.
+    pub fn run(mut self, machine: &mut impl Machine) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_A_TURN);
+        loop {
+            self.tick(machine);
+            if self.stopping && self.sources.connections().next().is_none() {
+                return Ok(());
+            }
+            self.trim();
+            match self.poll.poll(&mut events, self.timeout(machine)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            self.now = self.clock.now();
+            for event in &events {
+                if let Some(Source::Connection(connection)) = self.sources.by_token(event.token()) {
+                    connection.became_ready(
+                        event.is_readable() || event.is_read_closed() || event.is_error(),
+                        event.is_writable() || event.is_write_closed() || event.is_error(),
+                    );
+                }
+                self.sources.make_ready(event.token());
+            }
+            for token in self.sources.take_ready() {
+                self.step(token, machine);
+            }
+        }
+    }
+
+    fn timeout(&self, machine: &impl Machine) -> Option<Duration> {
+        if self.sources.any_ready() {
+            return Some(Duration::ZERO);
+        }
+        let deadline = earliest([machine.deadline(), self.linger_deadline()])?;
+        Some(deadline.since(self.clock.now().mono))
+    }
+
+    fn linger_deadline(&self) -> Option<Instant> {
+        earliest(self.sources.connections().map(connection::Connection::deadline))
+    }
+
+    fn tick(&mut self, machine: &mut impl Machine) {
+        self.now = self.clock.now();
+        if machine.deadline().is_some_and(|deadline| self.now.mono >= deadline) {
+            self.hand_over(machine, Event::Tick);
+        }
+        if self.linger_deadline().is_some_and(|deadline| self.now.mono >= deadline) {
+            self.drop_lingering();
+        }
+    }
+
+    /// One bounded piece of work for one source.
+    fn step(&mut self, token: Token, machine: &mut impl Machine) {
+        match self.sources.by_token(token) {
+            None => {}
+            Some(Source::Connection(_)) => self.step_connection(token, machine),
+            Some(Source::Pipe { .. }) => self.step_pipe(token, machine),
+            Some(Source::Signals(_) | Source::MoreSignals(_)) => self.step_signals(token, machine),
+        }
+    }
+
+    fn step_connection(&mut self, token: Token, machine: &mut impl Machine) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        if let Some(Source::Connection(connection)) = self.sources.by_token(token) {
+            let (id, step) = (connection.id, connection.step(self.now, &mut buffer));
+            match step {
+                Step::Idle => {}
+                Step::Connected => {
+                    self.sources.make_ready(token);
+                    self.hand_over(machine, Event::Connected(id));
+                }
+                Step::Bytes(length) => {
+                    self.sources.make_ready(token);
+                    self.read_since_trim += length;
+                    self.hand_over(machine, Event::Received(id, &buffer[..length]));
+                }
+                Step::Ended(end) => {
+                    self.sources.remove(token);
+                    self.hand_over(machine, Event::Closed(id, end));
+                }
+                Step::Closed => self.sources.remove(token),
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn step_pipe(&mut self, token: Token, machine: &mut impl Machine) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        if let Some(Source::Pipe { child, stream, pipe }) = self.sources.by_token(token) {
+            let (child, stream) = (*child, *stream);
+            match read(pipe, &mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    self.sources.remove(token);
+                    self.hand_over(machine, Event::OutputFailed(child, stream, error.to_string()));
+                }
+                Ok(0) => {
+                    self.sources.remove(token);
+                    self.hand_over(machine, Event::OutputEnded(child, stream));
+                }
+                Ok(length) => {
+                    self.sources.make_ready(token);
+                    self.read_since_trim += length;
+                    self.hand_over(machine, Event::Output(child, stream, &buffer[..length]));
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn step_signals(&mut self, token: Token, machine: &mut impl Machine) {
+        let (mut reports, mut child_ended) = (Vec::new(), false);
+        match self.sources.by_token(token) {
+            Some(Source::Signals(signals)) => {
+                while let Ok(Some(signal)) = signals.receive() {
+                    match signal {
+                        mio_signals::Signal::User1 => reports.push(Signal::Status),
+                        mio_signals::Signal::User2 => {}
+                        _ => reports.push(Signal::Stop),
+                    }
+                }
+            }
+            Some(Source::MoreSignals(fd)) => {
+                while let Ok(Some(signal)) = fd.read_signal() {
+                    match signal.ssi_signo.cast_signed() {
+                        libc::SIGHUP => reports.push(Signal::Reload),
+                        _ => child_ended = true,
+                    }
+                }
+            }
+            _ => {}
+        }
+        for report in reports {
+            self.hand_over(machine, Event::Signal(report));
+        }
+        while child_ended {
+            match self.children.reap() {
+                Some((Some(id), exit)) => self.hand_over(machine, Event::Exited(id, exit)),
+                Some((None, _)) => {}
+                None => child_ended = false,
+            }
+        }
+    }
+
+    /// Gives the machine an event and does what it asks for, and so on with
+    /// what that brings about at once.
+    fn hand_over(&mut self, machine: &mut impl Machine, event: Event<'_>) {
+        machine.handle(self.now, event, &mut self.fx);
+        self.apply();
+        while let Some(outcome) = self.outcomes.pop_front() {
+            let event = match &outcome {
+                AtOnce::Closed(conn, end) => Event::Closed(*conn, end.clone()),
+                AtOnce::NotStarted(child, error) => Event::NotStarted(*child, error.clone()),
+                AtOnce::FileRead(answer) => Event::FileRead(answer.as_deref().map_err(Clone::clone)),
+            };
+            machine.handle(self.now, event, &mut self.fx);
+            self.apply();
+        }
+    }
+
+    fn drop_lingering(&mut self) {
+        let due = |c: &&connection::Connection| c.deadline().is_some_and(|at| self.now.mono >= at);
+        let ids: Vec<ConnId> = self.sources.connections().filter(due).map(|c| c.id).collect();
+        for id in ids {
+            if let Some((token, _)) = self.sources.connection(id) {
+                self.sources.remove(token);
+            }
+        }
+    }
+
+    /// Before an idle agent sleeps, memory that a burst of work freed goes
+    /// back to the system; the allocator would keep it.
+    fn trim(&mut self) {
+        let idle = self.children.is_empty() && !self.sources.any_ready();
+        if idle && self.read_since_trim >= TRIM_AFTER_BYTES {
+            self.read_since_trim = 0;
+            spawn::give_back_free_memory();
+        }
+    }
+
+    fn watch_pipes(&mut self, child: ChildId, pipes: [(Stream, Receiver); 2]) -> io::Result<()> {
+        for (stream, pipe) in pipes {
+            // What was written before the poll watched is an edge of its own.
+            self.sources.insert(Source::Pipe { child, stream, pipe })?;
+        }
+        Ok(())
+    }
+}
+
+fn read(pipe: &mut Receiver, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match pipe.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+fn more_signals() -> io::Result<SignalFd> {
+    let set = SigSet::from_iter([UnixSignal::SIGCHLD, UnixSignal::SIGHUP]);
+    set.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+}
