@@ -1,0 +1,295 @@
+//! The real `polarisctl` against a stub of the REST API.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+const TOKEN: &str = "a-token";
+const DONE: &str = r#"{"host":"1","name":"web-1","resp":"success","retcode":2,"message":"Normal termination","data":"up\n","stderr":"","exitcode":0,"elapsed":0.01}"#;
+const FAILED: &str = r#"{"host":"2","name":"web-2","resp":"failed","retcode":3101,"message":"Exited with an error","data":"","stderr":"no way\n","exitcode":3,"elapsed":0.5}"#;
+
+type Line = Result<String, std::io::Error>;
+
+/// What the stub heard, and what it streams as the answer to the next request.
+#[derive(Default)]
+struct Heard {
+    requests: Vec<(HeaderMap, Value)>,
+    answers: Option<mpsc::UnboundedReceiver<Line>>,
+}
+
+type Stub = Arc<Mutex<Heard>>;
+
+/// A data directory as polaris leaves it, with the stub behind it.
+struct Rig {
+    data: TempDir,
+    stub: Stub,
+}
+
+impl Rig {
+    async fn start() -> Rig {
+        let stub = Stub::default();
+        let app = Router::new()
+            .route("/api/v1/requests", post(requests).get(history))
+            .route("/api/v1/requests/{id}", get(one_request))
+            .route("/api/v1/hosts", get(hosts))
+            .route("/api/v1/hosts/{host}", get(host).delete(async |_: Path<String>| StatusCode::NO_CONTENT))
+            .route("/api/v1/tokens", post(tokens))
+            .with_state(stub.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let web = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let data = tempfile::tempdir().unwrap();
+        let listen = json!({ "web": web, "agents": "127.0.0.1:1", "pid": 1 });
+        fs::write(data.path().join("listen.json"), listen.to_string()).unwrap();
+        fs::write(data.path().join("admin.token"), format!("{TOKEN}\n")).unwrap();
+        Rig { data, stub }
+    }
+
+    /// What the stub streams; the stream ends when the sender is dropped.
+    fn answers(&self, lines: &[&str]) -> mpsc::UnboundedSender<Line> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for line in lines {
+            sender.send(Ok(format!("{line}\n"))).unwrap();
+        }
+        self.stub.lock().unwrap().answers = Some(receiver);
+        sender
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polarisctl"));
+        for name in ["POLARIS_URL", "POLARIS_TOKEN", "POLARIS_DATA"] {
+            command.env_remove(name);
+        }
+        command.arg("--data").arg(self.data.path()).args(words).stdin(Stdio::null());
+        command
+    }
+
+    fn output(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        told(&self.command(words).output().unwrap())
+    }
+
+    fn start_child(&self, words: &[&str]) -> Child {
+        self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+fn told(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// How it ended, and the rest of what it said to standard error.
+fn end(mut child: Child) -> (ExitStatus, String) {
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    (child.wait().unwrap(), stderr)
+}
+
+fn problem(status: StatusCode, document: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], document.to_string()).into_response()
+}
+
+async fn requests(State(stub): State<Stub>, headers: HeaderMap, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    if headers[header::AUTHORIZATION] != format!("Bearer {TOKEN}") {
+        return problem(
+            StatusCode::UNAUTHORIZED,
+            &json!({"title": "Unauthorized", "detail": "no such token"}),
+        );
+    }
+    if body["cwd"] == "tmp" {
+        let detail = "must be an absolute path, got \"tmp\"";
+        let document = json!({"title": "Unprocessable Entity", "detail": detail, "field": "cwd"});
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, &document);
+    }
+    let mut heard = stub.lock().unwrap();
+    heard.requests.push((headers, body));
+    let mut answers = heard.answers.take().expect("a test that makes a request says what answers it");
+    let stream = futures_util::stream::poll_fn(move |context| answers.poll_recv(context));
+    ([("request-id", "r-1"), ("content-type", "application/x-ndjson")], Body::from_stream(stream))
+        .into_response()
+}
+
+async fn history() -> impl IntoResponse {
+    let request = json!({"id": "r-1", "method": "sync.bash", "cmd": "uptime", "created": "2026-11-22T00:00:00Z",
+        "hosts": 2, "succeeded": 1, "failed": 1, "pending": 0});
+    axum::Json(json!({"requests": [request], "count": 1}))
+}
+
+async fn one_request(Path(id): Path<String>) -> Response {
+    if id != "r-1" {
+        return problem(
+            StatusCode::NOT_FOUND,
+            &json!({"title": "Not Found", "detail": "there is no such request"}),
+        );
+    }
+    let body = format!(r#"{{"id":"r-1","method":"sync.bash","cmd":"uptime","response":[{DONE},{FAILED}]}}"#);
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn hosts() -> impl IntoResponse {
+    let host = |name: &str, status: &str| {
+        json!({"id": format!("id-{name}"), "name": name, "region": "cn-1", "tags": {"svc": "ecs"},
+            "status": status, "version": "gearman-0.1.0-x86_64", "address": "127.0.0.1", "last_seen": null})
+    };
+    axum::Json(json!({"hosts": [host("web-1", "online"), host("web\u{1b}[2J", "offline")], "count": 2}))
+}
+
+async fn host(Path(host): Path<String>) -> impl IntoResponse {
+    axum::Json(json!({"id": "1", "name": host, "tags": {}}))
+}
+
+async fn tokens(State(stub): State<Stub>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+    let body = serde_json::from_slice(&body).unwrap();
+    stub.lock().unwrap().requests.push((headers, body));
+    (StatusCode::CREATED, axum::Json(json!({"id": "t-1", "token": "SECRET.FINGERPRINT"})))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_goes_out_and_its_answers_come_back() {
+    let rig = Rig::start().await;
+    rig.answers(&[DONE, FAILED]);
+    let options =
+        ["run", "-H", "web-1", "-H", "web-2", "--timeout", "5", "--user", "nobody", "--env", "A=b=c"];
+    let (status, stdout, stderr) = rig.output(&[&options[..], &["--", "echo", "$HOME"]].concat());
+    assert_eq!(
+        stdout,
+        "web-1  success 2 Normal termination  0.01s\nup\n\
+         web-2  failed 3101 Exited with an error, exit status 3  0.50s\n"
+    );
+    assert_eq!(stderr, "web-2: no way\n2 hosts: 1 succeeded, 1 failed\n");
+    assert_eq!(status, Some(1));
+    let heard = rig.stub.lock().unwrap();
+    let (headers, body) = &heard.requests[0];
+    assert_eq!(headers[header::ACCEPT], "application/x-ndjson");
+    let expected = json!({"hosts": ["web-1", "web-2"], "method": "sync.bash", "cmd": "echo '$HOME'",
+        "timeout": 5, "user": "nobody", "env": {"A": "b=c"}});
+    assert_eq!(*body, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_get_json() {
+    let rig = Rig::start().await;
+    rig.answers(&[DONE]);
+    let run = ["run", "-H", "web-1", "--", "uptime"];
+    let ndjson = rig.output(&[&["-o", "ndjson"], &run[..]].concat());
+    assert_eq!(ndjson, (Some(0), format!("{DONE}\n"), String::new()));
+    rig.answers(&[DONE, FAILED]);
+    let json = rig.output(&[&["-o", "json"], &run[..]].concat());
+    let document = format!("{{\"id\":\"r-1\",\"response\":[{DONE},{FAILED}]}}\n");
+    assert_eq!(json, (Some(1), document, String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_shown_as_they_arrive_and_a_reader_may_leave() {
+    let rig = Rig::start().await;
+    let sender = rig.answers(&[DONE]);
+    let mut child = rig.start_child(&["run", "-H", "web-1", "-H", "web-2", "--", "uptime"]);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(line, "web-1  success 2 Normal termination  0.01s\n");
+    drop(stdout);
+    sender.send(Ok(format!("{FAILED}\n"))).unwrap();
+    drop(sender);
+    let (status, stderr) = end(child);
+    assert_eq!((status.code(), stderr.as_str()), (Some(141), ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_says_that_the_request_goes_on() {
+    let rig = Rig::start().await;
+    let _open = rig.answers(&[DONE]);
+    let mut child = rig.start_child(&["run", "-H", "web-1", "-H", "web-2", "--", "uptime"]);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let (status, stderr) = end(child);
+    assert_eq!(status.code(), Some(130));
+    assert!(stderr.contains("the request goes on"), "{stderr}");
+    assert!(stderr.contains("polarisctl requests show r-1"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_is_no_answer() {
+    let rig = Rig::start().await;
+    let sender = rig.answers(&[DONE]);
+    let mut child = rig.start_child(&["run", "-H", "web-1", "-H", "web-2", "--", "uptime"]);
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
+    sender.send(Err(std::io::Error::other("gone"))).unwrap();
+    let (status, stderr) = end(child);
+    assert_eq!(status.code(), Some(3));
+    assert!(stderr.contains("before every host had answered"), "{stderr}");
+    assert!(stderr.contains("polarisctl requests show r-1"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_failure_has_its_sentence_and_its_status() {
+    let rig = Rig::start().await;
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["--token", "wrong", "run", "-H", "a", "--", "ls"], 3, "does not accept the token: no such token"),
+        (
+            &["run", "-H", "a", "--cwd", "tmp", "--", "ls"],
+            1,
+            "polaris refused: cwd: must be an absolute path",
+        ),
+        (&["requests", "show", "r-2"], 1, "polaris refused: there is no such request"),
+        (&["token", "list"], 3, "is not what polaris would say (HTTP status 405)"),
+        (&["--url", "http://127.0.0.1:1", "hosts"], 3, "polaris at http://127.0.0.1:1 cannot be reached"),
+        (&["--url", "http://polaris.example.com", "hosts"], 3, "in clear text: use https://"),
+    ];
+    for (words, expected, sentence) in cases {
+        let (status, stdout, stderr) = rig.output(words);
+        assert!(stderr.starts_with("polarisctl: ") && stderr.contains(sentence), "{words:?}: {stderr}");
+        assert_eq!((status, stdout.as_str(), stderr.lines().count()), (Some(expected), "", 1), "{words:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_tables_for_people() {
+    let rig = Rig::start().await;
+    let (status, stdout, _) = rig.output(&["hosts", "--status", "online"]);
+    assert_eq!(status, Some(0));
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{stdout}");
+    assert!(lines[0].starts_with("NAME   STATUS  REGION  TAGS     VERSION"), "{stdout}");
+    assert!(lines[1].starts_with("web-1  online  cn-1    svc=ecs  gearman-0.1.0-x86_64"), "{stdout}");
+    let (_, stdout, _) = rig.output(&["hosts"]);
+    assert!(stdout.contains("web\\u{1b}[2J"), "{stdout}");
+    let (_, stdout, _) = rig.output(&["requests"]);
+    assert!(stdout.contains("sync.bash  uptime"), "{stdout}");
+    let (_, stdout, stderr) = rig.output(&["requests", "show", "r-1"]);
+    assert!(stdout.contains("web-1  success 2 Normal termination  0.01s\nup\n"), "{stdout}");
+    assert_eq!(stderr, "web-2: no way\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_travel_whole_in_paths() {
+    let rig = Rig::start().await;
+    let (status, stdout, _) = rig.output(&["-o", "json", "hosts", "show", "a/../b c?#%"]);
+    assert_eq!((status, stdout.as_str()), (Some(0), "{\"id\":\"1\",\"name\":\"a/../b c?#%\",\"tags\":{}}\n"));
+    let (status, stdout, stderr) = rig.output(&["hosts", "remove", "web-1"]);
+    assert_eq!((status, stdout.as_str()), (Some(0), ""));
+    assert_eq!(stderr, "web-1 is removed: it is refused from now on\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_token_stands_alone_on_standard_output() {
+    let rig = Rig::start().await;
+    let options = ["token", "create", "--ttl", "90m", "--uses", "3", "--region", "cn-1", "--tag", "svc=ecs"];
+    assert_eq!(rig.output(&options), (Some(0), "SECRET.FINGERPRINT\n".into(), String::new()));
+    let heard = rig.stub.lock().unwrap();
+    let expected = json!({"ttl": 5400, "uses": 3, "region": "cn-1", "tags": {"svc": "ecs"}});
+    assert_eq!(heard.requests[0].1, expected);
+}
