@@ -1,5 +1,7 @@
 //! The real `polarisctl` against a stub of the REST API.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
