@@ -187,6 +187,8 @@ const FENCES: &[Fence] = &[
             "src/reactor/task",
             // The rest of the system calls that no safe crate wraps.
             "src/reactor/sys.rs",
+            // The fork into the background.
+            "src/cli/daemonize.rs",
             // The C library's account functions.
             "src/exec/account.rs",
         ],

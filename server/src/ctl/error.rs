@@ -48,7 +48,10 @@ pub enum Error {
          is it another program, or another version?"
     )]
     NotPolaris { url: String, reason: String },
-    #[error("the connection to polaris was lost before every host had answered ({reason}){}", hint(.id.as_ref()))]
+    #[error(
+        "the connection to polaris was lost before every host had answered ({reason}){}",
+        hint(.id.as_ref())
+    )]
     CutOff { id: Option<String>, reason: String },
     #[error("the output cannot be written: {0}")]
     Output(io::Error),

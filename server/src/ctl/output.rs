@@ -13,20 +13,24 @@ use std::io::{self, Write};
 pub struct List {
     key: String,
     items: Vec<Box<RawValue>>,
+    document: String,
 }
 
 impl List {
     pub fn parse(body: &[u8], key: &str) -> Result<List, String> {
+        let document = std::str::from_utf8(body).map_err(|error| error.to_string())?.to_owned();
         let mut fields: BTreeMap<String, Box<RawValue>> =
-            serde_json::from_slice(body).map_err(|error| error.to_string())?;
+            serde_json::from_str(&document).map_err(|error| error.to_string())?;
         let items = fields.remove(key).ok_or_else(|| format!("no {key:?} in it"))?;
         let items = serde_json::from_str(items.get()).map_err(|error| error.to_string())?;
-        Ok(List { key: key.to_owned(), items })
+        Ok(List { key: key.to_owned(), items, document })
     }
 
     /// Keeps the items that `wanted` says yes to.
     pub fn retain(&mut self, wanted: impl Fn(&Value) -> bool) {
         self.items.retain(|item| serde_json::from_str(item.get()).is_ok_and(|item| wanted(&item)));
+        let items: Vec<&str> = self.items.iter().map(|item| item.get()).collect();
+        self.document = format!("{{{:?}:[{}],\"count\":{}}}", self.key, items.join(","), items.len());
     }
 
     /// Prints it; `row` makes an item's cells.
@@ -38,7 +42,7 @@ impl List {
     ) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         match output {
-            Output::Json => writeln!(out, "{}", self.document())?,
+            Output::Json => json(&mut out, self.document.as_bytes())?,
             Output::Ndjson => self.items.iter().try_for_each(|item| writeln!(out, "{}", item.get()))?,
             Output::Table if self.items.is_empty() => writeln!(io::stderr(), "no {}", self.key)?,
             Output::Table => {
@@ -51,11 +55,6 @@ impl List {
             }
         }
         out.flush().map_err(Error::from)
-    }
-
-    fn document(&self) -> String {
-        let items: Vec<&str> = self.items.iter().map(|item| item.get()).collect();
-        format!("{{{:?}:[{}],\"count\":{}}}", self.key, items.join(","), items.len())
     }
 }
 
@@ -158,9 +157,9 @@ mod tests {
     fn a_list_is_found_by_its_key() {
         let body = br#"{"hosts":[{"id":"a"},{"id":"b"}],"count":2}"#;
         let mut list = List::parse(body, "hosts").unwrap();
-        assert_eq!(list.document().as_bytes(), body);
+        assert_eq!(list.document.as_bytes(), body);
         list.retain(|host| host["id"] == "b");
-        assert_eq!(list.document(), r#"{"hosts":[{"id":"b"}],"count":1}"#);
+        assert_eq!(list.document, r#"{"hosts":[{"id":"b"}],"count":1}"#);
         assert!(List::parse(b"{}", "hosts").is_err());
         assert!(List::parse(b"<html>", "hosts").is_err());
     }
