@@ -14,7 +14,7 @@ pub const MAX_WEB_CONNECTIONS: usize = 4096;
 /// back shares the processor.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// A peer's time for the head of an HTTP request, idle time between two included.
-pub const HTTP_HEAD_LIMIT: Duration = Duration::from_secs(60);
+pub const HTTP_HEAD_LIMIT: Duration = Duration::from_mins(1);
 /// Entries on one page of a list.
 pub const PAGE_ENTRIES: RangeInclusive<u64> = 1..=1000;
 /// Entries on a page where the caller does not say.
@@ -45,7 +45,7 @@ pub const READ_BYTES: usize = 8 * 1024;
 /// Boot ids that are remembered of one host.
 pub const KEPT_BOOT_IDS: usize = 16;
 /// How long a conflict is shown after the last evidence.
-pub const CONFLICT_SHOWN: Duration = Duration::from_secs(3600);
+pub const CONFLICT_SHOWN: Duration = Duration::from_hours(1);
 /// `heartbeat` where the configuration does not say, in seconds.
 pub const DEFAULT_HEARTBEAT_SECONDS: u64 = 60;
 /// `max_links`.
@@ -92,7 +92,7 @@ pub const CA_DAYS: i64 = 3653;
 /// The life of the server's and the hosts' certificates, in days.
 pub const LEAF_DAYS: i64 = 397;
 /// How often the server looks at its own certificate.
-pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(24 * 3600);
+pub const CERTIFICATE_CHECK: Duration = Duration::from_hours(24);
 
 // The database and the end.
 
@@ -103,6 +103,6 @@ pub const DATABASE_BUSY_MS: u32 = 5000;
 /// How long states of hosts are gathered before they are written.
 pub const HOSTS_LINGER: Duration = Duration::from_millis(500);
 /// How often the time of last sign of life is written.
-pub const LAST_SEEN_WRITTEN: Duration = Duration::from_secs(60);
+pub const LAST_SEEN_WRITTEN: Duration = Duration::from_mins(1);
 /// What connections and links have to end when the server stops.
 pub const STOP_LIMIT: Duration = Duration::from_secs(3);

@@ -2,44 +2,42 @@
 
 use crate::store::StoreError;
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// One problem document. `detail` says what to do about it where that is known.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Problem {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'static str,
-    status: u16,
+    status: StatusCode,
     detail: String,
     /// The field of the body or the query that is to blame.
-    #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
-    #[serde(skip)]
-    header: Option<(HeaderName, HeaderValue)>,
+    /// A header that goes with the status, and its value.
+    header: Option<(&'static str, &'static str)>,
+}
+
+/// The document itself.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
 }
 
 impl Problem {
     /// A problem of the given status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Problem {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
-            detail: detail.into(),
-            field: None,
-            header: None,
-        }
+        Problem { status, detail: detail.into(), field: None, header: None }
     }
 
     /// 422: the body or the query was understood, and a value in it cannot be.
     pub fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Problem {
-            field: Some(field.into()),
-            ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
-        }
+        Problem { field: Some(field.into()), ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
     }
 
     /// 404.
@@ -49,30 +47,41 @@ impl Problem {
 
     /// 503, to be tried again in some seconds.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "5")
     }
 
     /// 401.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::UNAUTHORIZED, detail)
-            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"polaris\""))
+            .with_header("www-authenticate", "Bearer realm=\"polaris\"")
     }
 
-    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
         self.header = Some((name, value));
         self
     }
 }
 
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let document = Document {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            field: self.field.as_deref(),
+        };
+        document.serialize(serializer)
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(&self)).into_response();
+        let mut response = (self.status, Json(&self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some((name, value)) = self.header {
-            headers.insert(name, value);
+            headers.insert(name, HeaderValue::from_static(value));
         }
         response
     }

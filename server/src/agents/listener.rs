@@ -1,0 +1,111 @@
+//! Accepts agents. TLS is shaken in a task of its own, so that a slow peer
+//! holds up nobody, and ALPN decides what the connection is.
+
+use super::session;
+use crate::app::App;
+use crate::{limits, web};
+use aspire_wire::frame::encode;
+use aspire_wire::session::{ALPN_HTTP, ALPN_LINK, Frame};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::server::TlsStream;
+use uuid::Uuid;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// What the tasks of the port share.
+pub struct Port {
+    pub app: Arc<App>,
+    pub acceptor: TlsAcceptor,
+    pub router: axum::Router,
+    /// Every link's task holds a clone.
+    pub alive: mpsc::Sender<()>,
+    exchanges: Semaphore,
+}
+
+impl Port {
+    pub fn new(app: Arc<App>, acceptor: TlsAcceptor, router: axum::Router, alive: mpsc::Sender<()>) -> Port {
+        Port { app, acceptor, router, alive, exchanges: Semaphore::new(limits::MAX_AGENT_EXCHANGES) }
+    }
+
+    /// Accepts until `stop` says so.
+    pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+        let port = Arc::new(self);
+        let handshakes = Arc::new(Semaphore::new(limits::MAX_HANDSHAKES));
+        loop {
+            let accepted = tokio::select! {
+                accepted = web::accept(&listener, &handshakes) => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let (tcp, peer, permit) = accepted;
+            let port = port.clone();
+            // Boxed: the handshake's state goes with it, the link's task is a small one of its own.
+            tokio::spawn(Box::pin(async move {
+                match web::handshake(&port.acceptor, tcp).await {
+                    Ok(stream) => {
+                        drop(permit);
+                        port.sort(stream, peer).await;
+                    }
+                    Err(reason) => tracing::info!(%peer, reason, "handshake failed"),
+                }
+            }));
+        }
+    }
+
+    async fn sort(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
+        match stream.get_ref().1.alpn_protocol() {
+            Some(ALPN_LINK) => self.link(stream, peer).await,
+            Some(ALPN_HTTP) => self.exchange(stream, peer).await,
+            _ => tracing::info!(%peer, "refused: the peer asked for no protocol (ALPN) of this port"),
+        }
+    }
+
+    async fn exchange(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
+        let Ok(_permit) = self.exchanges.try_acquire() else {
+            return tracing::warn!(%peer, "too many exchanges at once, one refused");
+        };
+        let http1 = web::http1().keep_alive(false).clone();
+        let exchange = http1.serve_connection(web::io(stream), web::service(&self.router));
+        if timeout(limits::EXCHANGE_LIMIT, exchange).await.is_err() {
+            tracing::info!(%peer, "exchange took too long");
+        }
+    }
+
+    async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let Some(certificate) = certificate else {
+            return farewell(stream, peer, "a link needs a client certificate; enrol the host first").await;
+        };
+        let host = host_id(certificate).and_then(|id| self.app.directory.by_id(id));
+        match host {
+            Some(host) => session::start(self.app.clone(), stream, host, peer, self.alive.clone()),
+            None => farewell(stream, peer, "this host is not enrolled here, or it was revoked").await,
+        }
+    }
+}
+
+/// The common name, which the verifier has proved to be what we signed.
+fn host_id(certificate: &CertificateDer<'_>) -> Option<Uuid> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let name = certificate.subject().iter_common_name().next()?.as_str().ok()?;
+    Uuid::parse_str(name).ok()
+}
+
+/// Tells the agent why, and waits for it to go, for a close with unread bytes
+/// would take the word back.
+async fn farewell(mut stream: TlsStream<TcpStream>, peer: SocketAddr, reason: &str) {
+    tracing::info!(%peer, reason, "link refused");
+    let _ = timeout(limits::FAREWELL_LIMIT, async {
+        stream.write_all(&encode(&Frame::Bye { reason })).await?;
+        stream.shutdown().await?;
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    })
+    .await;
+}

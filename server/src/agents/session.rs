@@ -1,0 +1,326 @@
+//! The task of one link. One task, one TLS stream, no buffer while it is idle:
+//! bytes are read on the stack, and what is to be written waits in the link's
+//! outbox. Ten thousand of these are idle most of the time.
+
+use super::LinkEnd;
+use super::hub::Registered;
+use super::link::{Link, Order};
+use crate::app::App;
+use crate::hosts::{Conflict, Facts, Host};
+use crate::{clock, limits};
+use aspire_wire::session::{Frame, FromAgent, Init};
+use aspire_wire::{FrameReader, Reply};
+use bytes::{Buf as _, Bytes};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::server::TlsStream;
+use uuid::Uuid;
+
+/// What both sides of a replaced link are told.
+const REPLACED: &str = "replaced by a newer link of the same host";
+
+/// See the module.
+pub struct Session {
+    app: Arc<App>,
+    stream: TlsStream<TcpStream>,
+    link: Arc<Link>,
+    reader: FrameReader,
+    /// The rest of the frame that is being written.
+    writing: Bytes,
+    unflushed: bool,
+    phase: Phase,
+    timer: Pin<Box<Sleep>>,
+    heard: Instant,
+    /// Dropped with the task, so that whoever stops the server knows.
+    _alive: mpsc::Sender<()>,
+}
+
+enum Phase {
+    /// Waits for `init`.
+    Greeting,
+    Live,
+    /// A newer link has come. An answer to the request of this id proves that
+    /// this one's agent lives all the same.
+    Probing(String),
+    /// The last frame is queued; `shut` once it is written and the peer knows that no more comes.
+    Leaving {
+        end: LinkEnd,
+        shut: bool,
+    },
+}
+
+/// Starts the link's task.
+pub fn start(
+    app: Arc<App>,
+    stream: TlsStream<TcpStream>,
+    host: Arc<Host>,
+    peer: SocketAddr,
+    alive: mpsc::Sender<()>,
+) {
+    let mut session = Session {
+        app,
+        stream,
+        link: Arc::new(Link::new(host, peer)),
+        reader: FrameReader::default(),
+        writing: Bytes::new(),
+        unflushed: false,
+        phase: Phase::Greeting,
+        timer: Box::pin(sleep(limits::INIT_LIMIT)),
+        heard: Instant::now(),
+        _alive: alive,
+    };
+    tokio::spawn(async move {
+        let end = poll_fn(|context| session.poll(context)).await;
+        session.retire(&end.to_string());
+        tracing::info!(host = %session.link.host.id, %peer, reason = %end, "link ended");
+    });
+}
+
+impl Session {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<LinkEnd> {
+        loop {
+            if let Some(order) = self.link.poll(context) {
+                self.obey(order);
+            }
+            if let Err(error) = self.write(context) {
+                return Poll::Ready(self.ended_by(error.into()));
+            }
+            match self.poll_read(context) {
+                Poll::Ready(Ok(true)) => continue,
+                Poll::Ready(Ok(false)) => return Poll::Ready(self.ended_by(LinkEnd::Closed)),
+                Poll::Ready(Err(error)) => return Poll::Ready(self.ended_by(error.into())),
+                Poll::Pending => {}
+            }
+            if self.timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            match self.phase {
+                Phase::Greeting => self.leave(LinkEnd::NoInit),
+                Phase::Live => self.check_silence(),
+                Phase::Probing(_) => self.leave(LinkEnd::Told(REPLACED.into())),
+                Phase::Leaving { .. } => return Poll::Ready(self.ended_by(LinkEnd::Closed)),
+            }
+        }
+    }
+
+    /// The reason that counts: the server's own, if it had one.
+    fn ended_by(&mut self, end: LinkEnd) -> LinkEnd {
+        match std::mem::replace(&mut self.phase, Phase::Greeting) {
+            Phase::Leaving { end, .. } => end,
+            _ => end,
+        }
+    }
+
+    /// Writes as much as the socket takes.
+    fn write(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            if self.writing.is_empty() {
+                match self.link.pop() {
+                    Some(frame) => self.writing = frame,
+                    None => break,
+                }
+            }
+            match Pin::new(&mut self.stream).poll_write(context, &self.writing) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(written)) => self.writing.advance(written),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(()),
+            }
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(context) else { return Ok(()) };
+            flushed?;
+            self.unflushed = false;
+        }
+        if let Phase::Leaving { shut, .. } = &mut self.phase
+            && !*shut
+            && let Poll::Ready(done) = Pin::new(&mut self.stream).poll_shutdown(context)
+        {
+            done?;
+            *shut = true;
+        }
+        Ok(())
+    }
+
+    /// Reads once and handles what is whole. `false` at the end of the stream.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut bytes = [0; limits::READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+            Poll::Pending => return Poll::Pending,
+            // A peer that vanished without TLS's own farewell has left all the same.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Poll::Ready(Ok(false));
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(false)),
+            Poll::Ready(Ok(())) => {}
+        }
+        if matches!(self.phase, Phase::Leaving { .. }) {
+            return Poll::Ready(Ok(true));
+        }
+        self.heard = Instant::now();
+        self.link.host.seen();
+        let mut reader = std::mem::take(&mut self.reader);
+        reader.push(buffer.filled());
+        if let Err(end) = self.take_lines(&mut reader) {
+            self.leave(end);
+        } else {
+            self.reader = reader;
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    fn take_lines(&mut self, reader: &mut FrameReader) -> Result<(), LinkEnd> {
+        while let Some(line) = reader.next_line()? {
+            match (FromAgent::parse(line)?, &self.phase) {
+                (_, Phase::Leaving { .. }) => return Ok(()),
+                (FromAgent::Init(init), Phase::Greeting) => self.admit(init)?,
+                (FromAgent::Init(_), _) | (_, Phase::Greeting) => return Err(LinkEnd::Unexpected),
+                (FromAgent::Ping, _) => self.link.push(&Frame::Pong),
+                (FromAgent::Reply(reply), _) => self.take_reply(&reply)?,
+                (FromAgent::Unknown(method), _) => {
+                    tracing::debug!(host = %self.link.host.id, %method, "unknown method passed over");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_reply(&mut self, reply: &Reply) -> Result<(), LinkEnd> {
+        if let Some(to) = self.link.answered(&reply.id) {
+            to.settle(&reply.outcome);
+        } else if matches!(&self.phase, Phase::Probing(id) if *id == reply.id) {
+            if let Some(newer) = self.app.hub.link(self.link.host.id) {
+                let peers = [self.link.peer, newer.peer];
+                let conflict = self.link.host.state().boots.conflicting(peers, clock::now());
+                self.report(conflict.as_ref());
+            }
+            return Err(LinkEnd::Told(REPLACED.into()));
+        } else {
+            tracing::debug!(host = %self.link.host.id, id = reply.id, "reply that nobody waits for");
+        }
+        Ok(())
+    }
+
+    /// Decides what to answer to `init`.
+    fn admit(&mut self, init: Init) -> Result<(), LinkEnd> {
+        let (app, link) = (self.app.clone(), self.link.clone());
+        let refused = |reason: String| Err(LinkEnd::Told(reason));
+        if init.hostname != link.host.id.to_string() {
+            return refused(format!("init: hostname must be the certificate's name {}", link.host.id));
+        }
+        let facts = match Facts::of(init, link.peer) {
+            Ok(facts) => facts,
+            Err(reason) => return refused(reason),
+        };
+        let (redirect, most) = (&app.config.agents.redirect, app.config.agents.max_links);
+        let send_all_away = redirect.is_some() && most.is_none();
+        let registered = if send_all_away {
+            Registered::Full
+        } else {
+            app.hub.register(&link, most, || app.directory.online(&link.host, facts.clone()))
+        };
+        match (registered, redirect) {
+            (Registered::Yes(old), _) => {
+                if let Some(old) = old {
+                    old.order(Order::Yield);
+                }
+                self.welcome(&facts)
+            }
+            (Registered::Full, Some(server)) => {
+                link.push(&Frame::Redirect { server });
+                self.close(LinkEnd::Told(format!("redirected to {server}")));
+                Ok(())
+            }
+            (Registered::Full, None) => refused("full: this server has as many links as it may".into()),
+        }
+    }
+
+    fn welcome(&mut self, facts: &Facts) -> Result<(), LinkEnd> {
+        let host = &self.link.host;
+        // Revoked between its handshake and here: whoever revokes looks for a link after that.
+        if host.is_revoked() {
+            return Err(LinkEnd::Told("this host was revoked".into()));
+        }
+        let conflict = host.state().boots.linked(&facts.boot, self.link.peer, clock::now());
+        self.report(conflict.as_ref());
+        let heartbeat = self.app.config.agents.heartbeat;
+        self.link.push(&Frame::Ready { heartbeat });
+        self.phase = Phase::Live;
+        self.set_timer(self.silence());
+        let (name, version) = (&facts.name, &facts.version);
+        tracing::info!(host = %self.link.host.id, name, peer = %self.link.peer, version, "link up");
+        Ok(())
+    }
+
+    fn report(&self, conflict: Option<&Conflict>) {
+        if let Some(Conflict { peers: [one, other], .. }) = conflict {
+            let host = &self.link.host.id;
+            tracing::warn!(%host, %one, %other, "two machines share one identity; enrol one of them anew");
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match (order, &self.phase) {
+            (_, Phase::Leaving { .. }) => {}
+            (Order::Leave(reason), _) => self.leave(LinkEnd::Told(reason)),
+            (Order::Yield, _) => {
+                let id = Uuid::new_v4().to_string();
+                let probe = serde_json::json!({ "id": id, "method": "agent.info" });
+                self.link.push_bytes(aspire_wire::frame::encode(&probe).into());
+                self.phase = Phase::Probing(id);
+                self.set_timer(limits::PROBE_LIMIT);
+            }
+        }
+    }
+
+    /// Ends the link after telling the agent why.
+    fn leave(&mut self, end: LinkEnd) {
+        let reason = end.to_string();
+        self.retire(&reason);
+        self.link.push(&Frame::Bye { reason: &reason });
+        self.close(end);
+    }
+
+    /// Ends the link after what is queued.
+    fn close(&mut self, end: LinkEnd) {
+        self.phase = Phase::Leaving { end, shut: false };
+        self.set_timer(limits::FAREWELL_LIMIT);
+    }
+
+    /// The link is no longer the host's: its requests end.
+    fn retire(&self, reason: &str) {
+        let (app, link) = (&self.app, &self.link);
+        app.hub.unregister(link, || app.directory.offline(&link.host));
+        link.close(reason);
+    }
+
+    fn check_silence(&mut self) {
+        let limit = self.silence();
+        let left = (self.heard + limit).saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.leave(LinkEnd::Silent(limit.as_secs()));
+        } else {
+            self.set_timer(left);
+        }
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::from_secs(self.app.config.agents.heartbeat) * limits::SILENCE_HALF_HEARTBEATS / 2
+    }
+
+    fn set_timer(&mut self, after: Duration) {
+        self.timer.as_mut().reset(Instant::now() + after);
+    }
+}

@@ -1,0 +1,93 @@
+//! The parts of the server, built once and shared by every task.
+
+use crate::agents::hub::Hub;
+use crate::clock;
+use crate::config::Config;
+use crate::hosts::Directory;
+use crate::pki::{Authority, files};
+use crate::requests::Registry;
+use crate::store::Store;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use subtle::ConstantTimeEq as _;
+
+/// See the module.
+pub struct App {
+    pub config: Config,
+    pub store: Store,
+    pub directory: Directory,
+    pub hub: Hub,
+    pub requests: Registry,
+    pub authority: Authority,
+    /// SHA-256 of the administrator's token.
+    admin: [u8; 32],
+    stopping: AtomicBool,
+}
+
+impl App {
+    /// Brings the database up to date with the fact that nothing runs yet, and loads what is needed of it.
+    pub async fn build(config: Config, authority: Authority, admin_token: &str) -> anyhow::Result<App> {
+        let store = Store::open_sqlite(&config.data.join("polaris.db")).await?;
+        let now = clock::now();
+        store.mark_all_hosts_offline(now).await?;
+        let cut_short = store.complete_unfinished(now).await?;
+        if cut_short > 0 {
+            tracing::warn!(
+                requests = cut_short,
+                "requests that ran when polaris ended were completed as lost"
+            );
+        }
+        let directory = Directory::new(store.load_hosts().await?);
+        Ok(App {
+            config,
+            store,
+            directory,
+            hub: Hub::default(),
+            requests: Registry::default(),
+            authority,
+            admin: Sha256::digest(admin_token).into(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether this is the administrator's token; takes as long whatever it is.
+    pub fn is_admin(&self, token: &str) -> bool {
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        hash.ct_eq(&self.admin).into()
+    }
+
+    /// From now on nothing new is taken.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// The administrator's token in `dir`, made at the first start.
+pub fn admin_token(dir: &Path) -> anyhow::Result<String> {
+    use anyhow::Context as _;
+    let path = dir.join("admin.token");
+    let kept = files::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    if let Some(token) = kept {
+        let token = token.trim();
+        anyhow::ensure!(!token.is_empty(), "{} is empty; remove it and start again", path.display());
+        return Ok(token.to_owned());
+    }
+    let token = URL_SAFE_NO_PAD.encode(random_secret());
+    files::write(&path, format!("{token}\n").as_bytes(), 0o600)
+        .with_context(|| format!("writing {}", path.display()))?;
+    Ok(token)
+}
+
+/// 256 bits from the kernel.
+pub fn random_secret() -> [u8; 32] {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).expect("the kernel has random numbers");
+    secret
+}

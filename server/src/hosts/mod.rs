@@ -1,0 +1,217 @@
+//! Every host that may link, in memory, so that neither a link nor a request
+//! waits for the database, which is the backing of this.
+
+mod boots;
+mod directory;
+mod writer;
+
+pub use boots::{Boots, Conflict};
+pub use directory::{Directory, Found};
+pub use writer::{keep_written, write_rest};
+
+use crate::clock::{self, EpochMs};
+use crate::limits::{MAX_TAGS, MAX_WORD_BYTES};
+use crate::store::hosts::HostRow;
+use aspire_wire::session::Init;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use uuid::Uuid;
+
+pub type Tags = BTreeMap<String, String>;
+
+/// `last_seen` of a host that was never seen.
+const NEVER: EpochMs = 0;
+
+/// What the operator, or the token, settled. It wins over [`Facts`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    pub region: Option<String>,
+    /// Each tag wins over the agent's of the same name.
+    pub tags: Option<Tags>,
+}
+
+/// What the agent said of itself, last time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub name: String,
+    pub region: String,
+    pub tags: Tags,
+    pub version: String,
+    pub address: String,
+    pub boot: String,
+}
+
+/// The seed's three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Enrolled, never linked.
+    Unknown,
+    Online,
+    Offline,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Unknown => "unknown",
+            Status::Online => "online",
+            Status::Offline => "offline",
+        }
+    }
+
+    pub fn from_text(text: &str) -> Status {
+        match text {
+            "online" => Status::Online,
+            "offline" => Status::Offline,
+            _ => Status::Unknown,
+        }
+    }
+}
+
+/// One host.
+#[derive(Debug)]
+pub struct Host {
+    pub id: Uuid,
+    pub created: EpochMs,
+    last_seen: AtomicI64,
+    revoked: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// What of a host changes.
+#[derive(Debug)]
+pub struct State {
+    pub settings: Settings,
+    pub facts: Facts,
+    pub status: Status,
+    pub boots: Boots,
+    /// What of `last_seen` is in the database.
+    written: EpochMs,
+}
+
+impl Host {
+    pub fn new(row: HostRow) -> Host {
+        let last_seen = row.last_seen.unwrap_or(NEVER);
+        let boots = Boots::new(&row.facts.boot);
+        Host {
+            id: row.id,
+            created: row.created,
+            last_seen: AtomicI64::new(last_seen),
+            revoked: AtomicBool::new(false),
+            state: Mutex::new(State {
+                settings: row.settings,
+                facts: row.facts,
+                status: row.status,
+                boots,
+                written: last_seen,
+            }),
+        }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds a host")
+    }
+
+    /// A sign of life has just come.
+    pub fn seen(&self) {
+        self.last_seen.store(clock::now(), Ordering::Relaxed);
+    }
+
+    pub fn last_seen(&self) -> Option<EpochMs> {
+        Some(self.last_seen.load(Ordering::Relaxed)).filter(|&at| at != NEVER)
+    }
+
+    /// The display name; `None` where the agent has not said one.
+    pub fn name(&self) -> Option<String> {
+        Some(self.state().facts.name.clone()).filter(|name| !name.is_empty())
+    }
+
+    pub fn revoke(&self) {
+        self.revoked.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::SeqCst)
+    }
+
+    /// The row as it should be now.
+    fn row(&self) -> HostRow {
+        let state = self.state();
+        HostRow {
+            id: self.id,
+            settings: state.settings.clone(),
+            facts: state.facts.clone(),
+            status: state.status,
+            last_seen: self.last_seen(),
+            created: self.created,
+        }
+    }
+}
+
+impl Facts {
+    /// What an agent at `peer` says in its first frame, or what is too long in it.
+    pub fn of(init: Init, peer: SocketAddr) -> Result<Facts, String> {
+        let words = [
+            ("name", &init.name),
+            ("region", &init.region),
+            ("version", &init.version),
+            ("boot", &init.boot),
+        ];
+        for (field, word) in words {
+            check_word(word).map_err(|reason| format!("init: {field}: {reason}"))?;
+        }
+        check_tags(&init.tags).map_err(|reason| format!("init: tags: {reason}"))?;
+        Ok(Facts {
+            name: init.name,
+            region: init.region,
+            tags: init.tags,
+            version: init.version,
+            address: peer.ip().to_canonical().to_string(),
+            boot: init.boot,
+        })
+    }
+}
+
+/// Whether a name, a region, a tag or its value can be kept.
+pub fn check_word(word: &str) -> Result<(), String> {
+    match word.len() {
+        n if n > MAX_WORD_BYTES => Err(format!("must be at most {MAX_WORD_BYTES} bytes, got {n}")),
+        _ if word.chars().any(char::is_control) => Err("must not contain control characters".into()),
+        _ => Ok(()),
+    }
+}
+
+/// As [`check_word`], for each tag and its value.
+pub fn check_tags(tags: &Tags) -> Result<(), String> {
+    if tags.len() > MAX_TAGS {
+        return Err(format!("at most {MAX_TAGS} tags, got {}", tags.len()));
+    }
+    for (key, value) in tags {
+        if key.is_empty() {
+            return Err("a tag's name must not be empty".into());
+        }
+        check_word(key).and_then(|()| check_word(value)).map_err(|reason| format!("{key:?} {reason}"))?;
+    }
+    Ok(())
+}
+
+impl State {
+    /// The region that counts.
+    pub fn region(&self) -> &str {
+        match (&self.settings.region, self.facts.region.as_str()) {
+            (Some(region), _) => region,
+            (None, "") => "unknown",
+            (None, region) => region,
+        }
+    }
+
+    /// The tags that count.
+    pub fn tags(&self) -> Tags {
+        let mut tags = self.facts.tags.clone();
+        tags.extend(self.settings.tags.clone().unwrap_or_default());
+        tags
+    }
+}

@@ -1,0 +1,138 @@
+//! The CA: its key, its certificate, and what it signs.
+
+use super::{PkiError, files};
+use crate::limits::{CA_DAYS, LEAF_DAYS};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+};
+use sha2::{Digest as _, Sha256};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use uuid::Uuid;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// Peers' clocks may be behind ours.
+const BACKDATED: Duration = Duration::from_hours(24);
+const DAY: Duration = Duration::from_hours(24);
+/// Lengths in bytes of the public keys that a host may have: Ed25519, P-256, P-384.
+const KEY_LENGTHS: [(&rcgen::SignatureAlgorithm, usize); 3] =
+    [(&rcgen::PKCS_ED25519, 32), (&rcgen::PKCS_ECDSA_P256_SHA256, 65), (&rcgen::PKCS_ECDSA_P384_SHA384, 97)];
+
+/// Signs for the fleet.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    der: CertificateDer<'static>,
+    pem: String,
+}
+
+impl Authority {
+    /// Reads `ca.key` and `ca.pem` in `dir`; makes them where neither is there.
+    pub fn open(dir: &Path) -> Result<Authority, PkiError> {
+        let (key_path, cert_path) = (dir.join("ca.key"), dir.join("ca.pem"));
+        let read = |path: &Path| {
+            files::read(path).map_err(|source| PkiError::File { path: path.to_owned(), source })
+        };
+        let write = |path: &Path, text: &str, mode| {
+            files::write(path, text.as_bytes(), mode)
+                .map_err(|source| PkiError::File { path: path.to_owned(), source })
+        };
+        let (key, pem) = match (read(&key_path)?, read(&cert_path)?) {
+            (None, Some(_)) => {
+                return Err(PkiError::damaged(
+                    &key_path,
+                    "the CA's key is missing; restore it from a backup",
+                ));
+            }
+            (Some(key), Some(pem)) => {
+                let key = KeyPair::from_pem(&key).map_err(|e| PkiError::damaged(&key_path, e.to_string()))?;
+                (key, pem)
+            }
+            // A key without a certificate is a first start that was cut short.
+            (_, None) => {
+                let key = KeyPair::generate()?;
+                write(&key_path, &key.serialize_pem(), 0o600)?;
+                let pem = ca_params().self_signed(&key)?.pem();
+                write(&cert_path, &pem, 0o644)?;
+                (key, pem)
+            }
+        };
+        let der = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|e| PkiError::damaged(&cert_path, e.to_string()))?;
+        let (_, parsed) =
+            X509Certificate::from_der(&der).map_err(|e| PkiError::damaged(&cert_path, e.to_string()))?;
+        if parsed.public_key().subject_public_key.data != key.der_bytes() {
+            return Err(PkiError::damaged(
+                &cert_path,
+                "it does not belong to ca.key; restore both from one backup",
+            ));
+        }
+        let issuer =
+            Issuer::from_ca_cert_der(&der, key).map_err(|e| PkiError::damaged(&cert_path, e.to_string()))?;
+        Ok(Authority { issuer, der, pem })
+    }
+
+    /// The CA's certificate, PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The CA's certificate, DER.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    /// SHA-256 of the DER, which enrolment tokens pin.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(&self.der).into()
+    }
+
+    /// A certificate for a server of these names and addresses.
+    pub fn sign_server(&self, names: Vec<SanType>, key: &KeyPair) -> Result<Certificate, PkiError> {
+        let mut params = leaf_params("polaris", ExtendedKeyUsagePurpose::ServerAuth);
+        params.subject_alt_names = names;
+        Ok(params.signed_by(key, &self.issuer)?)
+    }
+
+    /// The identity of a host, PEM. Nothing of the request but its key counts;
+    /// that whoever sent it has the key is proved by its signature.
+    pub fn sign_host(&self, id: Uuid, csr: &str) -> Result<String, PkiError> {
+        let bad = |reason: String| PkiError::BadRequest(reason);
+        let request = CertificateSigningRequestParams::from_pem(csr)
+            .map_err(|e| bad(format!("not a certificate signing request that can be read: {e}")))?;
+        let key = request.public_key;
+        if !KEY_LENGTHS.contains(&(key.algorithm(), key.der_bytes().len())) {
+            return Err(bad("the key must be ECDSA P-256, ECDSA P-384 or Ed25519".into()));
+        }
+        let params = leaf_params(&id.to_string(), ExtendedKeyUsagePurpose::ClientAuth);
+        Ok(params.signed_by(&key, &self.issuer)?.pem())
+    }
+}
+
+fn ca_params() -> CertificateParams {
+    let mut params = params("Polaris CA", CA_DAYS);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn leaf_params(name: &str, purpose: ExtendedKeyUsagePurpose) -> CertificateParams {
+    let mut params = params(name, LEAF_DAYS);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![purpose];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn params(common_name: &str, days: i64) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    params.distinguished_name = name;
+    let now = SystemTime::now();
+    params.not_before = (now - BACKDATED).into();
+    params.not_after = (now + DAY * u32::try_from(days).unwrap_or(1)).into();
+    params
+}

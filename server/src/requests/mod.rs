@@ -1,0 +1,81 @@
+//! Requests that run: what was asked, of which hosts, and what came back.
+
+mod live;
+pub mod record;
+mod registry;
+
+pub use live::{Live, ReplyTo};
+pub use registry::{Registry, Started};
+
+use crate::clock::EpochMs;
+use aspire_wire::Outcome;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What was asked, without the hosts.
+#[derive(Debug)]
+pub struct Head {
+    pub id: Arc<str>,
+    pub method: String,
+    pub cmd: Option<String>,
+    /// The method's parameters, a JSON object.
+    pub params: String,
+    /// SHA-256 over method, parameters and hosts, in hex: the same again is the same request.
+    pub digest: String,
+    pub created: EpochMs,
+    pub deadline: EpochMs,
+}
+
+/// One host that was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The host's id, or what was asked for where there is no such host.
+    pub host: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// The final state of one host: serialised once, for whoever reads it.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The entry of the response, a JSON object in one line with its `\n`.
+    line: Bytes,
+    pub retcode: u16,
+    pub success: bool,
+    pub at: EpochMs,
+}
+
+impl Settled {
+    pub fn new(target: &Target, outcome: &Outcome, at: EpochMs) -> Settled {
+        #[derive(Serialize)]
+        struct Entry<'a> {
+            #[serde(flatten)]
+            target: &'a Target,
+            #[serde(flatten)]
+            outcome: &'a Outcome,
+        }
+        let line = aspire_wire::frame::encode(&Entry { target, outcome }).into();
+        Settled { line, retcode: outcome.retcode, success: outcome.is_success(), at }
+    }
+
+    /// With the `\n`.
+    pub fn line(&self) -> &Bytes {
+        &self.line
+    }
+
+    /// Without the `\n`.
+    pub fn json(&self) -> &str {
+        let json = &self.line[..self.line.len() - 1];
+        std::str::from_utf8(json).expect("serde_json writes UTF-8")
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+        text
+    })
+}

@@ -1,0 +1,52 @@
+//! Enrolment: a token and a signing request become a host and its certificate,
+//! or nothing at all.
+
+use super::body::Typed;
+use super::tokens::secret_hash;
+use crate::app::App;
+use crate::clock;
+use crate::hosts::{Facts, Status, check_word};
+use crate::pki::PkiError;
+use crate::problem::Problem;
+use crate::store::hosts::HostRow;
+use crate::store::tokens::TokenRefused;
+use aspire_wire::enroll::{EnrollReply, EnrollRequest};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use std::sync::Arc;
+use uuid::Uuid;
+
+pub async fn enroll(
+    State(app): State<Arc<App>>,
+    Typed(request): Typed<EnrollRequest>,
+) -> Result<Json<EnrollReply>, Problem> {
+    check_word(&request.name).map_err(|reason| Problem::field("name", format!("name: {reason}")))?;
+    let now = clock::now();
+    let token = app.store.find_token(&secret_hash(&request.token), now).await?.map_err(refused)?;
+    let id = Uuid::new_v4();
+    let cert = app.authority.sign_host(id, &request.csr).map_err(|error| match error {
+        PkiError::BadRequest(_) => Problem::field("csr", error.to_string()),
+        other => {
+            tracing::error!(error = %other, "certificate not signed");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the certificate could not be signed")
+        }
+    })?;
+    let row = HostRow {
+        id,
+        settings: token.settings.clone(),
+        facts: Facts { name: request.name, ..Facts::default() },
+        status: Status::Unknown,
+        last_seen: None,
+        created: now,
+    };
+    app.store.enroll_host(&token, &row).await?.map_err(refused)?;
+    tracing::info!(host = %id, name = row.facts.name, token = token.id, "host enrolled");
+    app.directory.insert(row);
+    Ok(Json(EnrollReply { hostname: id.to_string(), ca: app.authority.pem().to_owned(), cert }))
+}
+
+fn refused(reason: TokenRefused) -> Problem {
+    tracing::info!(%reason, "enrolment refused");
+    Problem::new(StatusCode::FORBIDDEN, reason.to_string())
+}

@@ -1,0 +1,18 @@
+//! Whether the process lives, and whether it can do its work.
+
+use crate::app::App;
+use crate::problem::Problem;
+use axum::extract::State;
+use std::sync::Arc;
+
+pub async fn alive() -> &'static str {
+    "ok"
+}
+
+pub async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
+    if app.is_stopping() {
+        return Err(Problem::unavailable("polaris is shutting down"));
+    }
+    app.store.ping().await?;
+    Ok("ok")
+}

@@ -1,0 +1,150 @@
+//! The inventory.
+
+use super::body::{Path, Typed};
+use super::tokens::check_settings;
+use crate::app::App;
+use crate::clock;
+use crate::hosts::{Conflict, Found, Host, Status, Tags};
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::sync::Arc;
+
+/// One host, with the values that count.
+#[derive(Serialize)]
+pub struct View {
+    id: String,
+    name: String,
+    region: String,
+    tags: Tags,
+    status: Status,
+    version: String,
+    address: String,
+    last_seen: Option<String>,
+    created: String,
+    /// The kernel's boot id.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    boot: String,
+    /// Two machines share the identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflict: Option<ConflictView>,
+}
+
+#[derive(Serialize)]
+struct ConflictView {
+    since: String,
+    peers: [String; 2],
+}
+
+#[derive(Serialize)]
+pub struct List {
+    hosts: Vec<View>,
+    count: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    #[serde(default)]
+    region: Setting<String>,
+    #[serde(default)]
+    tags: Setting<Tags>,
+}
+
+#[derive(Default)]
+enum Setting<T> {
+    /// The key is absent.
+    #[default]
+    Keep,
+    /// `null`: the agent's own value counts again.
+    Clear,
+    Set(T),
+}
+
+pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
+    let hosts: Vec<_> = app.directory.list().iter().map(|host| view(host)).collect();
+    Json(List { count: hosts.len(), hosts })
+}
+
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<View>, Problem> {
+    Ok(Json(view(&*find(&app, &id)?)))
+}
+
+pub async fn change(
+    State(app): State<Arc<App>>,
+    Path(id): Path,
+    Typed(change): Typed<Change>,
+) -> Result<Json<View>, Problem> {
+    let host = find(&app, &id)?;
+    let _alone = app.directory.settling.lock().await;
+    let mut settings = host.state().settings.clone();
+    change.region.apply(&mut settings.region);
+    change.tags.apply(&mut settings.tags);
+    check_settings(&settings)?;
+    app.store.write_host_settings(host.id, &settings, clock::now()).await?;
+    app.directory.settle(&host, settings);
+    Ok(Json(view(&host)))
+}
+
+pub async fn revoke(State(app): State<Arc<App>>, Path(id): Path) -> Result<StatusCode, Problem> {
+    let host = find(&app, &id)?;
+    app.store.revoke_host(host.id, clock::now()).await?;
+    // In this order: a link that begins meanwhile sees the one or the other.
+    app.directory.remove(&host);
+    app.hub.end(host.id, "this host was revoked");
+    tracing::info!(host = %host.id, "host revoked");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn find(app: &App, text: &str) -> Result<Arc<Host>, Problem> {
+    match app.directory.find(text) {
+        Found::One(host) => Ok(host),
+        Found::Nothing => Err(Problem::not_found(format!("there is no host {text}"))),
+        Found::Several(ids) => Err(Problem::new(StatusCode::CONFLICT, several(text, &ids))),
+    }
+}
+
+/// What to say of a name that is not one host's alone.
+pub(super) fn several(name: &str, ids: &[uuid::Uuid]) -> String {
+    let ids: Vec<_> = ids.iter().map(uuid::Uuid::to_string).collect();
+    format!("{} hosts are called {name}: {}; use the id", ids.len(), ids.join(", "))
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Setting<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(|value| value.map_or(Setting::Clear, Setting::Set))
+    }
+}
+
+impl<T> Setting<T> {
+    fn apply(self, to: &mut Option<T>) {
+        match self {
+            Setting::Keep => {}
+            Setting::Clear => *to = None,
+            Setting::Set(value) => *to = Some(value),
+        }
+    }
+}
+
+fn view(host: &Host) -> View {
+    let state = host.state();
+    let conflict = state.boots.conflict(clock::now()).map(|Conflict { since, peers, .. }| ConflictView {
+        since: clock::rfc3339(*since),
+        peers: peers.map(|peer| peer.to_string()),
+    });
+    View {
+        id: host.id.to_string(),
+        name: state.facts.name.clone(),
+        region: state.region().to_owned(),
+        tags: state.tags(),
+        status: state.status,
+        version: state.facts.version.clone(),
+        address: state.facts.address.clone(),
+        last_seen: host.last_seen().map(clock::rfc3339),
+        created: clock::rfc3339(host.created),
+        boot: state.facts.boot.clone(),
+        conflict,
+    }
+}

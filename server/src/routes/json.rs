@@ -1,0 +1,146 @@
+//! JSON as people send it, read so that nothing in it is passed over: a key
+//! that stands twice is an error too, and every error says where.
+
+use crate::problem::Problem;
+use axum::http::StatusCode;
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// Reads one object. 400 where it is not JSON, 422 where it is something else.
+pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let Strict(value) = serde_json::from_slice(bytes)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))?;
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body must be a JSON object")),
+    }
+}
+
+/// The object as `T`, or 422 with the field that is to blame.
+pub fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
+        let reason = error.inner().to_string();
+        match error.path().to_string().as_str() {
+            "." => blame(&reason),
+            path => Problem::field(path, format!("{path}: {reason}")),
+        }
+    })
+}
+
+/// 422 for a reason of serde's or the wire's, which names the field before a
+/// colon or in backticks.
+pub fn blame(reason: &str) -> Problem {
+    let backticks = || reason.split('`').nth(1);
+    let before_colon =
+        || reason.split_once(": ").map(|(field, _)| field).filter(|field| !field.contains(' '));
+    match before_colon().or_else(backticks) {
+        Some(field) => Problem::field(field, reason),
+        None => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
+    }
+}
+
+/// A [`Value`] in which no key stands twice.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = access.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            if object.contains_key(&key) {
+                return Err(de::Error::custom(format_args!("the key {key:?} stands twice")));
+            }
+            let Strict(value) = access.next_value()?;
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(bytes: &[u8]) -> Value {
+        serde_json::to_value(object(bytes).unwrap_err()).unwrap()
+    }
+
+    #[test]
+    fn values_come_through_unchanged() {
+        let text = r#"{"a":[1,-2,1.5,"x\n",null,true,{"b":{}}],"c":18446744073709551615}"#;
+        assert_eq!(serde_json::to_string(&object(text.as_bytes()).unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let detail = |bytes| problem(bytes)["detail"].as_str().unwrap().to_owned();
+        assert!(detail(b"{\n  oops").contains("line 2 column 3"));
+        assert!(detail(br#"{"a":1,"a":2}"#).contains("\"a\" stands twice"));
+        assert!(detail(br#"{"a":{"b":1,"b":2}}"#).contains("\"b\" stands twice"));
+        assert!(detail(b"").contains("line 1 column 0"));
+        assert_eq!(problem(b"[]")["status"], 422);
+        assert_eq!(problem(b"\xff")["status"], 400);
+    }
+
+    #[test]
+    fn the_field_to_blame_is_found() {
+        for (reason, field) in [
+            ("timeout: must be at least 1 second, got 0", Some("timeout")),
+            ("missing field `cmd`", Some("cmd")),
+            ("invalid type: string \"a\", expected a map", None),
+        ] {
+            let problem = serde_json::to_value(blame(reason)).unwrap();
+            assert_eq!(problem["field"].as_str(), field, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What can be called, one file a noun: each parses, calls, and shows. No SQL.
+
+mod body;
+mod enroll;
+mod health;
+mod hosts;
+mod json;
+mod requests;
+mod tokens;
+
+use crate::app::App;
+use crate::limits;
+use crate::problem::Problem;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use std::sync::Arc;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// The web listener's calls.
+pub fn web(app: &Arc<App>) -> Router {
+    let api = Router::new()
+        .route("/requests", get(requests::list).post(requests::create))
+        .route("/requests/{id}", get(requests::show))
+        .route("/hosts", get(hosts::list))
+        .route("/hosts/{id}", get(hosts::show).patch(hosts::change).delete(hosts::revoke))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{id}", delete(tokens::remove));
+    let router = Router::new()
+        .nest("/api/v1", api)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(app.clone(), authenticate))
+        // After the layer: these two alone answer without a token.
+        .route("/healthz", get(health::alive).fallback(no_such_method))
+        .route("/readyz", get(health::ready).fallback(no_such_method));
+    finish(router, app, limits::MAX_BODY_BYTES)
+}
+
+/// The short exchanges of the agents' port.
+pub fn agents(app: &Arc<App>) -> Router {
+    let router = Router::new()
+        .route(aspire_wire::enroll::ENROLL_PATH, post(enroll::enroll))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method);
+    finish(router, app, aspire_wire::enroll::MAX_BODY_BYTES)
+}
+
+fn finish(router: Router<Arc<App>>, app: &Arc<App>, max_body_bytes: usize) -> Router {
+    router
+        .layer(DefaultBodyLimit::max(max_body_bytes))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            tracing::error!("a call panicked; this is a defect of polaris");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect of polaris; its log says more")
+                .into_response()
+        }))
+        .with_state(app.clone())
+}
+
+async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    match token {
+        Some(token) if app.is_admin(token) => next.run(request).await,
+        Some(_) => Problem::unauthorized("the token is not the one in admin.token").into_response(),
+        None => Problem::unauthorized("send the token of admin.token as Authorization: Bearer TOKEN")
+            .into_response(),
+    }
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is nothing at {}", uri.path()))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not know {method}; see Allow", uri.path()))
+}

@@ -1,0 +1,374 @@
+//! Requests to hosts: the one that is made now, and the ones that were.
+
+use super::body::{Object, Path, Query};
+use super::hosts::several;
+use super::json::{blame, typed};
+use crate::agents::dispatch::dispatch;
+use crate::app::App;
+use crate::clock::{self, EpochMs};
+use crate::hosts::{Found, Host};
+use crate::limits::{
+    DEADLINE_MARGIN_SECONDS, DEADLINE_SECONDS, DEFAULT_PAGE_ENTRIES, DEFAULT_TIMEOUT_SECONDS,
+    MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES, PAGE_ENTRIES,
+};
+use crate::problem::Problem;
+use crate::requests::{Head, Live, Settled, Started, Target, hex, record};
+use crate::store::requests::{Stored, Summary};
+use aspire_wire::request::MAX_ID_BYTES;
+use aspire_wire::{Call, CallError, MAX_FRAME_BYTES, Request};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Response header with the request's id, whatever form the body has.
+const REQUEST_ID: &str = "request-id";
+const NDJSON: &str = "application/x-ndjson";
+
+/// What the body says to the server; the rest of it is for the agents.
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    id: Option<String>,
+    hosts: Vec<String>,
+    /// Seconds.
+    #[serde(default)]
+    deadline: Option<u64>,
+}
+
+/// A call that was checked, and not begun.
+struct Checked {
+    head: Head,
+    /// The caller chose the id: it may be known.
+    chosen: bool,
+    frame: Bytes,
+    targets: Vec<Target>,
+    hosts: Vec<Option<Arc<Host>>>,
+}
+
+pub async fn create(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Object(body): Object,
+) -> Result<Response, Problem> {
+    let stream = headers.get_all(header::ACCEPT).iter().any(|accept| {
+        let media = accept.to_str().unwrap_or_default().split(',');
+        media.map(|media| media.split(';').next().unwrap_or_default().trim()).any(|media| media == NDJSON)
+    });
+    let checked = check(&app, body)?;
+    if app.is_stopping() {
+        return Err(Problem::unavailable("polaris is shutting down"));
+    }
+    let request = if checked.chosen {
+        let _alone = app.requests.choosing.lock().await;
+        if let Some(live) = app.requests.find(&checked.head.id) {
+            same(&checked.head, &live.head.digest)?;
+            live
+        } else if let Some(stored) = app.store.find_request(&checked.head.id).await? {
+            same(&checked.head, &stored.digest)?;
+            return Ok(replay(&stored, stream));
+        } else {
+            begin(&app, checked)?
+        }
+    } else {
+        begin(&app, checked)?
+    };
+    Ok(if stream { streamed(request) } else { whole(&request).await })
+}
+
+/// 409 unless the known request of this id is the same one.
+fn same(asked: &Head, known_digest: &str) -> Result<(), Problem> {
+    if asked.digest == known_digest {
+        return Ok(());
+    }
+    let reason = format!("the id {} belongs to another request; choose another or none", asked.id);
+    Err(Problem::new(StatusCode::CONFLICT, reason))
+}
+
+fn begin(app: &Arc<App>, checked: Checked) -> Result<Arc<Live>, Problem> {
+    let Checked { head, frame, targets, hosts, .. } = checked;
+    match app.requests.start(head, targets) {
+        Started::New(request) => {
+            dispatch(app, &request, &frame, hosts);
+            Ok(request)
+        }
+        Started::Full(reason) => Err(Problem::unavailable(format!("{reason}; try again later"))),
+    }
+}
+
+/// Reads the body into what is sent, or says which field is to blame.
+fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
+    for later in ["target", "batch", "max_errors"] {
+        if body.contains_key(later) {
+            return Err(Problem::field(later, format!("{later}: this version does not know it yet")));
+        }
+    }
+    let mut envelope = Map::new();
+    for key in ["id", "hosts", "deadline"] {
+        envelope.extend(body.remove_entry(key));
+    }
+    let Envelope { id, hosts: asked, deadline } = typed(envelope)?;
+    let chosen = id.is_some();
+    let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
+    if id.len() > MAX_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic()) || id.is_empty() {
+        let reason = format!("id: must be 1 to {MAX_ID_BYTES} printable ASCII characters without spaces");
+        return Err(Problem::field("id", reason));
+    }
+
+    let frame = frame(&id, &body)?;
+    let call = call(&frame)?;
+    let Some(Value::String(method)) = body.remove("method") else {
+        return Err(Problem::field("method", "method: must be a string"));
+    };
+    let params = serde_json::to_string(&body).expect("JSON values always serialise");
+    let digest = digest(&method, &params, &asked);
+    let created = clock::now();
+    let seconds = deadline_seconds(deadline, call.as_ref(), &body)?;
+    let (targets, hosts) = resolve(app, asked)?;
+    let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
+    let deadline = created + clock::ms(Duration::from_secs(seconds));
+    let head = Head { id: id.into(), method, cmd, params, digest, created, deadline };
+    Ok(Checked { head, chosen, frame, targets, hosts })
+}
+
+/// What every host is sent: serialised once.
+fn frame(id: &str, body: &Map<String, Value>) -> Result<Bytes, Problem> {
+    #[derive(Serialize)]
+    struct Frame<'a> {
+        id: &'a str,
+        #[serde(flatten)]
+        body: &'a Map<String, Value>,
+    }
+    let frame = aspire_wire::frame::encode(&Frame { id, body });
+    if frame.len() > MAX_FRAME_BYTES {
+        let reason = format!("the request is {} bytes for the hosts, at most {MAX_FRAME_BYTES}", frame.len());
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
+    Ok(frame.into())
+}
+
+/// The call as the agents of this version would read it. Agents may be newer
+/// than the server, so a method that is not known passes.
+fn call(frame: &Bytes) -> Result<Option<Call>, Problem> {
+    let line = &frame[..frame.len() - 1];
+    match Request::parse(line).map_err(|error| blame(&error.to_string()))? {
+        Ok(request) => Ok(Some(request.call)),
+        Err(rejected) => match rejected.error {
+            CallError::UnknownMethod(_) => Ok(None),
+            CallError::Malformed(reason) | CallError::InvalidParams(reason) => Err(blame(&reason)),
+        },
+    }
+}
+
+fn deadline_seconds(
+    asked: Option<u64>,
+    call: Option<&Call>,
+    body: &Map<String, Value>,
+) -> Result<u64, Problem> {
+    let (least, most) = (*DEADLINE_SECONDS.start(), *DEADLINE_SECONDS.end());
+    match asked {
+        Some(seconds) if DEADLINE_SECONDS.contains(&seconds) => Ok(seconds),
+        Some(seconds) => {
+            let reason = format!("deadline: must be {least} to {most} seconds, got {seconds}");
+            Err(Problem::field("deadline", reason))
+        }
+        None => {
+            let timeout = match call {
+                Some(Call::SyncBash(command)) => command.timeout,
+                Some(_) => None,
+                None => body.get("timeout").and_then(Value::as_u64),
+            };
+            let seconds = timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS).saturating_add(DEADLINE_MARGIN_SECONDS);
+            Ok(seconds.min(most))
+        }
+    }
+}
+
+/// The same again is the same request, in whatever order its keys stand.
+fn digest(method: &str, params: &str, hosts: &[String]) -> String {
+    let parts = serde_json::to_vec(&(method, params, hosts)).expect("strings always serialise");
+    hex(&Sha256::digest(parts))
+}
+
+type Resolved = (Vec<Target>, Vec<Option<Arc<Host>>>);
+
+/// Each host once, in the order asked.
+fn resolve(app: &App, asked: Vec<String>) -> Result<Resolved, Problem> {
+    if asked.is_empty() || asked.len() > MAX_HOSTS_PER_REQUEST {
+        let reason = format!("hosts: must be 1 to {MAX_HOSTS_PER_REQUEST} hosts, got {}", asked.len());
+        return Err(Problem::field("hosts", reason));
+    }
+    let (mut targets, mut hosts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for (n, text) in asked.into_iter().enumerate() {
+        if text.is_empty() || text.len() > MAX_WORD_BYTES {
+            let field = format!("hosts[{n}]");
+            let reason = format!("{field}: must be 1 to {MAX_WORD_BYTES} bytes, got {}", text.len());
+            return Err(Problem::field(field, reason));
+        }
+        let (target, host) = match app.directory.find(&text) {
+            Found::One(host) => (Target { host: host.id.to_string(), name: host.name() }, Some(host)),
+            Found::Nothing => (Target { host: text, name: None }, None),
+            Found::Several(ids) => {
+                let field = format!("hosts[{n}]");
+                return Err(Problem::field(&field, format!("{field}: {}", several(&text, &ids))));
+            }
+        };
+        if seen.insert(target.host.clone()) {
+            targets.push(target);
+            hosts.push(host);
+        }
+    }
+    Ok((targets, hosts))
+}
+
+/// Answers when every host has its final state.
+async fn whole(request: &Live) -> Response {
+    request.ended().await;
+    let (settled, _) = request.results();
+    let entries = settled.iter().map(Settled::json);
+    answer(&request.head.id, "application/json", Body::from(response(&request.head.id, entries)))
+}
+
+/// Answers with each host's final state as it comes.
+fn streamed(request: Arc<Live>) -> Response {
+    let id = request.head.id.clone();
+    let lines = futures_util::stream::unfold((request, 0), |(request, cursor)| async move {
+        let settled = request.since(cursor).await?;
+        let cursor = cursor + settled.len();
+        let lines: Vec<&[u8]> = settled.iter().map(|settled| settled.line().as_ref()).collect();
+        Some((Ok::<_, Infallible>(Bytes::from(lines.concat())), (request, cursor)))
+    });
+    answer(&id, NDJSON, Body::from_stream(lines))
+}
+
+/// The answer that was given before.
+fn replay(stored: &Stored, stream: bool) -> Response {
+    let id = &stored.summary.id;
+    let entries = stored.entries.iter().map(String::as_str);
+    if stream {
+        let lines = entries.flat_map(|entry| [entry, "\n"]).collect::<String>();
+        return answer(id, NDJSON, Body::from(lines));
+    }
+    answer(id, "application/json", Body::from(response(id, entries)))
+}
+
+fn answer(id: &str, kind: &'static str, body: Body) -> Response {
+    ([(header::CONTENT_TYPE.as_str(), kind), (REQUEST_ID, id)], body).into_response()
+}
+
+/// `{"id":…,"response":[…]}` of entries that are JSON already.
+fn response<'a>(id: &str, entries: impl Iterator<Item = &'a str>) -> String {
+    let id = serde_json::to_string(id).expect("strings always serialise");
+    let mut text = format!("{{\"id\":{id},\"response\":[");
+    for (n, entry) in entries.enumerate() {
+        if n > 0 {
+            text.push(',');
+        }
+        text.push_str(entry);
+    }
+    text.push_str("]}");
+    text
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    #[serde(default)]
+    limit: Option<u64>,
+    /// The id that the page before ended with.
+    #[serde(default)]
+    before: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct List {
+    requests: Vec<View>,
+    /// All there are, on whatever page.
+    count: i64,
+}
+
+/// One request without its results.
+#[derive(Serialize)]
+struct View {
+    id: String,
+    method: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmd: Option<String>,
+    created: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished: Option<String>,
+    deadline: String,
+    hosts: i64,
+    succeeded: i64,
+    failed: i64,
+    pending: i64,
+}
+
+#[derive(Serialize)]
+pub struct Full {
+    #[serde(flatten)]
+    summary: View,
+    params: Box<RawValue>,
+    response: Vec<Box<RawValue>>,
+}
+
+pub async fn list(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<List>, Problem> {
+    let limit = page.limit.unwrap_or(DEFAULT_PAGE_ENTRIES);
+    if !PAGE_ENTRIES.contains(&limit) {
+        let (least, most) = (PAGE_ENTRIES.start(), PAGE_ENTRIES.end());
+        return Err(Problem::field("limit", format!("limit: must be {least} to {most}, got {limit}")));
+    }
+    // So that the list knows what its caller knows.
+    record::record_all(&app.requests, &app.store).await?;
+    let requests = app.store.list_requests(limit, page.before.as_deref()).await?;
+    let requests =
+        requests.ok_or_else(|| Problem::field("before", "before: there is no request of this id"))?;
+    let count = app.store.count_requests().await?;
+    Ok(Json(List { requests: requests.into_iter().map(view).collect(), count }))
+}
+
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Full>, Problem> {
+    if app.requests.find(&id).is_some() {
+        record::record_all(&app.requests, &app.store).await?;
+    }
+    let stored = app.store.find_request(&id).await?;
+    let stored = stored.ok_or_else(|| Problem::not_found(format!("there is no request {id}")))?;
+    let raw = |text: String| {
+        RawValue::from_string(text).map_err(|error| {
+            tracing::error!(%error, id, "the database holds a result that is not JSON");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the database is damaged; polaris' log says more")
+        })
+    };
+    Ok(Json(Full {
+        summary: view(stored.summary),
+        params: raw(stored.params)?,
+        response: stored.entries.into_iter().map(raw).collect::<Result<_, _>>()?,
+    }))
+}
+
+fn view(summary: Summary) -> View {
+    let time = |at: EpochMs| clock::rfc3339(at);
+    View {
+        id: summary.id,
+        method: summary.method,
+        cmd: summary.cmd,
+        created: time(summary.created),
+        finished: summary.finished.map(time),
+        deadline: time(summary.deadline),
+        hosts: summary.hosts,
+        succeeded: summary.succeeded,
+        failed: summary.failed,
+        pending: summary.hosts - summary.succeeded - summary.failed,
+    }
+}

@@ -1,0 +1,181 @@
+//! From the configuration to a server that listens, and from the wish to stop
+//! to one that has let go of everything.
+
+use crate::agents::listener::Port;
+use crate::app::{self, App};
+use crate::config::Config;
+use crate::hosts;
+use crate::pki::{Authority, ServerCertificate, files, keep_fresh, tls};
+use crate::requests::record;
+use crate::{limits, routes, web};
+use anyhow::Context as _;
+use aspire_wire::{Outcome, Retcode};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// What the links and the hosts that wait are told at the end.
+const STOPPING: &str = "polaris is shutting down";
+
+/// A server that listens.
+pub struct Running {
+    pub app: Arc<App>,
+    /// What the web listener is bound to.
+    pub web: SocketAddr,
+    /// What the agents' port is bound to.
+    pub agents: SocketAddr,
+    listen_file: PathBuf,
+    stop: watch::Sender<bool>,
+    web_task: JoinHandle<()>,
+    other_tasks: Vec<JoinHandle<()>>,
+    renewal: JoinHandle<()>,
+    /// Ends when the last link's task has.
+    links: mpsc::Receiver<()>,
+    /// Held by an OS lock: the data folder is ours alone.
+    _lock: File,
+}
+
+impl Running {
+    /// Starts everything; both listeners accept when this returns.
+    pub async fn start(config: Config) -> anyhow::Result<Running> {
+        let data = config.data.clone();
+        files::private_dir(&data).with_context(|| format!("making {} (--data)", data.display()))?;
+        let lock = lock(&data)?;
+        let pki = data.join("pki");
+        files::private_dir(&pki).with_context(|| format!("making {}", pki.display()))?;
+        let authority = Authority::open(&pki)?;
+        let certificate =
+            Arc::new(ServerCertificate::open(&pki, &authority, certificate_names(&config.agents.names))?);
+        let agents_tls: TlsAcceptor = tls::agents(&authority, certificate.clone())?.into();
+        let web_tls = match &config.web.tls {
+            Some((cert, key)) => Some(TlsAcceptor::from(tls::web(cert, key)?)),
+            None => None,
+        };
+        let token = app::admin_token(&data)?;
+        let web_listener = bind(config.web.listen, "--web", "[web]").await?;
+        let agents_listener = bind(config.agents.listen, "--agents", "[agents]").await?;
+        let (web, agents) = (web_listener.local_addr()?, agents_listener.local_addr()?);
+        let app = Arc::new(App::build(config, authority, &token).await?);
+
+        let (stop, stopped) = watch::channel(false);
+        let (alive, links) = mpsc::channel(1);
+        let port = Port::new(app.clone(), agents_tls, routes::agents(&app), alive);
+        let scheme = if web_tls.is_some() { "https" } else { "http" };
+        let web_router = routes::web(&app);
+        let web_task = tokio::spawn(web::serve(web_listener, web_tls, web_router, stopped.clone()));
+        let other_tasks = vec![
+            tokio::spawn(port.serve(agents_listener, stopped.clone())),
+            tokio::spawn(recorder(app.clone(), stopped.clone())),
+            tokio::spawn(host_writer(app.clone(), stopped)),
+        ];
+        let renewal = tokio::spawn(renewal(certificate, app.clone()));
+
+        let listen_file = data.join("listen.json");
+        let listen = serde_json::json!({
+            "web": format!("{scheme}://{web}"), "agents": agents.to_string(), "pid": std::process::id(),
+        });
+        files::write(&listen_file, format!("{listen}\n").as_bytes(), 0o600)
+            .with_context(|| format!("writing {}", listen_file.display()))?;
+        tracing::info!(%web, %agents, data = %data.display(), "ready");
+        Ok(Running {
+            app,
+            web,
+            agents,
+            listen_file,
+            stop,
+            web_task,
+            other_tasks,
+            renewal,
+            links,
+            _lock: lock,
+        })
+    }
+
+    /// Ends everything: nothing new, who waits gets an answer, links are told, all is written.
+    pub async fn stop(mut self) {
+        tracing::info!("stopping");
+        self.app.stop();
+        let lost = Outcome::with_detail(Retcode::LinkLost, STOPPING);
+        self.stop.send_replace(true);
+        for request in self.app.requests.all() {
+            request.settle_rest(&lost);
+        }
+        self.app.hub.end_all(STOPPING);
+        let _ = self.web_task.await;
+        // A call that was under way may have begun another request.
+        for request in self.app.requests.all() {
+            request.settle_rest(&lost);
+        }
+        let mut other_tasks = self.other_tasks.into_iter();
+        if let Some(port) = other_tasks.next() {
+            let _ = port.await;
+        }
+        let _ = timeout(limits::STOP_LIMIT, self.links.recv()).await;
+        for task in other_tasks {
+            let _ = task.await;
+        }
+        self.renewal.abort();
+        if let Err(error) = record::record_all(&self.app.requests, &self.app.store).await {
+            tracing::error!(%error, "results not recorded");
+        }
+        hosts::write_rest(&self.app.directory, &self.app.store).await;
+        self.app.store.close().await;
+        let _ = std::fs::remove_file(&self.listen_file);
+        tracing::info!("stopped");
+    }
+}
+
+async fn recorder(app: Arc<App>, stop: watch::Receiver<bool>) {
+    record::keep_recorded(&app.requests, &app.store, stop).await;
+}
+
+async fn host_writer(app: Arc<App>, stop: watch::Receiver<bool>) {
+    hosts::keep_written(&app.directory, &app.store, stop).await;
+}
+
+async fn renewal(certificate: Arc<ServerCertificate>, app: Arc<App>) {
+    keep_fresh(&certificate, &app.authority).await;
+}
+
+/// One polaris a folder; the lock goes with the process, however it ends.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join("polaris.lock");
+    let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
+    file.try_lock().map_err(|_| {
+        anyhow::anyhow!(
+            "another polaris runs on {}: stop it, or choose another folder with --data",
+            data.display()
+        )
+    })?;
+    Ok(file)
+}
+
+async fn bind(address: SocketAddr, flag: &str, table: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: choose another address with {flag} ADDR or {table} listen")
+    })
+}
+
+/// What agents may call this server: the names that work anywhere, this
+/// machine's, and the configured ones.
+fn certificate_names(configured: &[String]) -> Vec<String> {
+    let mut names: Vec<String> =
+        ["localhost", "127.0.0.1", "::1", "config.cargo.com"].map(String::from).to_vec();
+    let node = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let node = node.trim();
+    if aspire_wire::server_list::entry(node).is_ok_and(|server| server.host == node) {
+        names.push(node.to_owned());
+    }
+    for name in configured {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}

@@ -1,0 +1,117 @@
+//! The table `hosts`: loaded whole at the start, written behind the live directory's back.
+
+use super::{Store, StoreError, from_json, to_json};
+use crate::clock::EpochMs;
+use crate::hosts::{Facts, Settings, Status, Tags};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+use uuid::Uuid;
+
+/// One row.
+#[derive(Debug, Clone)]
+pub struct HostRow {
+    pub id: Uuid,
+    pub settings: Settings,
+    pub facts: Facts,
+    pub status: Status,
+    pub last_seen: Option<EpochMs>,
+    pub created: EpochMs,
+}
+
+impl Store {
+    /// Every host that was not revoked.
+    pub async fn load_hosts(&self) -> Result<Vec<HostRow>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, name, region, tags, own_region, own_tags, status, version, address, boot, \
+             last_seen, gmt_create FROM hosts WHERE revoked IS NULL",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(host).collect()
+    }
+
+    /// No host has a link when the server starts.
+    pub async fn mark_all_hosts_offline(&self, now: EpochMs) -> Result<(), StoreError> {
+        sqlx::query("UPDATE hosts SET status = 'offline', gmt_modify = ? WHERE status = 'online'")
+            .bind(now)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// What the agents said and when, for all the given hosts at once.
+    pub async fn write_host_states(&self, rows: &[HostRow], now: EpochMs) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for row in rows {
+            sqlx::query(
+                "UPDATE hosts SET name = ?, own_region = ?, own_tags = ?, status = ?, version = ?, \
+                 address = ?, boot = ?, last_seen = ?, gmt_modify = ? WHERE id = ?",
+            )
+            .bind(row.facts.name.as_str())
+            .bind(row.facts.region.as_str())
+            .bind(to_json(&row.facts.tags))
+            .bind(row.status.as_str())
+            .bind(row.facts.version.as_str())
+            .bind(row.facts.address.as_str())
+            .bind(row.facts.boot.as_str())
+            .bind(row.last_seen)
+            .bind(now)
+            .bind(row.id.to_string())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// What the operator settled.
+    pub async fn write_host_settings(
+        &self,
+        id: Uuid,
+        settings: &Settings,
+        now: EpochMs,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE hosts SET region = ?, tags = ?, gmt_modify = ? WHERE id = ?")
+            .bind(settings.region.as_deref())
+            .bind(settings.tags.as_ref().map(to_json))
+            .bind(now)
+            .bind(id.to_string())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The host is refused from now on. The row is kept.
+    pub async fn revoke_host(&self, id: Uuid, now: EpochMs) -> Result<(), StoreError> {
+        sqlx::query("UPDATE hosts SET revoked = ?, status = 'offline', gmt_modify = ? WHERE id = ?")
+            .bind(now)
+            .bind(now)
+            .bind(id.to_string())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+fn host(row: &AnyRow) -> Result<HostRow, StoreError> {
+    let id: String = row.try_get("id")?;
+    let id = Uuid::parse_str(&id)
+        .map_err(|e| StoreError::Damaged { what: "a host id", reason: format!("{id}: {e}") })?;
+    let tags: Option<String> = row.try_get("tags")?;
+    let tags = tags.map(|text| from_json::<Tags>("tags", &text)).transpose()?;
+    let status: String = row.try_get("status")?;
+    Ok(HostRow {
+        id,
+        settings: Settings { region: row.try_get("region")?, tags },
+        facts: Facts {
+            name: row.try_get("name")?,
+            region: row.try_get("own_region")?,
+            tags: from_json("tags", &row.try_get::<String, _>("own_tags")?)?,
+            version: row.try_get("version")?,
+            address: row.try_get("address")?,
+            boot: row.try_get("boot")?,
+        },
+        status: Status::from_text(&status),
+        last_seen: row.try_get("last_seen")?,
+        created: row.try_get("gmt_create")?,
+    })
+}

@@ -1,0 +1,88 @@
+//! The database: one file per table, plain SQL that SQLite and MySQL share.
+//! Nothing above this folder writes SQL. A transaction never waits for a
+//! second connection.
+
+pub mod hosts;
+pub mod requests;
+pub mod tokens;
+
+use crate::limits;
+use sqlx::AnyPool;
+use sqlx::any::AnyPoolOptions;
+use std::path::Path;
+
+/// The database is at fault: it cannot be opened, is full, damaged or away.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the database's tables cannot be brought up to date: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    #[error("the database holds {what} that cannot be read: {reason}")]
+    Damaged { what: &'static str, reason: String },
+}
+
+/// Calls the database; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: AnyPool,
+}
+
+impl Store {
+    /// Opens the embedded database, makes it where it is missing, and brings its tables up to date.
+    pub async fn open_sqlite(file: &Path) -> Result<Store, StoreError> {
+        sqlx::any::install_default_drivers();
+        let url = format!("sqlite://{}?mode=rwc", percent_encoded(file));
+        let pool = AnyPoolOptions::new()
+            .max_connections(limits::DATABASE_CONNECTIONS)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // Before the mode: changing it may have to wait for another connection.
+                    let busy = format!("PRAGMA busy_timeout = {}", limits::DATABASE_BUSY_MS);
+                    sqlx::query(sqlx::AssertSqlSafe(busy)).execute(&mut *connection).await?;
+                    sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await?;
+                    sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut *connection).await?;
+                    Ok(())
+                })
+            })
+            .connect(&url)
+            .await?;
+        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+        Ok(Store { pool })
+    }
+
+    /// Whether the database answers at all.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Writes back what is open and lets go of the files.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn percent_encoded(path: &Path) -> String {
+    use std::fmt::Write as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut text = String::new();
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
+            _ => write!(text, "%{byte:02X}").expect("a String takes everything"),
+        }
+    }
+    text
+}
+
+/// What a column holds that was written as JSON.
+fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Damaged { what, reason: e.to_string() })
+}
+
+/// The JSON of a map or a list of ours.
+fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("maps of strings always serialise")
+}

@@ -1,0 +1,248 @@
+//! The tables `requests` and `results`. Lists read the first alone.
+
+use super::{Store, StoreError, from_json, to_json};
+use crate::clock::EpochMs;
+use crate::requests::{Head, Settled, Target};
+use aspire_wire::{Outcome, Retcode};
+use sqlx::Row;
+use sqlx::any::{Any, AnyRow};
+use std::collections::HashSet;
+
+/// A request without what is large.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    pub id: String,
+    pub method: String,
+    pub cmd: Option<String>,
+    pub created: EpochMs,
+    pub deadline: EpochMs,
+    pub finished: Option<EpochMs>,
+    pub hosts: i64,
+    pub succeeded: i64,
+    pub failed: i64,
+}
+
+/// A request with its results.
+#[derive(Debug)]
+pub struct Stored {
+    pub summary: Summary,
+    pub digest: String,
+    /// JSON object.
+    pub params: String,
+    /// Each as the interface shows it (JSON), in the order asked.
+    pub entries: Vec<String>,
+}
+
+/// What is new of one request since it was last recorded.
+#[derive(Debug)]
+pub struct News<'a> {
+    pub head: &'a Head,
+    pub targets: &'a [Target],
+    /// The row is not there yet.
+    pub first: bool,
+    /// Positions and results.
+    pub settled: Vec<(u32, Settled)>,
+    pub finished: Option<EpochMs>,
+}
+
+const SUMMARY: &str = "id, method, cmd, gmt_create, deadline, finished, hosts, succeeded, failed";
+
+impl Store {
+    /// Records all the news in one transaction.
+    pub async fn record(&self, news: &[News<'_>]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for item in news {
+            if item.first {
+                insert(&mut transaction, item).await?;
+            }
+            for (position, settled) in &item.settled {
+                let host = item.targets[*position as usize].host.as_str();
+                insert_result(&mut transaction, &item.head.id, *position, host, settled).await?;
+            }
+            // A row that was just inserted holds these already.
+            if !item.first {
+                update_counts(&mut transaction, item).await?;
+            }
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Newest first, at most `limit`; `before` is the id that the page before ended with.
+    /// `None` where there is no such id.
+    pub async fn list_requests(
+        &self,
+        limit: u64,
+        before: Option<&str>,
+    ) -> Result<Option<Vec<Summary>>, StoreError> {
+        let (mut created, mut id) = (EpochMs::MAX, String::new());
+        if let Some(before) = before {
+            let row = sqlx::query("SELECT gmt_create FROM requests WHERE id = ?")
+                .bind(before)
+                .fetch_optional(&self.pool)
+                .await?;
+            let Some(row) = row else { return Ok(None) };
+            (created, id) = (row.try_get("gmt_create")?, before.to_owned());
+        }
+        let sql = format!(
+            "SELECT {SUMMARY} FROM requests WHERE gmt_create < ? OR (gmt_create = ? AND id < ?) \
+             ORDER BY gmt_create DESC, id DESC LIMIT ?"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(created)
+            .bind(created)
+            .bind(id)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(summary).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// How many requests there are.
+    pub async fn count_requests(&self) -> Result<i64, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM requests").fetch_one(&self.pool).await?;
+        Ok(row.try_get("n")?)
+    }
+
+    /// One request with all its results.
+    pub async fn find_request(&self, id: &str) -> Result<Option<Stored>, StoreError> {
+        let sql = format!("SELECT {SUMMARY}, digest, params FROM requests WHERE id = ?");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(&self.pool).await?;
+        let Some(row) = row else { return Ok(None) };
+        let results = sqlx::query("SELECT entry FROM results WHERE request = ? ORDER BY position")
+            .bind(id)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(Some(Stored {
+            summary: summary(&row)?,
+            digest: row.try_get("digest")?,
+            params: row.try_get("params")?,
+            entries: results.iter().map(|row| row.try_get("entry")).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    /// Ends what ran when the server went down: hosts without a result get
+    /// [`Retcode::LinkLost`]. Answers how many requests that were.
+    pub async fn complete_unfinished(&self, now: EpochMs) -> Result<usize, StoreError> {
+        let outcome = Outcome::with_detail(Retcode::LinkLost, "polaris was restarted while it ran");
+        let rows = sqlx::query("SELECT id, targets FROM requests WHERE finished IS NULL")
+            .fetch_all(&self.pool)
+            .await?;
+        for row in &rows {
+            let id: String = row.try_get("id")?;
+            let targets: Vec<Target> = from_json("targets", &row.try_get::<String, _>("targets")?)?;
+            self.complete(&id, &targets, &outcome, now).await?;
+        }
+        Ok(rows.len())
+    }
+
+    async fn complete(
+        &self,
+        id: &str,
+        targets: &[Target],
+        outcome: &Outcome,
+        now: EpochMs,
+    ) -> Result<(), StoreError> {
+        let there = sqlx::query("SELECT position FROM results WHERE request = ?")
+            .bind(id)
+            .fetch_all(&self.pool)
+            .await?;
+        let there: HashSet<i64> =
+            there.iter().map(|row| row.try_get("position")).collect::<Result<_, _>>()?;
+        let mut transaction = self.pool.begin().await?;
+        let mut missing = 0i64;
+        for (position, target) in (0u32..).zip(targets) {
+            if !there.contains(&i64::from(position)) {
+                let settled = Settled::new(target, outcome, now);
+                insert_result(&mut transaction, id, position, &target.host, &settled).await?;
+                missing += 1;
+            }
+        }
+        sqlx::query("UPDATE requests SET failed = failed + ?, finished = ? WHERE id = ?")
+            .bind(missing)
+            .bind(now)
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+type Transaction<'a> = sqlx::Transaction<'a, Any>;
+
+async fn insert(transaction: &mut Transaction<'_>, item: &News<'_>) -> Result<(), StoreError> {
+    let (succeeded, failed) = counts(item);
+    sqlx::query(
+        "INSERT INTO requests (id, digest, method, cmd, params, targets, hosts, succeeded, failed, deadline, \
+         finished, gmt_create) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&*item.head.id)
+    .bind(item.head.digest.as_str())
+    .bind(item.head.method.as_str())
+    .bind(item.head.cmd.as_deref())
+    .bind(item.head.params.as_str())
+    .bind(to_json(&item.targets))
+    .bind(i64::try_from(item.targets.len()).unwrap_or(i64::MAX))
+    .bind(succeeded)
+    .bind(failed)
+    .bind(item.head.deadline)
+    .bind(item.finished)
+    .bind(item.head.created)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+async fn update_counts(transaction: &mut Transaction<'_>, item: &News<'_>) -> Result<(), StoreError> {
+    let (succeeded, failed) = counts(item);
+    sqlx::query(
+        "UPDATE requests SET succeeded = succeeded + ?, failed = failed + ?, finished = ? WHERE id = ?",
+    )
+    .bind(succeeded)
+    .bind(failed)
+    .bind(item.finished)
+    .bind(&*item.head.id)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+fn counts(item: &News<'_>) -> (i64, i64) {
+    item.settled.iter().fold((0, 0), |(succeeded, failed), (_, settled)| {
+        if settled.success { (succeeded + 1, failed) } else { (succeeded, failed + 1) }
+    })
+}
+
+async fn insert_result(
+    transaction: &mut Transaction<'_>,
+    request: &str,
+    position: u32,
+    host: &str,
+    settled: &Settled,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO results (request, position, host, retcode, finished, entry) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(request)
+    .bind(i64::from(position))
+    .bind(host)
+    .bind(i64::from(settled.retcode))
+    .bind(settled.at)
+    .bind(settled.json())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+fn summary(row: &AnyRow) -> Result<Summary, StoreError> {
+    Ok(Summary {
+        id: row.try_get("id")?,
+        method: row.try_get("method")?,
+        cmd: row.try_get("cmd")?,
+        created: row.try_get("gmt_create")?,
+        deadline: row.try_get("deadline")?,
+        finished: row.try_get("finished")?,
+        hosts: row.try_get("hosts")?,
+        succeeded: row.try_get("succeeded")?,
+        failed: row.try_get("failed")?,
+    })
+}
