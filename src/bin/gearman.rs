@@ -17,39 +17,43 @@ fn main() -> ExitCode {
     let line = match cli::parse("gearman", &arguments) {
         Ok(line) => line,
         Err(usage) => {
-            eprintln!("{usage}");
+            complain(&usage.to_string());
             return ExitCode::from(2);
         }
     };
     let outcome = match &line.mode {
-        Mode::Help(text) => say(text.trim_end()),
-        Mode::Version => say(&gearman::version()),
-        Mode::Check => check(&line),
+        Mode::Help(text) => Ok(say(text.trim_end())),
+        Mode::Version => Ok(say(&gearman::version())),
+        Mode::Check => Ok(check(&line)),
         Mode::Enroll { server, token } => enroll(&line, server, token),
         Mode::Run => run(&line),
     };
     match outcome {
         Ok(code) => code,
         Err(reason) => {
-            eprintln!("gearman: {reason:#}");
+            complain(&format!("gearman: {reason:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 /// A reader that has gone (`gearman -h | head -1`) is no failure.
-fn say(text: &str) -> Result<ExitCode> {
+fn say(text: &str) -> ExitCode {
     let _ = writeln!(std::io::stdout(), "{text}");
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
-fn check(line: &CommandLine) -> Result<ExitCode> {
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn check(line: &CommandLine) -> ExitCode {
     match config(line) {
         Ok(_) => say("Success"),
         Err(reason) => {
-            eprintln!("{reason:#}");
-            say("Failed!!!")?;
-            Ok(ExitCode::FAILURE)
+            complain(&format!("{reason:#}"));
+            say("Failed!!!");
+            ExitCode::FAILURE
         }
     }
 }
@@ -75,17 +79,18 @@ fn enroll(line: &CommandLine, server: &str, token: &str) -> Result<ExitCode> {
         return Err(anyhow!("the server sent another CA than the one that the token names"));
     }
     enroll::install(dir, &reply, &key.serialize_pem())?;
-    say(&format!("This host is {}. Its identity is in {}.", reply.hostname, dir.display()))
+    Ok(say(&format!("This host is {}. Its identity is in {}.", reply.hostname, dir.display())))
 }
 
 fn run(line: &CommandLine) -> Result<ExitCode> {
     let config = config(line)?;
-    let readiness = match line.foreground {
-        true => Readiness::foreground(),
-        false => match cli::daemonize()? {
+    let readiness = if line.foreground {
+        Readiness::foreground()
+    } else {
+        match cli::daemonize()? {
             Side::Daemon(readiness) => readiness,
             Side::Starter(word) => return word.map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::msg),
-        },
+        }
     };
     match start(line, config) {
         Err(reason) => {
