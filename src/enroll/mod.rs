@@ -181,7 +181,3 @@ impl Machine for Enroll {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

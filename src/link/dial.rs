@@ -109,9 +109,14 @@ impl Link {
         self.wait(now, refused, facts);
     }
 
-    /// What was under way did not work: on to the next address, or wait.
+    /// What is under way is no good.
     pub(super) fn fail(&mut self, now: Now, reason: String, fx: &mut Effects, facts: &mut Vec<Fact>) {
         self.leave(fx);
+        self.move_on(now, reason, fx, facts);
+    }
+
+    /// What was under way has ended: on to the next address, or wait.
+    pub(super) fn move_on(&mut self, now: Now, reason: String, fx: &mut Effects, facts: &mut Vec<Fact>) {
         match &mut self.state {
             State::Dialling(dial) => {
                 let (rest, redirects) = (std::mem::take(&mut dial.rest), dial.redirects);

@@ -171,7 +171,7 @@ impl Link {
                 self.receive(now, *conn, bytes, fx, facts);
             }
             Event::Closed(conn, end) if self.conn() == Some(*conn) => {
-                self.fail(now, end.to_string(), fx, facts);
+                self.move_on(now, end.to_string(), fx, facts);
             }
             _ => self.resolve(now, event, fx, facts),
         }
@@ -300,7 +300,3 @@ impl Link {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

@@ -41,7 +41,7 @@ impl FrameReader {
     /// [`FrameError::TooLong`], and from then on always that.
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, FrameError> {
         let rest = &self.buffer[self.start..];
-        let newline = rest[self.scanned..].iter().position(|&b| b == b'\n');
+        let newline = memchr::memchr(b'\n', &rest[self.scanned..]);
         let Some(offset) = newline else {
             self.scanned = rest.len();
             self.drop_taken();

@@ -1,0 +1,73 @@
+//! The other caller of a machine: fake time, a fake network with a fake
+//! Polaris at its end, fake children. No socket, no process, no sleep.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod child;
+pub mod server;
+pub mod world;
+
+use aspire::gearman::{Config, ConfigSource, Gearman, Host};
+use aspire::machine::{Effect, Effects, Event, Identity, Instant, Machine, Now};
+use std::time::{Duration, SystemTime};
+
+pub const HOST_ID: &str = "edd6c192-52cb-4133-a17a-e7d8aec03de7";
+
+/// A machine, the time, and what it asked for.
+#[derive(Debug)]
+pub struct Rig<M> {
+    pub machine: M,
+    pub now: Now,
+    fx: Effects,
+}
+
+impl<M: Machine> Rig<M> {
+    pub fn new(make: impl FnOnce(Now) -> M) -> Self {
+        let now = Now { mono: Instant::default(), wall: SystemTime::UNIX_EPOCH };
+        Rig { machine: make(now), now, fx: Effects::default() }
+    }
+
+    /// Hands in an event and takes what the machine asks for.
+    pub fn event(&mut self, event: Event<'_>) -> Vec<Effect> {
+        self.machine.handle(self.now, event, &mut self.fx);
+        self.fx.take()
+    }
+
+    /// Lets time pass until the machine's deadline, and ticks.
+    pub fn tick(&mut self) -> Vec<Effect> {
+        let deadline = self.machine.deadline().expect("the machine waits for nothing");
+        self.set_time(deadline.max(self.now.mono));
+        self.event(Event::Tick)
+    }
+
+    pub fn set_time(&mut self, mono: Instant) {
+        let passed = mono.since(self.now.mono);
+        self.now = Now { mono, wall: self.now.wall + passed };
+    }
+
+    pub fn pass(&mut self, time: Duration) {
+        self.set_time(self.now.mono + time);
+    }
+}
+
+pub fn root() -> Identity {
+    Identity {
+        uid: 0,
+        gid: 0,
+        groups: vec![0],
+        name: "root".into(),
+        group_name: "root".into(),
+        home: "/root".into(),
+    }
+}
+
+pub fn host(own: Identity) -> Host {
+    Host { id: HOST_ID.into(), node_name: "web-1".into(), boot_id: "boot".into(), own }
+}
+
+/// gearman with this configuration, as this user.
+pub fn gearman(config: &str, own: Identity, seed: u64) -> Rig<Gearman> {
+    let config = Config::parse(config, None).expect("the test's configuration is right");
+    let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), servers: None };
+    Rig::new(|now| Gearman::new(now, host(own), source, config, seed))
+}

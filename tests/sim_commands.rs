@@ -1,0 +1,373 @@
+//! What the agent does with requests: simulated children, stepped time.
+
+#![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
+
+mod sim;
+
+use aspire::gearman::Gearman;
+use aspire::machine::{
+    ChildId, ConnId, Credentials, Effect, Event, Exit, Identity, Launch, Machine as _, Program, Signal,
+    StartError, Stream, Task,
+};
+use aspire::wire::frame::encode;
+use aspire::wire::session::{Frame, FromAgent};
+use aspire::wire::{Account, Outcome};
+use serde_json::json;
+use sim::{Rig, gearman, root};
+use std::time::Duration;
+
+/// A gearman with a ready link.
+struct Agent {
+    rig: Rig<Gearman>,
+    conn: ConnId,
+}
+
+impl Agent {
+    fn new(config: &str) -> Self {
+        Self::running_as(config, root())
+    }
+
+    fn running_as(config: &str, own: Identity) -> Self {
+        let mut rig = gearman(&format!("[link]\nserver = \"10.0.0.1\"\n{config}"), own, 1);
+        let [Effect::Connect { conn, .. }] = rig.tick()[..] else { panic!("no connect") };
+        rig.event(Event::Connected(conn));
+        rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600 })));
+        Agent { rig, conn }
+    }
+
+    fn asks(&mut self, frame: &serde_json::Value) -> Vec<Effect> {
+        let frame = encode(frame);
+        self.rig.event(Event::Received(self.conn, &frame))
+    }
+
+    /// Sends a command and returns the child that is started for it.
+    fn starts(&mut self, id: &str, more: serde_json::Value) -> (ChildId, Launch) {
+        let mut frame = json!({"id": id, "method": "sync.bash", "cmd": "cmd"});
+        frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        started(&self.asks(&frame))
+    }
+
+    /// Both streams end, then the process.
+    fn ends(&mut self, child: ChildId, exit: Exit) -> Vec<Effect> {
+        self.rig.event(Event::OutputEnded(child, Stream::Out));
+        self.rig.event(Event::OutputEnded(child, Stream::Err));
+        self.rig.event(Event::Exited(child, exit))
+    }
+
+    /// Ticks and says what signals went where and how long it took.
+    fn next_signal(&mut self) -> (i32, Duration) {
+        let begin = self.rig.now.mono;
+        match self.rig.tick()[..] {
+            [Effect::Signal { signal, .. }] => (signal, self.rig.now.mono.since(begin)),
+            ref other => panic!("no signal: {other:?}"),
+        }
+    }
+}
+
+fn started(effects: &[Effect]) -> (ChildId, Launch) {
+    match effects {
+        [Effect::Spawn { child, program: Program::Exec(launch) }] => (*child, (**launch).clone()),
+        other => panic!("no command was started: {other:?}"),
+    }
+}
+
+/// The one reply among the effects.
+fn reply(effects: &[Effect]) -> (String, Outcome) {
+    let replies: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { bytes, .. } => match FromAgent::parse(bytes.trim_ascii_end()) {
+                Ok(FromAgent::Reply(reply)) => Some((reply.id, reply.outcome)),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    <[_; 1]>::try_from(replies).map(|[reply]| reply).unwrap_or_else(|_| panic!("not one reply: {effects:?}"))
+}
+
+fn text(outcome: &Outcome) -> &str {
+    serde_json::from_str(outcome.data.as_ref().expect("data").get()).expect("a string")
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_command_is_bash_with_a_documented_environment() {
+    let mut agent = Agent::new("");
+    let (_, launch) = agent.starts("a", json!({"env": {"LANG": "C.UTF-8", "X": "y"}}));
+    assert_eq!(launch.argv, ["/bin/bash", "-c", "cmd"]);
+    let env: Vec<String> = launch.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(
+        env,
+        [
+            "HOME=/root",
+            "LANG=C.UTF-8",
+            "LOGNAME=root",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "SHELL=/bin/bash",
+            "USER=root",
+            "X=y",
+        ]
+    );
+    assert_eq!(launch.cwd, "/");
+    assert_eq!(launch.credentials, Some(Credentials { uid: 0, gid: 0, groups: vec![0] }));
+    assert_eq!(agent.starts("b", json!({"cwd": "/tmp"})).1.cwd, "/tmp");
+}
+
+#[test]
+fn the_reply_says_how_the_command_ended() {
+    for (exit, retcode, exitcode, signal) in [
+        (Exit::Code(0), 2, Some(0), None),
+        (Exit::Code(7), 3101, Some(7), None),
+        (Exit::Signal(11), 3102, None, Some(11)),
+    ] {
+        let mut agent = Agent::new("");
+        let (child, _) = agent.starts("a", json!({}));
+        agent.rig.pass(SECOND / 4);
+        agent.rig.event(Event::Output(child, Stream::Out, b"out"));
+        agent.rig.event(Event::Output(child, Stream::Err, b"err"));
+        let (id, outcome) = reply(&agent.ends(child, exit));
+        assert_eq!((id.as_str(), outcome.retcode), ("a", retcode));
+        assert_eq!((outcome.exitcode, outcome.signal), (exitcode, signal));
+        assert_eq!((text(&outcome), outcome.stderr.as_deref()), ("out", Some("err")));
+        assert_eq!((outcome.elapsed, outcome.dropped), (Some(0.25), Some(0)));
+    }
+}
+
+#[test]
+fn end_of_process_and_end_of_pipes_come_in_either_order() {
+    let mut agent = Agent::new("");
+    let (child, _) = agent.starts("a", json!({}));
+    agent.rig.event(Event::Exited(child, Exit::Code(0)));
+    agent.rig.event(Event::Output(child, Stream::Out, b"late"));
+    agent.rig.event(Event::OutputEnded(child, Stream::Err));
+    let (_, outcome) = reply(&agent.rig.event(Event::OutputEnded(child, Stream::Out)));
+    assert_eq!((outcome.retcode, text(&outcome)), (2, "late"));
+}
+
+#[test]
+fn a_descendant_that_holds_the_pipes_delays_the_reply_a_bounded_moment() {
+    let mut agent = Agent::new("");
+    let (child, _) = agent.starts("a", json!({}));
+    let exited = agent.rig.now.mono;
+    agent.rig.event(Event::Exited(child, Exit::Code(0)));
+    agent.rig.event(Event::Output(child, Stream::Out, b"so far"));
+    let effects = agent.rig.tick();
+    assert_eq!(effects[0], Effect::Release { child });
+    let (_, outcome) = reply(&effects);
+    assert_eq!((outcome.retcode, text(&outcome)), (2, "so far"));
+    assert!(agent.rig.now.mono.since(exited) <= SECOND / 2);
+}
+
+#[test]
+fn a_command_that_shrugs_is_killed_at_the_third_time_out() {
+    let mut agent = Agent::new("[exec]\ngrace = 2");
+    let (child, _) = agent.starts("a", json!({"timeout": 5}));
+    agent.rig.event(Event::Output(child, Stream::Out, b"so far"));
+    assert_eq!(agent.next_signal(), (libc::SIGINT, 5 * SECOND));
+    assert_eq!(agent.next_signal(), (libc::SIGINT, 2 * SECOND));
+    assert_eq!(agent.next_signal(), (libc::SIGKILL, 2 * SECOND));
+    let (_, outcome) = reply(&agent.ends(child, Exit::Signal(9)));
+    assert_eq!((outcome.retcode, outcome.signal, text(&outcome)), (3104, Some(9), "so far"));
+    assert_eq!(outcome.elapsed, Some(9.0));
+}
+
+#[test]
+fn a_command_that_obeys_has_timed_out_whatever_it_says_then() {
+    for (interrupts, exit) in [(1, Exit::Signal(2)), (1, Exit::Code(0)), (2, Exit::Code(130))] {
+        let mut agent = Agent::new("");
+        let (child, _) = agent.starts("a", json!({"timeout": 5}));
+        for _ in 0..interrupts {
+            assert_eq!(agent.next_signal().0, libc::SIGINT);
+        }
+        assert_eq!(reply(&agent.ends(child, exit)).1.retcode, 3103);
+    }
+}
+
+#[test]
+fn a_process_that_sigkill_cannot_end_does_not_block_the_answer() {
+    let mut agent = Agent::new("");
+    let (child, _) = agent.starts("a", json!({"timeout": 5}));
+    for expected in [libc::SIGINT, libc::SIGINT, libc::SIGKILL] {
+        assert_eq!(agent.next_signal().0, expected);
+    }
+    let effects = agent.rig.tick();
+    assert_eq!(effects[0], Effect::Release { child });
+    let (_, outcome) = reply(&effects);
+    assert_eq!(outcome.retcode, 3104);
+    assert!(outcome.detail.is_some_and(|detail| detail.contains("not ended")));
+}
+
+#[test]
+fn a_read_that_fails_kills_at_once() {
+    let mut agent = Agent::new("");
+    let (child, _) = agent.starts("a", json!({}));
+    let effects = agent.rig.event(Event::OutputFailed(child, Stream::Out, "I/O error".into()));
+    assert_eq!(effects, [Effect::Signal { child, signal: libc::SIGKILL }]);
+    agent.rig.event(Event::OutputEnded(child, Stream::Err));
+    let (_, outcome) = reply(&agent.rig.event(Event::Exited(child, Exit::Signal(9))));
+    assert_eq!((outcome.retcode, outcome.signal), (3106, Some(9)));
+}
+
+#[test]
+fn the_step_that_failed_at_the_start_is_named() {
+    let mut agent = Agent::new("");
+    let (child, _) = agent.starts("a", json!({"cwd": "/nowhere"}));
+    let error = StartError { step: "cwd: chdir to /nowhere".into(), reason: "No such file".into() };
+    let (_, outcome) = reply(&agent.rig.event(Event::NotStarted(child, error)));
+    assert_eq!(outcome.retcode, 3107);
+    assert_eq!(outcome.detail.as_deref(), Some("cwd: chdir to /nowhere: No such file"));
+}
+
+#[test]
+fn places_are_limited_the_queue_keeps_its_order_and_has_an_end() {
+    let mut agent = Agent::new("[exec]\nmax_children = 2");
+    let frame = |n: usize| json!({"id": n.to_string(), "method": "sync.bash", "cmd": n.to_string()});
+    let mut running = vec![started(&agent.asks(&frame(0))).0, started(&agent.asks(&frame(1))).0];
+    for n in 2..1026 {
+        assert_eq!(agent.asks(&frame(n)), [], "{n} waits");
+    }
+    let (id, outcome) = reply(&agent.asks(&frame(1026)));
+    assert_eq!((id.as_str(), outcome.retcode), ("1026", 3026));
+    for next in 2..1026 {
+        let ended = running.remove(0);
+        let effects = agent.ends(ended, Exit::Code(0));
+        let (child, launch) = started(&effects[..1]);
+        assert_eq!(launch.argv[2], next.to_string());
+        assert_eq!(reply(&effects[1..]).0, (next - 2).to_string());
+        running.push(child);
+    }
+}
+
+#[test]
+fn other_users_are_looked_up_in_a_child() {
+    let mut agent = Agent::new("");
+    let frame = json!({"id": "a", "method": "sync.bash", "cmd": "id", "user": "www", "group": 33});
+    let effects = agent.asks(&frame);
+    let [Effect::Spawn { child, program: Program::Task(task) }] = &effects[..] else {
+        panic!("no look-up: {effects:?}")
+    };
+    let (user, group) = (Account::Name("www".into()), Some(Account::Id(33)));
+    assert_eq!(task, &Task::Identify { user, group });
+    let www = Identity {
+        uid: 80,
+        gid: 33,
+        groups: vec![33, 44],
+        name: "www".into(),
+        home: "/srv".into(),
+        ..root()
+    };
+    let answer = serde_json::to_vec(&Some(www)).unwrap();
+    agent.rig.event(Event::Output(*child, Stream::Out, &answer));
+    let (_, launch) = started(&agent.ends(*child, Exit::Code(0)));
+    assert_eq!(launch.credentials, Some(Credentials { uid: 80, gid: 33, groups: vec![33, 44] }));
+    assert!(launch.env.contains(&("HOME".into(), "/srv".into())));
+    assert!(launch.env.contains(&("USER".into(), "www".into())));
+}
+
+#[test]
+fn an_unknown_user_is_3023_and_a_look_up_that_hangs_is_given_up() {
+    let mut agent = Agent::new("");
+    let frame = |id: &str| json!({"id": id, "method": "sync.bash", "cmd": "id", "user": "ghost"});
+    let [Effect::Spawn { child, .. }] = agent.asks(&frame("a"))[..] else { panic!("no look-up") };
+    agent.rig.event(Event::Output(child, Stream::Out, b"null"));
+    let (_, outcome) = reply(&agent.ends(child, Exit::Code(0)));
+    assert_eq!(outcome.retcode, 3023);
+    assert!(outcome.detail.is_some_and(|detail| detail.contains("ghost")));
+
+    let [Effect::Spawn { child, .. }] = agent.asks(&frame("b"))[..] else { panic!("no look-up") };
+    let effects = agent.rig.tick();
+    assert_eq!(effects[0], Effect::Signal { child, signal: libc::SIGKILL });
+    assert_eq!(reply(&effects).1.retcode, 3107);
+}
+
+#[test]
+fn an_agent_that_is_not_root_runs_as_itself_and_as_nobody_else() {
+    let me = Identity { uid: 1000, gid: 1000, name: "me".into(), group_name: "us".into(), ..root() };
+    let mut agent = Agent::running_as("", me);
+    for own in [json!({}), json!({"user": "me"}), json!({"user": 1000, "group": "us"})] {
+        let (_, launch) = agent.starts(&own.to_string(), own);
+        assert_eq!(launch.credentials, None);
+    }
+    for (n, other) in
+        [json!({"user": "root"}), json!({"user": 0}), json!({"group": "wheel"})].iter().enumerate()
+    {
+        let mut frame = json!({"id": n.to_string(), "method": "sync.bash", "cmd": "id"});
+        frame.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+        assert_eq!(reply(&agent.asks(&frame)).1.retcode, 3025, "{other}");
+    }
+}
+
+#[test]
+fn a_command_that_the_host_does_not_allow_is_refused() {
+    let mut agent = Agent::new("[exec]\nallow = [\"cmd\"]");
+    agent.starts("a", json!({}));
+    let (_, outcome) = reply(&agent.asks(&json!({"id": "b", "method": "sync.bash", "cmd": "cmd; rm"})));
+    assert_eq!(outcome.retcode, 3025);
+}
+
+#[test]
+fn bad_requests_are_answered_and_the_link_goes_on() {
+    let mut agent = Agent::new("");
+    for (frame, retcode) in [
+        (json!({"method": "sync.bash", "cmd": "x"}), 3020),
+        (json!({"id": "a"}), 3020),
+        (json!({"id": "a", "method": "sync.bash", "cmd": "x", "timeout": 0}), 3021),
+        (json!({"id": "a", "method": "rm"}), 3022),
+    ] {
+        assert_eq!(reply(&agent.asks(&frame)).1.retcode, retcode, "{frame}");
+    }
+    agent.starts("a", json!({}));
+}
+
+#[test]
+fn a_repeated_id_is_not_run_again_not_even_over_another_link() {
+    let mut agent = Agent::new("");
+    let (child, _) = agent.starts("a", json!({}));
+    let frame = json!({"id": "a", "method": "sync.bash", "cmd": "cmd"});
+    assert_eq!(agent.asks(&frame), [], "it runs already");
+
+    agent.rig.event(Event::Closed(agent.conn, aspire::machine::ConnectionEnd::ByPeer));
+    let [Effect::Connect { conn, .. }] = agent.rig.tick()[..] else { panic!("no new dial") };
+    agent.rig.event(Event::Connected(conn));
+    agent.rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 60 })));
+    agent.conn = conn;
+    assert_eq!(agent.asks(&frame), [], "it runs still, and the new link will have the answer");
+    let effects = agent.ends(child, Exit::Code(0));
+    assert!(matches!(effects[..], [Effect::Send { conn: to, .. }] if to == conn));
+    assert_eq!(agent.asks(&frame), effects, "the stored reply, to the letter");
+}
+
+#[test]
+fn agent_info_says_what_it_is_and_does() {
+    let mut agent = Agent::new("");
+    agent.starts("a", json!({}));
+    let (_, outcome) = reply(&agent.asks(&json!({"id": "b", "method": "agent.info"})));
+    let info: serde_json::Value = serde_json::from_str(outcome.data.unwrap().get()).unwrap();
+    assert_eq!((&info["hostname"], &info["running"]), (&json!(sim::HOST_ID), &json!(1)));
+}
+
+#[test]
+fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is_wrong() {
+    let mut agent = Agent::new("");
+    let effects = agent.rig.event(Event::Signal(Signal::Reload));
+    let path = "/etc/cargo/gearman.conf".into();
+    assert_eq!(effects, [Effect::ReopenLog, Effect::ReadFile { path }]);
+    for bad in [Ok(&b"[exec]\ngrace = 0"[..]), Ok(b"\xff"), Err("No such file".into())] {
+        assert_eq!(agent.rig.event(Event::FileRead(bad)), []);
+        assert_eq!(agent.starts(&format!("{:?}", agent.rig.now), json!({})).1.argv[0], "/bin/bash");
+        agent.rig.pass(SECOND);
+    }
+    // The same link settings: the link stays; the new shell is used from now on.
+    let same = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nshell = \"/bin/dash\"";
+    assert_eq!(agent.rig.event(Event::FileRead(Ok(same))), []);
+    assert_eq!(agent.starts("dash", json!({})).1.argv[0], "/bin/dash");
+    // Another server: the link is made anew, at once.
+    let effects = agent.rig.event(Event::FileRead(Ok(b"[link]\nserver = \"10.0.0.2\"")));
+    assert_eq!(effects, [Effect::Close { conn: agent.conn }]);
+    assert_eq!(agent.rig.machine.deadline(), Some(agent.rig.now.mono));
+    assert!(
+        matches!(agent.rig.tick()[..], [Effect::Connect { to, .. }] if to.ip().to_string() == "10.0.0.2")
+    );
+}
