@@ -7,6 +7,7 @@ pub mod requests;
 pub mod tokens;
 
 use crate::limits;
+use crate::pki::files::private_file;
 use sqlx::AnyPool;
 use sqlx::any::AnyPoolOptions;
 use std::path::Path;
@@ -32,6 +33,8 @@ impl Store {
     /// Opens the embedded database, makes it where it is missing, and brings its tables up to date.
     pub async fn open_sqlite(file: &Path) -> Result<Store, StoreError> {
         sqlx::any::install_default_drivers();
+        // SQLite's further files take their mode from this one.
+        private_file(file).map_err(sqlx::Error::Io)?;
         let url = format!("sqlite://{}?mode=rwc", percent_encoded(file));
         let pool = AnyPoolOptions::new()
             .max_connections(limits::DATABASE_CONNECTIONS)

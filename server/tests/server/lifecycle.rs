@@ -1,0 +1,147 @@
+//! First start, restart, and what a crash leaves.
+
+use crate::agent::{Agent, enrolled, linked};
+use crate::common::{Rest, Server, config, eventually};
+use polaris::serve::Running;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn the_first_start_makes_what_it_needs_and_the_next_keeps_it() {
+    let server = Server::start().await;
+    let data = server.dir.path().join("data");
+    assert_eq!((mode(&data), mode(&data.join("pki"))), (0o700, 0o700));
+    for secret in ["admin.token", "polaris.db", "polaris.db-wal", "pki/ca.key", "pki/server.pem"] {
+        assert_eq!(mode(&data.join(secret)), 0o600, "{secret}");
+    }
+    let listen: Value = serde_json::from_slice(&std::fs::read(data.join("listen.json")).unwrap()).unwrap();
+    assert_eq!(listen["web"], json!(format!("http://{}", server.rest.web)));
+    assert_eq!(listen["agents"], json!(server.agents().to_string()));
+    assert_eq!(listen["pid"], json!(std::process::id()));
+
+    let read =
+        || ["admin.token", "pki/ca.pem", "pki/server.pem"].map(|f| std::fs::read(data.join(f)).unwrap());
+    let (before, identity) = (read(), enrolled(&server, "a").await);
+    let server = server.restart().await;
+    assert_eq!(read(), before);
+    let _agent = Agent::link(server.agents(), &identity, "a", "b").await;
+    let Server { running, dir, .. } = server;
+    running.stop().await;
+    assert!(!data.join("listen.json").exists());
+
+    // A name more makes another certificate, by the same CA.
+    let server = Server::on(dir, "[agents]\nnames = ['polaris.example', '10.1.2.3']\n").await;
+    assert_eq!(read()[..2], before[..2]);
+    assert_ne!(read()[2], before[2]);
+    let _agent = Agent::link(server.agents(), &identity, "a", "b").await;
+}
+
+#[tokio::test]
+async fn one_folder_is_one_servers() {
+    let server = Server::start().await;
+    let second = Running::start(config(server.dir.path(), "")).await;
+    let error = format!("{:#}", second.err().unwrap());
+    assert!(error.contains("another polaris") && error.contains("--data"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named_with_its_flag() {
+    let server = Server::start().await;
+    let dir = TempDir::new().unwrap();
+    let mut taken = config(dir.path(), "");
+    taken.web.listen = server.rest.web;
+    let error = format!("{:#}", Running::start(taken).await.err().unwrap());
+    assert!(error.contains(&server.rest.web.to_string()) && error.contains("--web"), "{error}");
+}
+
+/// The real program; killed when it is dropped.
+struct Program {
+    child: Child,
+    agents: SocketAddr,
+    rest: Rest,
+}
+
+impl Program {
+    async fn start(dir: &Path) -> Program {
+        let data = dir.join("data");
+        let child = Command::new(env!("CARGO_BIN_EXE_polaris"))
+            .args(["serve", "--web", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let listen = eventually("listen.json", async || {
+            let listen: Value =
+                serde_json::from_slice(&std::fs::read(data.join("listen.json")).ok()?).ok()?;
+            (listen["pid"] == child.id()).then_some(listen)
+        })
+        .await;
+        let address =
+            |key: &str| listen[key].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+        let token = std::fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
+        Program { agents: address("agents"), rest: Rest { web: address("web"), token }, child }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn what_ran_when_the_server_was_killed_is_completed() {
+    let server = Server::start().await;
+    let identity = enrolled(&server, "a").await;
+    let Server { running, dir, .. } = server;
+    running.stop().await;
+
+    let program = Program::start(dir.path()).await;
+    let mut agent = Agent::link(program.agents, &identity, "a", "b").await;
+    let body = json!({"id": "cut", "hosts": ["nobody", "a"], "method": "sync.bash", "cmd": "x"});
+    let _lines = program.rest.stream(body).await;
+    agent.expect().await;
+    let shown = program.rest.get("/api/v1/requests/cut").await.body;
+    assert_eq!(shown["pending"], 1, "it is in the database by now");
+    drop(program);
+
+    let server = Server::on(dir, "").await;
+    let shown = server.rest.get("/api/v1/requests/cut").await.body;
+    assert_eq!((&shown["pending"], &shown["failed"]), (&json!(0), &json!(2)));
+    assert_eq!(shown["response"][1]["retcode"], 206);
+    assert_eq!(shown["response"][1]["detail"], "polaris was restarted while it ran");
+    // Not "online"; "unknown" where the server was killed before it wrote that the host had linked.
+    assert_ne!(server.rest.get("/api/v1/hosts/a").await.body["status"], "online");
+}
+
+#[tokio::test]
+async fn sigterm_ends_the_program_cleanly() {
+    let dir = TempDir::new().unwrap();
+    let mut program = Program::start(dir.path()).await;
+    let pid = program.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let status = eventually("the end", async || program.child.try_wait().unwrap()).await;
+    assert_eq!(status.code(), Some(0));
+    assert!(!dir.path().join("data/listen.json").exists());
+}
+
+#[tokio::test]
+async fn a_server_that_stops_lets_its_agents_go() {
+    let server = Server::start().await;
+    let agents = [linked(&server, "a").await, linked(&server, "b").await];
+    let Server { running, .. } = server;
+    let byes = agents.map(|agent| tokio::spawn(agent.bye()));
+    running.stop().await;
+    for bye in byes {
+        assert!(bye.await.unwrap().contains("shutting down"));
+    }
+}

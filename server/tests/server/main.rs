@@ -1,0 +1,16 @@
+//! The server as its callers see it: real listeners on ports of their own, a
+//! real SQLite file in a folder of its own, and agents that speak real TLS.
+//! Nothing here waits for a time to pass in the hope that something happens:
+//! it waits for the thing, with [`common::PATIENCE`] for the worst machine.
+
+mod agent;
+mod common;
+
+mod enrolment;
+mod history;
+mod identity;
+mod inventory;
+mod lifecycle;
+mod links;
+mod refusals;
+mod requests;
