@@ -1,0 +1,164 @@
+//! The built agent, in a folder of its own.
+
+use super::pki::Ca;
+use super::{process, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use tempfile::TempDir;
+
+/// Everything that an agent finds and leaves on its host. A daemon that still
+/// runs when this is dropped is ended.
+pub struct Host {
+    folder: TempDir,
+}
+
+/// An agent in the foreground, killed when this is dropped.
+pub struct Agent {
+    child: Child,
+}
+
+impl Host {
+    /// A host that no Polaris knows yet.
+    pub fn new() -> Host {
+        Host { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn enrolled(ca: &Ca) -> Host {
+        let host = Host::new();
+        ca.enrol(&host.path("pki"));
+        host
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes gearman.conf: this server list, and these lines in `[exec]`.
+    pub fn configure(&self, servers: &str, exec: &str) {
+        let pki = self.path("pki");
+        let text = format!(
+            "hostname = \"web-1\"\nregion = \"cn-1\"\ntags = {{ svc = \"ecs\", cmpt = \"db\" }}\n\
+             [link]\nserver = \"{servers}\"\nbackoff = {{ min = 1, max = 1 }}\n\
+             [tls]\ndir = {pki:?}\n[exec]\ngrace = 1\n{exec}\n"
+        );
+        fs::write(self.path("gearman.conf"), text).unwrap();
+    }
+
+    /// `gearman` with this host's files.
+    pub fn command(&self) -> Command {
+        let mut command = gearman();
+        command.arg("-C").arg(self.path("gearman.conf"));
+        command.arg("-L").arg(self.path("gearman.log"));
+        command.arg("-P").arg(self.path("gearman.pid"));
+        command
+    }
+
+    /// Starts the agent in the foreground.
+    pub fn start(&self) -> Agent {
+        let mut command = self.command();
+        Agent { child: command.args(["-f", "-l", "debug"]).stdin(Stdio::null()).spawn().unwrap() }
+    }
+
+    /// Starts it as a daemon: once this returns it has said that it is ready.
+    pub fn daemonize(&self) -> u32 {
+        let output = self.command().output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        self.pid().expect("a pid file")
+    }
+
+    /// The pid file's content.
+    pub fn pid(&self) -> Option<u32> {
+        fs::read_to_string(self.path("gearman.pid")).ok()?.trim().parse().ok()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("gearman.log")).unwrap_or_default()
+    }
+
+    /// Waits until the log has a line with all of these words, and returns it.
+    pub fn logged(&self, words: &[&str]) -> String {
+        until(&format!("{words:?} in the log"), || {
+            let log = self.log();
+            log.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
+        })
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the agent's log:\n{}", self.log());
+        }
+        // Only a daemon of this very host: the number might be another's by now.
+        let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let ours = |pid: &u32| text(&arguments(*pid)).contains(&*self.folder.path().to_string_lossy());
+        if let Some(pid) = self.pid().filter(ours) {
+            signal(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Agent {
+    pub fn of(child: Child) -> Agent {
+        Agent { child }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, which: Signal) {
+        signal(self.pid(), which);
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        until("the agent to end", || self.child.try_wait().unwrap())
+    }
+
+    /// Waits until it has neither children nor zombies.
+    pub fn alone(&self) {
+        until("the agent's children to be gone", || process::children(self.pid()).is_empty().then_some(()));
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // What it started in process groups of their own must not outlive the test.
+        for child in process::children(self.pid()) {
+            let _ = kill(Pid::from_raw(-child.cast_signed()), Signal::SIGKILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary under test.
+pub fn gearman() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_gearman"))
+}
+
+pub fn signal(pid: u32, which: Signal) {
+    // One that has ended already is what is wanted of most signals.
+    let _ = kill(Pid::from_raw(pid.cast_signed()), which);
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Exit code, standard output, standard error.
+pub fn parts(output: &Output) -> (Option<i32>, String, String) {
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
