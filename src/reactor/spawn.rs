@@ -142,12 +142,15 @@ unsafe fn prepare_and_execute(plan: &Plan) -> Step {
 /// Every signal to its default, none blocked: what is ignored or blocked would
 /// be inherited by the program.
 pub(super) unsafe fn default_signals() {
+    /// The kernel's `struct sigaction`, with room: a handler of 0 is the default.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const SET_BYTES: usize = 8;
     // SAFETY: only system calls on local values; signals that refuse are left alone.
     unsafe {
-        let mut default: libc::sigaction = std::mem::zeroed();
-        default.sa_sigaction = libc::SIG_DFL;
-        for signal in 1..=64 {
-            libc::sigaction(signal, &raw const default, ptr::null_mut());
+        for signal in 1..=64 as c_long {
+            // Not libc's wrapper: it passes over the two that it keeps for itself.
+            let none = ptr::null_mut::<c_void>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, SET_BYTES);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
