@@ -41,7 +41,7 @@ impl Agent {
     }
 
     /// Sends a command and returns the child that is started for it.
-    fn starts(&mut self, id: &str, more: serde_json::Value) -> (ChildId, Launch) {
+    fn starts(&mut self, id: &str, more: &serde_json::Value) -> (ChildId, Launch) {
         let mut frame = json!({"id": id, "method": "sync.bash", "cmd": "cmd"});
         frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         started(&self.asks(&frame))
@@ -83,7 +83,8 @@ fn reply(effects: &[Effect]) -> (String, Outcome) {
             _ => None,
         })
         .collect();
-    <[_; 1]>::try_from(replies).map(|[reply]| reply).unwrap_or_else(|_| panic!("not one reply: {effects:?}"))
+    let Ok([reply]) = <[_; 1]>::try_from(replies) else { panic!("not one reply: {effects:?}") };
+    reply
 }
 
 fn text(outcome: &Outcome) -> &str {
@@ -95,7 +96,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_command_is_bash_with_a_documented_environment() {
     let mut agent = Agent::new("");
-    let (_, launch) = agent.starts("a", json!({"env": {"LANG": "C.UTF-8", "X": "y"}}));
+    let (_, launch) = agent.starts("a", &json!({"env": {"LANG": "C.UTF-8", "X": "y"}}));
     assert_eq!(launch.argv, ["/bin/bash", "-c", "cmd"]);
     let env: Vec<String> = launch.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
     assert_eq!(
@@ -112,7 +113,7 @@ fn a_command_is_bash_with_a_documented_environment() {
     );
     assert_eq!(launch.cwd, "/");
     assert_eq!(launch.credentials, Some(Credentials { uid: 0, gid: 0, groups: vec![0] }));
-    assert_eq!(agent.starts("b", json!({"cwd": "/tmp"})).1.cwd, "/tmp");
+    assert_eq!(agent.starts("b", &json!({"cwd": "/tmp"})).1.cwd, "/tmp");
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn the_reply_says_how_the_command_ended() {
         (Exit::Signal(11), 3102, None, Some(11)),
     ] {
         let mut agent = Agent::new("");
-        let (child, _) = agent.starts("a", json!({}));
+        let (child, _) = agent.starts("a", &json!({}));
         agent.rig.pass(SECOND / 4);
         agent.rig.event(Event::Output(child, Stream::Out, b"out"));
         agent.rig.event(Event::Output(child, Stream::Err, b"err"));
@@ -138,7 +139,7 @@ fn the_reply_says_how_the_command_ended() {
 #[test]
 fn end_of_process_and_end_of_pipes_come_in_either_order() {
     let mut agent = Agent::new("");
-    let (child, _) = agent.starts("a", json!({}));
+    let (child, _) = agent.starts("a", &json!({}));
     agent.rig.event(Event::Exited(child, Exit::Code(0)));
     agent.rig.event(Event::Output(child, Stream::Out, b"late"));
     agent.rig.event(Event::OutputEnded(child, Stream::Err));
@@ -149,7 +150,7 @@ fn end_of_process_and_end_of_pipes_come_in_either_order() {
 #[test]
 fn a_descendant_that_holds_the_pipes_delays_the_reply_a_bounded_moment() {
     let mut agent = Agent::new("");
-    let (child, _) = agent.starts("a", json!({}));
+    let (child, _) = agent.starts("a", &json!({}));
     let exited = agent.rig.now.mono;
     agent.rig.event(Event::Exited(child, Exit::Code(0)));
     agent.rig.event(Event::Output(child, Stream::Out, b"so far"));
@@ -163,7 +164,7 @@ fn a_descendant_that_holds_the_pipes_delays_the_reply_a_bounded_moment() {
 #[test]
 fn a_command_that_shrugs_is_killed_at_the_third_time_out() {
     let mut agent = Agent::new("[exec]\ngrace = 2");
-    let (child, _) = agent.starts("a", json!({"timeout": 5}));
+    let (child, _) = agent.starts("a", &json!({"timeout": 5}));
     agent.rig.event(Event::Output(child, Stream::Out, b"so far"));
     assert_eq!(agent.next_signal(), (libc::SIGINT, 5 * SECOND));
     assert_eq!(agent.next_signal(), (libc::SIGINT, 2 * SECOND));
@@ -177,7 +178,7 @@ fn a_command_that_shrugs_is_killed_at_the_third_time_out() {
 fn a_command_that_obeys_has_timed_out_whatever_it_says_then() {
     for (interrupts, exit) in [(1, Exit::Signal(2)), (1, Exit::Code(0)), (2, Exit::Code(130))] {
         let mut agent = Agent::new("");
-        let (child, _) = agent.starts("a", json!({"timeout": 5}));
+        let (child, _) = agent.starts("a", &json!({"timeout": 5}));
         for _ in 0..interrupts {
             assert_eq!(agent.next_signal().0, libc::SIGINT);
         }
@@ -188,7 +189,7 @@ fn a_command_that_obeys_has_timed_out_whatever_it_says_then() {
 #[test]
 fn a_process_that_sigkill_cannot_end_does_not_block_the_answer() {
     let mut agent = Agent::new("");
-    let (child, _) = agent.starts("a", json!({"timeout": 5}));
+    let (child, _) = agent.starts("a", &json!({"timeout": 5}));
     for expected in [libc::SIGINT, libc::SIGINT, libc::SIGKILL] {
         assert_eq!(agent.next_signal().0, expected);
     }
@@ -202,7 +203,7 @@ fn a_process_that_sigkill_cannot_end_does_not_block_the_answer() {
 #[test]
 fn a_read_that_fails_kills_at_once() {
     let mut agent = Agent::new("");
-    let (child, _) = agent.starts("a", json!({}));
+    let (child, _) = agent.starts("a", &json!({}));
     let effects = agent.rig.event(Event::OutputFailed(child, Stream::Out, "I/O error".into()));
     assert_eq!(effects, [Effect::Signal { child, signal: libc::SIGKILL }]);
     agent.rig.event(Event::OutputEnded(child, Stream::Err));
@@ -213,7 +214,7 @@ fn a_read_that_fails_kills_at_once() {
 #[test]
 fn the_step_that_failed_at_the_start_is_named() {
     let mut agent = Agent::new("");
-    let (child, _) = agent.starts("a", json!({"cwd": "/nowhere"}));
+    let (child, _) = agent.starts("a", &json!({"cwd": "/nowhere"}));
     let error = StartError { step: "cwd: chdir to /nowhere".into(), reason: "No such file".into() };
     let (_, outcome) = reply(&agent.rig.event(Event::NotStarted(child, error)));
     assert_eq!(outcome.retcode, 3107);
@@ -287,7 +288,7 @@ fn an_agent_that_is_not_root_runs_as_itself_and_as_nobody_else() {
     let me = Identity { uid: 1000, gid: 1000, name: "me".into(), group_name: "us".into(), ..root() };
     let mut agent = Agent::running_as("", me);
     for own in [json!({}), json!({"user": "me"}), json!({"user": 1000, "group": "us"})] {
-        let (_, launch) = agent.starts(&own.to_string(), own);
+        let (_, launch) = agent.starts(&own.to_string(), &own);
         assert_eq!(launch.credentials, None);
     }
     for (n, other) in
@@ -302,7 +303,7 @@ fn an_agent_that_is_not_root_runs_as_itself_and_as_nobody_else() {
 #[test]
 fn a_command_that_the_host_does_not_allow_is_refused() {
     let mut agent = Agent::new("[exec]\nallow = [\"cmd\"]");
-    agent.starts("a", json!({}));
+    agent.starts("a", &json!({}));
     let (_, outcome) = reply(&agent.asks(&json!({"id": "b", "method": "sync.bash", "cmd": "cmd; rm"})));
     assert_eq!(outcome.retcode, 3025);
 }
@@ -318,13 +319,13 @@ fn bad_requests_are_answered_and_the_link_goes_on() {
     ] {
         assert_eq!(reply(&agent.asks(&frame)).1.retcode, retcode, "{frame}");
     }
-    agent.starts("a", json!({}));
+    agent.starts("a", &json!({}));
 }
 
 #[test]
 fn a_repeated_id_is_not_run_again_not_even_over_another_link() {
     let mut agent = Agent::new("");
-    let (child, _) = agent.starts("a", json!({}));
+    let (child, _) = agent.starts("a", &json!({}));
     let frame = json!({"id": "a", "method": "sync.bash", "cmd": "cmd"});
     assert_eq!(agent.asks(&frame), [], "it runs already");
 
@@ -342,7 +343,7 @@ fn a_repeated_id_is_not_run_again_not_even_over_another_link() {
 #[test]
 fn agent_info_says_what_it_is_and_does() {
     let mut agent = Agent::new("");
-    agent.starts("a", json!({}));
+    agent.starts("a", &json!({}));
     let (_, outcome) = reply(&agent.asks(&json!({"id": "b", "method": "agent.info"})));
     let info: serde_json::Value = serde_json::from_str(outcome.data.unwrap().get()).unwrap();
     assert_eq!((&info["hostname"], &info["running"]), (&json!(sim::HOST_ID), &json!(1)));
@@ -356,13 +357,13 @@ fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is
     assert_eq!(effects, [Effect::ReopenLog, Effect::ReadFile { path }]);
     for bad in [Ok(&b"[exec]\ngrace = 0"[..]), Ok(b"\xff"), Err("No such file".into())] {
         assert_eq!(agent.rig.event(Event::FileRead(bad)), []);
-        assert_eq!(agent.starts(&format!("{:?}", agent.rig.now), json!({})).1.argv[0], "/bin/bash");
+        assert_eq!(agent.starts(&format!("{:?}", agent.rig.now), &json!({})).1.argv[0], "/bin/bash");
         agent.rig.pass(SECOND);
     }
     // The same link settings: the link stays; the new shell is used from now on.
     let same = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nshell = \"/bin/dash\"";
     assert_eq!(agent.rig.event(Event::FileRead(Ok(same))), []);
-    assert_eq!(agent.starts("dash", json!({})).1.argv[0], "/bin/dash");
+    assert_eq!(agent.starts("dash", &json!({})).1.argv[0], "/bin/dash");
     // Another server: the link is made anew, at once.
     let effects = agent.rig.event(Event::FileRead(Ok(b"[link]\nserver = \"10.0.0.2\"")));
     assert_eq!(effects, [Effect::Close { conn: agent.conn }]);

@@ -1,7 +1,11 @@
 //! The agent against a network and a server that misbehave, for hours of
 //! simulated time under many seeds.
 
-#![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "what is unexpected fails the test, and says why"
+)]
 
 mod sim;
 
