@@ -101,7 +101,7 @@ fn what_the_agents_starter_ignored_is_no_matter() {
     let host = Host::enrolled(&ca);
     host.configure(&polaris.server(), "");
     let gearman = host.command();
-    let mut starter = Command::new("sh");
+    let mut starter = Command::new("bash");
     starter.args(["-c", "trap '' HUP INT TERM USR1 CHLD PIPE; exec \"$0\" \"$@\" -f"]);
     let mut agent = Agent::of(starter.arg(gearman.get_program()).args(gearman.get_args()).spawn().unwrap());
     let mut link = polaris.ready();

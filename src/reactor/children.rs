@@ -33,6 +33,7 @@ impl Children {
     /// Makes this process the one that orphaned descendants are handed to, so
     /// that none is left a zombie.
     pub fn new() -> io::Result<Self> {
+        spawn::learn_of_children()?;
         nix::sys::prctl::set_child_subreaper(true)?;
         let dev_null = File::options().read(true).write(true).open("/dev/null")?;
         Ok(Children { by_pid: HashMap::new(), dev_null })

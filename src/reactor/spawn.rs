@@ -8,9 +8,10 @@
 
 use crate::machine::{Launch, StartError};
 use libc::{c_char, c_int, c_long, c_void, gid_t, pid_t, uid_t};
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, signal};
 use std::cell::Cell;
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
@@ -158,6 +159,17 @@ pub(super) unsafe fn default_signals() {
     }
 }
 
+/// Takes SIGCHLD back to its default. Where whoever started us had it ignored,
+/// the system would reap our children, and we would never learn how they ended.
+///
+/// # Errors
+/// The system's reason.
+pub(super) fn learn_of_children() -> io::Result<()> {
+    // SAFETY: no handler is involved.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+    Ok(())
+}
+
 fn step_name(step: Step, launch: &Launch) -> String {
     match step {
         Step::ProcessGroup => "setpgid".into(),
@@ -171,7 +183,7 @@ fn step_name(step: Step, launch: &Launch) -> String {
 }
 
 fn start_error(step: String, errno: c_int) -> StartError {
-    StartError { step, reason: std::io::Error::from_raw_os_error(errno).to_string() }
+    StartError { step, reason: io::Error::from_raw_os_error(errno).to_string() }
 }
 
 fn c_string(text: String) -> Result<CString, StartError> {
