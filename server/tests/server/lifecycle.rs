@@ -1,6 +1,6 @@
 //! First start, restart, and what a crash leaves.
 
-use crate::agent::{Agent, enrolled, linked};
+use crate::agent::{Agent, builder, connect, enrolled, linked};
 use crate::common::{Rest, Server, config, eventually};
 use polaris::serve::Running;
 use serde_json::{Value, json};
@@ -9,6 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::rustls::RootCertStore;
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -62,15 +64,37 @@ async fn an_address_that_is_taken_is_named_with_its_flag() {
     assert!(error.contains(&server.rest.web.to_string()) && error.contains("--web"), "{error}");
 }
 
+#[tokio::test]
+async fn the_web_listener_speaks_tls_with_the_operators_certificate() {
+    let dir = TempDir::new().unwrap();
+    let made = rcgen::generate_simple_self_signed(["config.cargo.com".to_owned()]).unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let toml = format!("[web]\ncert = '{}'\nkey = '{}'\n", cert.display(), key.display());
+    let server = Server::on(dir, &toml).await;
+    let listen = std::fs::read_to_string(server.dir.path().join("data/listen.json")).unwrap();
+    assert!(listen.contains("https://127.0.0.1:"), "{listen}");
+
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = builder().with_root_certificates(roots).with_no_client_auth();
+    let mut stream = connect(server.rest.web, config.into()).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text).await;
+    assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok"), "{text}");
+}
+
 /// The real program; killed when it is dropped.
-struct Program {
+pub struct Program {
     child: Child,
-    agents: SocketAddr,
-    rest: Rest,
+    pub agents: SocketAddr,
+    pub rest: Rest,
 }
 
 impl Program {
-    async fn start(dir: &Path) -> Program {
+    pub async fn start(dir: &Path) -> Program {
         let data = dir.join("data");
         let child = Command::new(env!("CARGO_BIN_EXE_polaris"))
             .args(["serve", "--web", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--data"])
@@ -88,6 +112,12 @@ impl Program {
             |key: &str| listen[key].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
         let token = std::fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
         Program { agents: address("agents"), rest: Rest { web: address("web"), token }, child }
+    }
+
+    pub fn resident_kilobytes(&self) -> u32 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }
 

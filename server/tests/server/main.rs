@@ -3,10 +3,13 @@
 //! Nothing here waits for a time to pass in the hope that something happens:
 //! it waits for the thing, with [`common::PATIENCE`] for the worst machine.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod agent;
 mod common;
 
 mod enrolment;
+mod footprint;
 mod history;
 mod identity;
 mod inventory;

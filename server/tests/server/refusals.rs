@@ -2,6 +2,7 @@
 
 use crate::agent::enrolled;
 use crate::common::{Answer, Server};
+use http_body_util::Full;
 use hyper::Request;
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ fn assert_problem(answer: &Answer, status: u16, what: &str) {
 async fn nothing_but_health_answers_without_the_token() {
     let server = Server::start().await;
     for path in ["/healthz", "/readyz"] {
-        let request = Request::get(path).body(Default::default()).unwrap();
+        let request = Request::get(path).body(Full::default()).unwrap();
         assert_eq!(server.rest.send(request).await.status, 200, "{path}");
     }
     for path in ["/", "/api/v1/hosts", "/api/v1/requests/x", "/nothing", "/healthz/x"] {
@@ -28,7 +29,7 @@ async fn nothing_but_health_answers_without_the_token() {
             if let Some(value) = authorization {
                 request = request.header("authorization", value.as_bytes());
             }
-            let answer = server.rest.send(request.body(Default::default()).unwrap()).await;
+            let answer = server.rest.send(request.body(Full::default()).unwrap()).await;
             assert_problem(&answer, 401, path);
             assert!(answer.header("www-authenticate").starts_with("Bearer"));
         }
