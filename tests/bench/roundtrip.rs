@@ -1,0 +1,82 @@
+//! REST to bash and back, against the floor: posix_spawn of the same command
+//! with the same environment, measured in turns in the same run.
+//!
+//! `cargo bench --bench roundtrip [-- ROUNDS]`
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures")]
+
+#[path = "../fleet/mod.rs"]
+mod fleet;
+
+use fleet::Fleet;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, posix_spawn};
+use nix::sys::wait::waitpid;
+use nix::unistd::pipe2;
+use serde_json::json;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+const ENVIRONMENT: [&str; 6] = [
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME=/root",
+    "USER=root",
+    "LOGNAME=root",
+    "SHELL=/bin/bash",
+    "LANG=C",
+];
+
+/// One `bash -c true`, its output read to the end, reaped.
+fn spawn_and_reap() {
+    let (read, write) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+    let mut actions = PosixSpawnFileActions::init().unwrap();
+    actions.add_dup2(std::os::fd::AsRawFd::as_raw_fd(&write), 1).unwrap();
+    let attributes = PosixSpawnAttr::init().unwrap();
+    let text = |text: &str| CString::new(text).unwrap();
+    let argv = ["/bin/bash", "-c", "true"].map(text);
+    let pid = posix_spawn(c"/bin/bash", &actions, &attributes, &argv, &ENVIRONMENT.map(text)).unwrap();
+    drop(write);
+    File::from(read).read_to_end(&mut Vec::new()).unwrap();
+    waitpid(pid, None).unwrap();
+}
+
+fn timed(act: impl FnOnce()) -> Duration {
+    let begin = Instant::now();
+    act();
+    begin.elapsed()
+}
+
+fn quantile(sorted: &[Duration], of_hundred: usize) -> f64 {
+    sorted[(sorted.len() - 1) * of_hundred / 100].as_secs_f64() * 1e3
+}
+
+fn main() {
+    let rounds = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(1000);
+    let fleet = Fleet::start(env!("CARGO_BIN_EXE_gearman"), "release", "");
+    let true_over_rest = || {
+        let entry = fleet.run(&json!({"cmd": "true"}));
+        assert_eq!(entry["retcode"], 2, "{entry}");
+    };
+    (0..100).for_each(|_| true_over_rest());
+    let (mut rest, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        floor.push(timed(spawn_and_reap));
+        rest.push(timed(true_over_rest));
+    }
+    rest.sort();
+    floor.sort();
+    println!("{rounds} rounds          p50 ms    p90 ms    p99 ms");
+    for (name, times) in [("REST to bash", &rest), ("posix_spawn ", &floor)] {
+        let [p50, p90, p99] = [50, 90, 99].map(|of_hundred| quantile(times, of_hundred));
+        println!("{name}     {p50:9.3} {p90:9.3} {p99:9.3}");
+    }
+    let ratio = quantile(&rest, 50) / quantile(&floor, 50);
+    println!("ratio at the median  {ratio:.2}");
+    let figures = json!({
+        "bench": "roundtrip", "rounds": rounds, "ratio_p50": ratio,
+        "rest_ms": {"p50": quantile(&rest, 50), "p99": quantile(&rest, 99)},
+        "floor_ms": {"p50": quantile(&floor, 50), "p99": quantile(&floor, 99)},
+    });
+    println!("{figures}");
+}
