@@ -67,6 +67,8 @@ fn enroll(line: &CommandLine, server: &str, token: &str) -> Result<ExitCode> {
     let config = config(line)?;
     let server = server_list::entry(server).context("--enroll")?;
     let token = token.parse().context("--token")?;
+    let dir = &config.link.tls_dir;
+    enroll::room_for(dir)?;
     let name = if config.name.is_empty() { node_name()? } else { config.name };
     let key = rcgen::KeyPair::generate()?;
     let csr = rcgen::CertificateParams::default().serialize_request(&key)?.pem()?;
@@ -74,10 +76,11 @@ fn enroll(line: &CommandLine, server: &str, token: &str) -> Result<ExitCode> {
     let mut machine = Enroll::new(clock.now(), server, &token, csr, name);
     Reactor::new(clock, Box::new(|| {}))?.run(&mut machine)?;
     let reply = machine.result.context("the loop ended before the exchange did")??;
-    let dir = &config.link.tls_dir;
     if reactor::fingerprint(&reply.ca) != Some(token.fingerprint) {
         return Err(anyhow!("the server sent another CA than the one that the token names"));
     }
+    reactor::identity_fits(&reply.cert, &key.serialize_pem(), &reply.hostname)
+        .map_err(|reason| anyhow!("the server sent a certificate that is not this host's: {reason}"))?;
     enroll::install(dir, &reply, &key.serialize_pem())?;
     Ok(say(&format!("This host is {}. Its identity is in {}.", reply.hostname, dir.display())))
 }

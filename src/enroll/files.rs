@@ -3,6 +3,7 @@
 use super::EnrollError;
 use crate::wire::enroll::EnrollReply;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::unistd::{AccessFlags, access};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,24 +12,30 @@ use std::path::{Path, PathBuf};
 
 const NAMES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
 
-/// Puts the three files into `dir` at once: they are written to a folder
-/// beside it, which then takes its name. An earlier identity is replaced.
+/// Whether the three files can be put into `dir`, to be asked before a token is
+/// used up for them.
 ///
 /// # Errors
-/// The path and the reason; `dir` is as it was.
-pub fn install(dir: &Path, reply: &EnrollReply, key_pem: &str) -> Result<(), EnrollError> {
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        move |e: io::Error| EnrollError::Files { path, reason: e.to_string() }
-    };
+/// The path and the reason.
+pub fn room_for(dir: &Path) -> Result<(), EnrollError> {
     let strangers = strangers(dir).map_err(failed(dir))?;
     if !strangers.is_empty() {
         let reason =
             format!("holds other files ({}); tls.dir must be a folder of its own", strangers.join(", "));
         return Err(EnrollError::Files { path: dir.display().to_string(), reason });
     }
-    let parent = dir.parent().unwrap_or(Path::new("/"));
+    let parent = parent(dir);
     fs::create_dir_all(parent).map_err(failed(parent))?;
+    access(parent, AccessFlags::W_OK).map_err(|errno| failed(parent)(errno.into()))
+}
+
+/// Puts the three files into `dir` at once: they are written to a folder
+/// beside it, which then takes its name. An earlier identity is replaced.
+///
+/// # Errors
+/// The path and the reason; `dir` is as it was.
+pub fn install(dir: &Path, reply: &EnrollReply, key_pem: &str) -> Result<(), EnrollError> {
+    room_for(dir)?;
     let new = beside(dir, std::process::id());
     let contents = [reply.ca.as_str(), &reply.cert, key_pem];
     let installed = write_folder(&new, &contents).and_then(|()| take_place(&new, dir)).map_err(failed(dir));
@@ -37,6 +44,15 @@ pub fn install(dir: &Path, reply: &EnrollReply, key_pem: &str) -> Result<(), Enr
         let _ = fs::remove_dir_all(&new);
     }
     installed
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> EnrollError {
+    let path = path.display().to_string();
+    move |e| EnrollError::Files { path, reason: e.to_string() }
+}
+
+fn parent(dir: &Path) -> &Path {
+    dir.parent().unwrap_or(Path::new("/"))
 }
 
 /// What is in the folder and is not ours.
@@ -73,7 +89,7 @@ fn take_place(new: &Path, dir: &Path) -> io::Result<()> {
     } else {
         fs::rename(new, dir)?;
     }
-    File::open(dir.parent().unwrap_or(Path::new("/")))?.sync_all()
+    File::open(parent(dir))?.sync_all()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod files;
 
-pub use files::install;
+pub use files::{install, room_for};
 
 use crate::http::{HttpError, Response, ResponseReader, post_json};
 use crate::machine::limits::ENROLL_TIMEOUT;

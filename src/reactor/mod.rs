@@ -16,7 +16,7 @@ mod tls;
 
 pub use clock::{Clock, wall_clock};
 pub use task::identify;
-pub use tls::{common_name, fingerprint};
+pub use tls::{common_name, fingerprint, identity_fits};
 
 use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES};
 use crate::machine::{

@@ -8,6 +8,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore};
 use rustls::{Error as TlsError, SignatureScheme};
 use std::fs;
@@ -101,18 +102,38 @@ impl Session {
 /// # Errors
 /// A sentence with the file's name.
 pub fn common_name(cert_pem: &Path) -> Result<String, String> {
-    /// The type of the attribute: object identifier 2.5.4.3 in DER (RFC 5280, appendix A.1).
-    const COMMON_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
     let shown = cert_pem.display();
     let cert = CertificateDer::from_pem_file(cert_pem).map_err(|e| format!("{shown}: {e}"))?;
-    let cert = webpki::EndEntityCert::try_from(&cert).map_err(|e| format!("{shown}: {e}"))?;
+    subjects_name(&cert).map_err(|e| format!("{shown}: {e}"))
+}
+
+fn subjects_name(cert: &CertificateDer<'_>) -> Result<String, String> {
+    /// The type of the attribute: object identifier 2.5.4.3 in DER (RFC 5280, appendix A.1).
+    const COMMON_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
+    let cert = webpki::EndEntityCert::try_from(cert).map_err(|e| e.to_string())?;
     let subject = cert.subject();
     let after = |i: usize| &subject[i + COMMON_NAME.len()..];
     let name = subject.windows(COMMON_NAME.len()).position(|w| w == COMMON_NAME).and_then(|i| {
         let (&[_string_type, length], rest) = after(i).split_first_chunk::<2>()?;
         std::str::from_utf8(rest.get(..usize::from(length))?).ok()
     });
-    name.map(str::to_owned).ok_or_else(|| format!("{shown}: the certificate has no common name"))
+    name.map(str::to_owned).ok_or_else(|| "the certificate has no common name".into())
+}
+
+/// Whether a PEM certificate is this host's and of this PEM key, so that one
+/// which would never work does not take the place of one that does.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn identity_fits(cert_pem: &str, key_pem: &str, host_id: &str) -> Result<(), String> {
+    let cert = CertificateDer::from_pem_slice(cert_pem.as_bytes()).map_err(|e| e.to_string())?;
+    let name = subjects_name(&cert)?;
+    if name != host_id {
+        return Err(format!("it is {name:?}'s"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|e| e.to_string())?;
+    CertifiedKey::from_der(vec![cert], key, &ring::default_provider()).map_err(|e| e.to_string())?;
+    Ok(())
 }
 
 /// The SHA-256 of a PEM certificate's DER; `None` where it is none.
