@@ -14,6 +14,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use subtle::ConstantTimeEq as _;
 
+/// What hosts, links and callers are told at the end.
+pub const STOPPING: &str = "polaris is shutting down";
+
 /// See the module.
 pub struct App {
     pub config: Config,

@@ -2,7 +2,7 @@
 //! to one that has let go of everything.
 
 use crate::agents::listener::Port;
-use crate::app::{self, App};
+use crate::app::{self, App, STOPPING};
 use crate::config::Config;
 use crate::hosts;
 use crate::pki::{Authority, ServerCertificate, files, keep_fresh, tls};
@@ -19,9 +19,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-
-/// What the links and the hosts that wait are told at the end.
-const STOPPING: &str = "polaris is shutting down";
 
 /// A server that listens.
 pub struct Running {
@@ -101,17 +98,12 @@ impl Running {
     pub async fn stop(mut self) {
         tracing::info!("stopping");
         self.app.stop();
-        let lost = Outcome::with_detail(Retcode::LinkLost, STOPPING);
         self.stop.send_replace(true);
         for request in self.app.requests.all() {
-            request.settle_rest(&lost);
+            request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
         }
         self.app.hub.end_all(STOPPING);
         let _ = self.web_task.await;
-        // A call that was under way may have begun another request.
-        for request in self.app.requests.all() {
-            request.settle_rest(&lost);
-        }
         let mut other_tasks = self.other_tasks.into_iter();
         if let Some(port) = other_tasks.next() {
             let _ = port.await;

@@ -57,6 +57,12 @@ impl FrameReader {
         Ok(Some(&self.buffer[begin..begin + length]))
     }
 
+    /// Whether all that was pushed has been taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.buffer.len()
+    }
+
     /// Bytes of memory held.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -125,7 +131,9 @@ mod tests {
         let mut reader = FrameReader::default();
         reader.push(&vec![b'x'; 100_000]);
         reader.push(b"\n");
+        assert!(!reader.is_empty());
         assert_eq!(lines(&mut reader).map(|l| l.len()), Ok(1));
+        assert!(reader.is_empty());
         assert_eq!(reader.capacity(), 0);
     }
 

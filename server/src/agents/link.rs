@@ -80,7 +80,7 @@ impl Link {
         self.inner().push(frame);
     }
 
-    /// Ends the link. The first order counts, but nothing outlives a reason to leave.
+    /// Ends the link. A reason to leave, once given, stays.
     pub fn order(&self, order: Order) {
         let mut inner = self.inner();
         if !matches!(inner.order, Some(Order::Leave(_))) {
@@ -128,6 +128,7 @@ impl Link {
         inner.closed = true;
         inner.waker = None;
         inner.outbox = VecDeque::new();
+        inner.outbox_bytes = 0;
         let pending = std::mem::take(&mut inner.pending);
         drop(inner);
         if !pending.is_empty() {

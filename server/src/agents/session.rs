@@ -5,7 +5,7 @@
 use super::LinkEnd;
 use super::hub::Registered;
 use super::link::{Link, Order};
-use crate::app::App;
+use crate::app::{App, STOPPING};
 use crate::hosts::{Conflict, Facts, Host};
 use crate::{clock, limits};
 use aspire_wire::session::{Frame, FromAgent, Init};
@@ -173,10 +173,11 @@ impl Session {
         self.link.host.seen();
         let mut reader = std::mem::take(&mut self.reader);
         reader.push(buffer.filled());
-        if let Err(end) = self.take_lines(&mut reader) {
-            self.leave(end);
-        } else {
-            self.reader = reader;
+        match self.take_lines(&mut reader) {
+            Err(end) => self.leave(end),
+            // An idle link keeps no memory of a busy one.
+            Ok(()) if reader.is_empty() => {}
+            Ok(()) => self.reader = reader,
         }
         Poll::Ready(Ok(true))
     }
@@ -249,9 +250,12 @@ impl Session {
 
     fn welcome(&mut self, facts: &Facts) -> Result<(), LinkEnd> {
         let host = &self.link.host;
-        // Revoked between its handshake and here: whoever revokes looks for a link after that.
+        // Between the handshake and here; whoever did it looked for links after that.
         if host.is_revoked() {
             return Err(LinkEnd::Told("this host was revoked".into()));
+        }
+        if self.app.is_stopping() {
+            return Err(LinkEnd::Told(STOPPING.into()));
         }
         let conflict = host.state().boots.linked(&facts.boot, self.link.peer, clock::now());
         self.report(conflict.as_ref());

@@ -2,6 +2,7 @@
 //! and swapped under the running listener.
 
 use super::{Authority, PkiError, files};
+use crate::clock::{self, EpochMs};
 use crate::limits;
 use rcgen::{KeyPair, SanType};
 use std::net::IpAddr;
@@ -28,8 +29,10 @@ impl ServerCertificate {
     pub fn open(dir: &Path, authority: &Authority, names: Vec<String>) -> Result<Self, PkiError> {
         let path = dir.join("server.pem");
         let text = files::read(&path).map_err(|source| PkiError::File { path: path.clone(), source })?;
-        let kept =
-            text.as_deref().and_then(|text| read(text).ok()).filter(|key| serves(key, authority, &names));
+        let kept = text
+            .as_deref()
+            .and_then(|text| read(text).ok())
+            .filter(|key| serves(key, authority, &names, clock::now()));
         let current = match kept {
             Some(key) => key,
             None => issue(&path, authority, &names)?,
@@ -38,8 +41,8 @@ impl ServerCertificate {
     }
 
     /// Makes the certificate anew if it will end soon.
-    pub fn renew(&self, authority: &Authority) -> Result<(), PkiError> {
-        if !serves(&self.key(), authority, &self.names) {
+    pub fn renew(&self, authority: &Authority, now: EpochMs) -> Result<(), PkiError> {
+        if !serves(&self.key(), authority, &self.names, now) {
             let new = issue(&self.path, authority, &self.names)?;
             *self.current.write().expect("nothing panics while it holds the certificate") = Arc::new(new);
             tracing::info!("server certificate renewed");
@@ -62,7 +65,7 @@ impl ResolvesServerCert for ServerCertificate {
 pub async fn keep_fresh(certificate: &ServerCertificate, authority: &Authority) {
     loop {
         tokio::time::sleep(limits::CERTIFICATE_CHECK).await;
-        if let Err(error) = certificate.renew(authority) {
+        if let Err(error) = certificate.renew(authority, clock::now()) {
             tracing::error!(%error, "server certificate not renewed");
         }
     }
@@ -91,12 +94,12 @@ fn read(text: &str) -> Result<CertifiedKey, String> {
 }
 
 /// Whether the chain is this CA's, has all the names, and has a third of its life before it.
-fn serves(key: &CertifiedKey, authority: &Authority, names: &[String]) -> bool {
+fn serves(key: &CertifiedKey, authority: &Authority, names: &[String], now: EpochMs) -> bool {
     let [leaf, ca] = &key.cert[..] else { return false };
     let Ok((_, leaf)) = X509Certificate::from_der(leaf) else { return false };
     let validity = leaf.validity();
     let (begin, end) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-    let fresh = crate::clock::now() / 1000 < end - (end - begin) / 3;
+    let fresh = now / 1000 < end - (end - begin) / 3;
     let sans = leaf.subject_alternative_name().ok().flatten();
     let has = |name: &String| {
         let wanted = name.parse::<IpAddr>().ok().map(|address| match address {
@@ -112,4 +115,58 @@ fn serves(key: &CertifiedKey, authority: &Authority, names: &[String]) -> bool {
         })
     };
     ca == authority.der() && fresh && names.iter().all(has)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    const DAY_MS: EpochMs = 24 * 3600 * 1000;
+
+    fn opened(dir: &TempDir, names: &[&str]) -> (Authority, ServerCertificate) {
+        let authority = Authority::open(dir.path()).unwrap();
+        let names = names.iter().map(ToString::to_string).collect();
+        let certificate = ServerCertificate::open(dir.path(), &authority, names).unwrap();
+        (authority, certificate)
+    }
+
+    #[test]
+    fn it_is_kept_while_it_serves_and_made_anew_for_another_name() {
+        let dir = TempDir::new().unwrap();
+        let first = opened(&dir, &["localhost", "::1"]).1.key().cert.clone();
+        assert_eq!(opened(&dir, &["localhost"]).1.key().cert, first);
+        let other = opened(&dir, &["localhost", "b.example"]).1.key().cert.clone();
+        assert_ne!(other[0], first[0]);
+        assert_eq!(other[1], first[1], "the CA is the same");
+    }
+
+    #[test]
+    fn it_is_made_anew_when_a_third_of_its_life_is_left() {
+        let dir = TempDir::new().unwrap();
+        let (authority, certificate) = opened(&dir, &["localhost"]);
+        let first = certificate.key().cert.clone();
+        let now = clock::now();
+        certificate.renew(&authority, now + 200 * DAY_MS).unwrap();
+        assert_eq!(certificate.key().cert, first);
+        certificate.renew(&authority, now + 300 * DAY_MS).unwrap();
+        assert_ne!(certificate.key().cert, first);
+    }
+
+    #[test]
+    fn a_damaged_one_is_replaced_and_a_damaged_ca_is_an_error() {
+        let dir = TempDir::new().unwrap();
+        opened(&dir, &["localhost"]);
+        std::fs::write(dir.path().join("server.pem"), "x").unwrap();
+        opened(&dir, &["localhost"]);
+        let stranger = TempDir::new().unwrap();
+        opened(&stranger, &["localhost"]);
+        let ca = dir.path().join("ca.key");
+        std::fs::copy(stranger.path().join("ca.key"), &ca).unwrap();
+        let error = Authority::open(dir.path()).err().unwrap().to_string();
+        assert!(error.contains("ca.pem: it does not belong to ca.key"), "{error}");
+        std::fs::remove_file(&ca).unwrap();
+        let error = Authority::open(dir.path()).err().unwrap().to_string();
+        assert!(error.contains("ca.key: the CA's key is missing"), "{error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Whether the process lives, and whether it can do its work.
 
-use crate::app::App;
+use crate::app::{App, STOPPING};
 use crate::problem::Problem;
 use axum::extract::State;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ pub async fn alive() -> &'static str {
 
 pub async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
     if app.is_stopping() {
-        return Err(Problem::unavailable("polaris is shutting down"));
+        return Err(Problem::unavailable(STOPPING));
     }
     app.store.ping().await?;
     Ok("ok")

@@ -4,7 +4,7 @@ use super::body::{Object, Path, Query};
 use super::hosts::several;
 use super::json::{blame, typed};
 use crate::agents::dispatch::dispatch;
-use crate::app::App;
+use crate::app::{App, STOPPING};
 use crate::clock::{self, EpochMs};
 use crate::hosts::{Found, Host};
 use crate::limits::{
@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::requests::{Head, Live, Settled, Started, Target, hex, record};
 use crate::store::requests::{Stored, Summary};
 use aspire_wire::request::MAX_ID_BYTES;
-use aspire_wire::{Call, CallError, MAX_FRAME_BYTES, Request};
+use aspire_wire::{Call, CallError, MAX_FRAME_BYTES, Outcome, Request, Retcode};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -67,9 +67,6 @@ pub async fn create(
         media.map(|media| media.split(';').next().unwrap_or_default().trim()).any(|media| media == NDJSON)
     });
     let checked = check(&app, body)?;
-    if app.is_stopping() {
-        return Err(Problem::unavailable("polaris is shutting down"));
-    }
     let request = if checked.chosen {
         let _alone = app.requests.choosing.lock().await;
         if let Some(live) = app.requests.find(&checked.head.id) {
@@ -99,6 +96,11 @@ fn same(asked: &Head, known_digest: &str) -> Result<(), Problem> {
 fn begin(app: &Arc<App>, checked: Checked) -> Result<Arc<Live>, Problem> {
     let Checked { head, frame, targets, hosts, .. } = checked;
     match app.requests.start(head, targets) {
+        // Now that the request is known, or whoever stops the server would not see it.
+        Started::New(request) if app.is_stopping() => {
+            request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
+            Ok(request)
+        }
         Started::New(request) => {
             dispatch(app, &request, &frame, hosts);
             Ok(request)
