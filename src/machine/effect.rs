@@ -27,7 +27,7 @@ pub enum Effect {
         program: Program,
     },
     /// Sends a signal to the child's process group. When the child has ended,
-    /// what is left of its group is killed.
+    /// what is left of its descendants is killed.
     Signal {
         child: ChildId,
         signal: i32,

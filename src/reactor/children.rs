@@ -1,11 +1,13 @@
 //! The child processes and their pipes.
 
+use super::family::Family;
 use super::{spawn, task};
 use crate::machine::{ChildId, Exit, Program, StartError, Stream};
 use mio::unix::pipe::Receiver;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::stat::fstat;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, pipe2};
 use std::collections::HashMap;
@@ -25,8 +27,9 @@ pub(super) struct Children {
 #[derive(Debug)]
 struct Child {
     id: ChildId,
-    /// What is left of its process group is killed when it ends.
+    /// What is left of it is killed when it ends.
     doomed: bool,
+    family: Family,
 }
 
 impl Children {
@@ -47,12 +50,15 @@ impl Children {
         let failed = |step: &str, e: io::Error| StartError { step: step.into(), reason: e.to_string() };
         let (out, out_end) = read_pipe().map_err(|e| failed("pipe", e))?;
         let (err, err_end) = read_pipe().map_err(|e| failed("pipe", e))?;
+        let inode = |end: &OwnedFd| fstat(end).map(|stat| stat.st_ino).map_err(|e| failed("fstat", e.into()));
+        let pipes = [inode(&out_end)?, inode(&err_end)?];
         let stdio = [self.dev_null.as_fd(), out_end.as_fd(), err_end.as_fd()];
         let pid = match program {
             Program::Exec(launch) => spawn::spawn(launch, stdio)?,
             Program::Task(task) => task::spawn(task, stdio)?,
         };
-        self.by_pid.insert(Pid::from_raw(pid), Child { id, doomed: false });
+        let pid = Pid::from_raw(pid);
+        self.by_pid.insert(pid, Child { id, doomed: false, family: Family::new(pid, pipes) });
         Ok([(Stream::Out, out), (Stream::Err, err)])
     }
 
@@ -61,6 +67,7 @@ impl Children {
     pub fn signal(&mut self, id: ChildId, signal: i32) {
         if let Some((pid, child)) = self.by_pid.iter_mut().find(|(_, child)| child.id == id) {
             child.doomed = true;
+            child.family.look();
             // The one failure is a group that has ended: its exit is on its way.
             let _ = Signal::try_from(signal).and_then(|signal| killpg(*pid, signal));
         }
@@ -81,10 +88,10 @@ impl Children {
             WaitStatus::Signaled(pid, signal, _) => (pid, Exit::Signal(signal as i32)),
             _ => return None,
         };
-        let child = self.by_pid.remove(&pid);
-        if child.as_ref().is_some_and(|child| child.doomed) {
+        let mut child = self.by_pid.remove(&pid);
+        if let Some(child) = child.as_mut().filter(|child| child.doomed) {
             // While its leader is a zombie the group's number cannot be another's.
-            let _ = killpg(pid, Signal::SIGKILL);
+            child.family.end();
         }
         let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
         Some((child.map(|child| child.id), exit))

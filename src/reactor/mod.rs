@@ -9,6 +9,7 @@ mod apply;
 mod children;
 mod clock;
 mod connection;
+mod family;
 mod sources;
 mod spawn;
 mod task;
