@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::requests::{Head, Live, Settled, Started, Target, hex, record};
 use crate::store::requests::{Stored, Summary};
 use aspire_wire::request::MAX_ID_BYTES;
-use aspire_wire::{Call, CallError, MAX_FRAME_BYTES, Outcome, Request, Retcode};
+use aspire_wire::{CallError, MAX_FRAME_BYTES, Outcome, Request, Retcode};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -129,14 +129,14 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
     }
 
     let frame = frame(&id, &body)?;
-    let call = call(&frame)?;
+    check_call(&frame)?;
     let Some(Value::String(method)) = body.remove("method") else {
         return Err(Problem::field("method", "method: must be a string"));
     };
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
     let digest = digest(&method, &params, &asked);
     let created = clock::now();
-    let seconds = deadline_seconds(deadline, call.as_ref(), &body)?;
+    let seconds = deadline_seconds(deadline, &body)?;
     let (targets, hosts) = resolve(app, asked)?;
     let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
     let deadline = created + clock::ms(Duration::from_secs(seconds));
@@ -160,41 +160,31 @@ fn frame(id: &str, body: &Map<String, Value>) -> Result<Bytes, Problem> {
     Ok(frame.into())
 }
 
-/// The call as the agents of this version would read it. Agents may be newer
-/// than the server, so a method that is not known passes.
-fn call(frame: &Bytes) -> Result<Option<Call>, Problem> {
+/// Reads the frame as the agents of this version will. They may be newer than
+/// the server, so a method that is not known passes.
+fn check_call(frame: &Bytes) -> Result<(), Problem> {
     let line = &frame[..frame.len() - 1];
     match Request::parse(line).map_err(|error| blame(&error.to_string()))? {
-        Ok(request) => Ok(Some(request.call)),
+        Ok(_) => Ok(()),
         Err(rejected) => match rejected.error {
-            CallError::UnknownMethod(_) => Ok(None),
+            CallError::UnknownMethod(_) => Ok(()),
             CallError::Malformed(reason) | CallError::InvalidParams(reason) => Err(blame(&reason)),
         },
     }
 }
 
-fn deadline_seconds(
-    asked: Option<u64>,
-    call: Option<&Call>,
-    body: &Map<String, Value>,
-) -> Result<u64, Problem> {
+/// What was asked for, or what the command may take and a margin.
+fn deadline_seconds(asked: Option<u64>, body: &Map<String, Value>) -> Result<u64, Problem> {
     let (least, most) = (*DEADLINE_SECONDS.start(), *DEADLINE_SECONDS.end());
-    match asked {
-        Some(seconds) if DEADLINE_SECONDS.contains(&seconds) => Ok(seconds),
-        Some(seconds) => {
-            let reason = format!("deadline: must be {least} to {most} seconds, got {seconds}");
-            Err(Problem::field("deadline", reason))
-        }
-        None => {
-            let timeout = match call {
-                Some(Call::SyncBash(command)) => command.timeout,
-                Some(_) => None,
-                None => body.get("timeout").and_then(Value::as_u64),
-            };
-            let seconds = timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS).saturating_add(DEADLINE_MARGIN_SECONDS);
-            Ok(seconds.min(most))
-        }
+    let Some(seconds) = asked else {
+        let timeout = body.get("timeout").and_then(Value::as_u64).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+        return Ok(timeout.saturating_add(DEADLINE_MARGIN_SECONDS).min(most));
+    };
+    if DEADLINE_SECONDS.contains(&seconds) {
+        return Ok(seconds);
     }
+    let reason = format!("deadline: must be {least} to {most} seconds, got {seconds}");
+    Err(Problem::field("deadline", reason))
 }
 
 /// The same again is the same request, in whatever order its keys stand.

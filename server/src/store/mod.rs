@@ -8,9 +8,10 @@ pub mod tokens;
 
 use crate::limits;
 use crate::pki::files::private_file;
-use sqlx::AnyPool;
-use sqlx::any::AnyPoolOptions;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyPool, ConnectOptions as _};
 use std::path::Path;
+use std::str::FromStr as _;
 
 /// The database is at fault: it cannot be opened, is full, damaged or away.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,8 @@ impl Store {
         // SQLite's further files take their mode from this one.
         private_file(file).map_err(sqlx::Error::Io)?;
         let url = format!("sqlite://{}?mode=rwc", percent_encoded(file));
+        // What is slow or wrong is logged by whoever calls, in one line.
+        let options = AnyConnectOptions::from_str(&url)?.disable_statement_logging();
         let pool = AnyPoolOptions::new()
             .max_connections(limits::DATABASE_CONNECTIONS)
             .after_connect(|connection, _| {
@@ -48,7 +51,7 @@ impl Store {
                     Ok(())
                 })
             })
-            .connect(&url)
+            .connect_with(options)
             .await?;
         sqlx::migrate!("migrations/sqlite").run(&pool).await?;
         Ok(Store { pool })
