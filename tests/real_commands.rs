@@ -1,5 +1,7 @@
 //! Commands by the real link: how a command is started, and as whom.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
 mod rig;
 
 use nix::sys::signal::Signal;
@@ -261,7 +263,7 @@ fn two_hundred_at_once_have_each_their_own_output_and_no_more_than_the_limit_run
         let cmd = format!("cd {folder:?}; : > {n}; set -- *; echo {n} $#; sleep 0.02; rm {n}");
         session.link.bash(&format!("id-{n}"), &cmd);
     }
-    let mut answered = vec![false; COMMANDS];
+    let mut answered = [false; COMMANDS];
     let mut most = 0;
     for _ in 0..COMMANDS {
         let reply = session.link.receive();

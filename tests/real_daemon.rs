@@ -1,5 +1,6 @@
 //! The program as a daemon: its start and its end, its signals, its command line.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
 #![expect(clippy::disallowed_methods, reason = "what the contract says in seconds is measured in seconds")]
 
 mod rig;
@@ -140,8 +141,8 @@ fn sighup_reopens_the_log_and_reads_the_configuration_again() {
 
     host.configure(&second.server(), "grace = 0");
     signal(pid, Signal::SIGHUP);
-    let line = host.logged(&["config=refused"]);
-    assert!(line.contains("gearman.conf:11: ") && line.contains("duplicate"), "{line}");
+    let refused = host.logged(&["config=refused"]);
+    assert!(refused.contains("gearman.conf:11: ") && refused.contains("duplicate"), "{refused}");
     host.configure("no good", "");
     signal(pid, Signal::SIGHUP);
     host.logged(&["config=refused", "gearman.conf:5: link.server: "]);

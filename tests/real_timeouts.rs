@@ -1,5 +1,6 @@
 //! Commands by the real link: the three time-outs, and what is left behind.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
 #![expect(clippy::disallowed_methods, reason = "what the contract says in seconds is measured in seconds")]
 
 mod rig;

@@ -43,10 +43,11 @@ impl Host {
     /// Writes gearman.conf: this server list, and these lines in `[exec]`.
     pub fn configure(&self, servers: &str, exec: &str) {
         let pki = self.path("pki");
+        let pki = pki.display();
         let text = format!(
             "hostname = \"web-1\"\nregion = \"cn-1\"\ntags = {{ svc = \"ecs\", cmpt = \"db\" }}\n\
              [link]\nserver = \"{servers}\"\nbackoff = {{ min = 1, max = 1 }}\n\
-             [tls]\ndir = {pki:?}\n[exec]\ngrace = 1\n{exec}\n"
+             [tls]\ndir = \"{pki}\"\n[exec]\ngrace = 1\n{exec}\n"
         );
         fs::write(self.path("gearman.conf"), text).unwrap();
     }
