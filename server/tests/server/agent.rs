@@ -29,6 +29,9 @@ use tokio_rustls::{TlsConnector, rustls};
 pub struct Identity {
     pub id: String,
     pub config: Arc<ClientConfig>,
+    pub cert: CertificateDer<'static>,
+    /// PKCS#8, DER.
+    pub key: Vec<u8>,
 }
 
 /// Enrols a host of this name.
@@ -47,17 +50,22 @@ pub async fn enroll(agents: SocketAddr, token: &str, name: &str) -> Result<Ident
     if status != 200 {
         return Err((status, reply));
     }
-    let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(reply["ca"].as_str().unwrap().as_bytes()).unwrap();
     assert_eq!(Sha256::digest(&ca)[..], token.fingerprint, "the CA is the pinned one");
-    roots.add(ca).unwrap();
     let cert = CertificateDer::from_pem_slice(reply["cert"].as_str().unwrap().as_bytes()).unwrap();
-    let mut config = builder()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![cert], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
-        .unwrap();
+    let id = reply["hostname"].as_str().unwrap().to_owned();
+    Ok(Identity { id, config: config(&ca, &cert, &key.serialize_der()), cert, key: key.serialize_der() })
+}
+
+/// Trusts the CA, and shows the certificate.
+pub fn config(ca: &CertificateDer<'_>, cert: &CertificateDer<'static>, key: &[u8]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone().into_owned()).unwrap();
+    let key = PrivateKeyDer::try_from(key.to_vec()).unwrap();
+    let mut config =
+        builder().with_root_certificates(roots).with_client_auth_cert(vec![cert.clone()], key).unwrap();
     config.alpn_protocols = vec![b"cargo/1".to_vec()];
-    Ok(Identity { id: reply["hostname"].as_str().unwrap().to_owned(), config: Arc::new(config) })
+    Arc::new(config)
 }
 
 /// One short exchange with the agents' port; an error where its CA is not the pinned one.

@@ -86,6 +86,20 @@ async fn the_web_listener_speaks_tls_with_the_operators_certificate() {
     assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok"), "{text}");
 }
 
+#[tokio::test]
+async fn a_server_that_stops_says_so_and_begins_nothing() {
+    let server = Server::start().await;
+    let mut agent = linked(&server, "a").await;
+    server.running.app.stop();
+    let answer = server.rest.get("/readyz").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
+    assert_eq!(server.rest.get("/healthz").await.status, 200);
+    let answer = server.rest.run(json!({"hosts": ["a"], "method": "sync.bash", "cmd": "x"})).await;
+    assert_eq!(answer.retcodes()[0].1, 206);
+    agent.send(&json!({"method": "ping"})).await;
+    assert_eq!(agent.expect().await["method"], "pong", "the agent heard nothing of it");
+}
+
 /// The real program; killed when it is dropped.
 pub struct Program {
     child: Child,

@@ -3,6 +3,8 @@
 use crate::agent::{Agent, enrolled, init, linked};
 use crate::common::{Server, eventually};
 use serde_json::json;
+use std::time::Instant;
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn init_is_answered_and_pings_too() {
@@ -142,4 +144,16 @@ async fn an_agent_that_does_not_read_is_let_go() {
     assert!(retcodes.contains(&206), "{retcodes:?}");
     assert!(retcodes.iter().all(|code| [204, 206].contains(code)), "{retcodes:?}");
     drop(agent);
+}
+
+#[tokio::test]
+async fn peers_that_say_nothing_hold_up_nobody() {
+    let server = Server::start().await;
+    let mut mute = Vec::new();
+    for _ in 0..100 {
+        mute.push(TcpStream::connect(server.agents()).await.unwrap());
+    }
+    let begin = Instant::now();
+    linked(&server, "a").await;
+    assert!(begin.elapsed() < polaris::limits::HANDSHAKE_LIMIT, "it did not wait for them to be cut off");
 }
