@@ -23,7 +23,7 @@ pub const DEFAULT_PAGE_ENTRIES: u64 = 50;
 // The agents' port.
 
 /// TLS handshakes at once; more wait in the kernel's queue.
-pub const MAX_HANDSHAKES: usize = 256;
+pub const MAX_HANDSHAKES: usize = 1024;
 /// Short HTTP exchanges at once.
 pub const MAX_AGENT_EXCHANGES: usize = 256;
 /// One short HTTP exchange, from its handshake to its end.

@@ -1,5 +1,6 @@
 //! What went wrong, for whoever called: RFC 9457 problem documents.
 
+use crate::requests::Full;
 use crate::store::StoreError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -92,5 +93,11 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "database call failed");
         Problem::unavailable("the database did not answer; polaris' log says why")
+    }
+}
+
+impl From<Full> for Problem {
+    fn from(full: Full) -> Self {
+        Problem::unavailable(full.to_string())
     }
 }

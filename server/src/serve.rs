@@ -29,8 +29,10 @@ pub struct Running {
     pub agents: SocketAddr,
     listen_file: PathBuf,
     stop: watch::Sender<bool>,
-    web_task: JoinHandle<()>,
-    other_tasks: Vec<JoinHandle<()>>,
+    /// The two listeners.
+    accepting: [JoinHandle<()>; 2],
+    /// The two that write to the database.
+    writing: [JoinHandle<()>; 2],
     renewal: JoinHandle<()>,
     /// Ends when the last link's task has.
     links: mpsc::Receiver<()>,
@@ -65,9 +67,11 @@ impl Running {
         let port = Port::new(app.clone(), agents_tls, routes::agents(&app), alive);
         let scheme = if web_tls.is_some() { "https" } else { "http" };
         let web_router = routes::web(&app);
-        let web_task = tokio::spawn(web::serve(web_listener, web_tls, web_router, stopped.clone()));
-        let other_tasks = vec![
+        let accepting = [
+            tokio::spawn(web::serve(web_listener, web_tls, web_router, stopped.clone())),
             tokio::spawn(port.serve(agents_listener, stopped.clone())),
+        ];
+        let writing = [
             tokio::spawn(recorder(app.clone(), stopped.clone())),
             tokio::spawn(host_writer(app.clone(), stopped)),
         ];
@@ -80,18 +84,7 @@ impl Running {
         files::write(&listen_file, format!("{listen}\n").as_bytes(), 0o600)
             .with_context(|| format!("writing {}", listen_file.display()))?;
         tracing::info!(%web, %agents, data = %data.display(), "ready");
-        Ok(Running {
-            app,
-            web,
-            agents,
-            listen_file,
-            stop,
-            web_task,
-            other_tasks,
-            renewal,
-            links,
-            _lock: lock,
-        })
+        Ok(Running { app, web, agents, listen_file, stop, accepting, writing, renewal, links, _lock: lock })
     }
 
     /// Ends everything: nothing new, who waits gets an answer, links are told, all is written.
@@ -103,13 +96,11 @@ impl Running {
             request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
         }
         self.app.hub.end_all(STOPPING);
-        let _ = self.web_task.await;
-        let mut other_tasks = self.other_tasks.into_iter();
-        if let Some(port) = other_tasks.next() {
-            let _ = port.await;
+        for task in self.accepting {
+            let _ = task.await;
         }
         let _ = timeout(limits::STOP_LIMIT, self.links.recv()).await;
-        for task in other_tasks {
+        for task in self.writing {
             let _ = task.await;
         }
         self.renewal.abort();

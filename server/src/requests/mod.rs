@@ -5,7 +5,7 @@ pub mod record;
 mod registry;
 
 pub use live::{Live, ReplyTo};
-pub use registry::{Registry, Started};
+pub use registry::{Full, Registry};
 
 use crate::clock::EpochMs;
 use aspire_wire::Outcome;

@@ -20,30 +20,30 @@ pub struct Registry {
     pub(super) recording: tokio::sync::Mutex<()>,
 }
 
-/// What [`Registry::start`] did.
-#[derive(Debug)]
-pub enum Started {
-    /// It is the caller's to send.
-    New(Arc<Live>),
-    /// Too much is in memory already, and why.
-    Full(&'static str),
+/// Too much is in memory already. Nobody's fault; it passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    #[error("too many results wait to be recorded; try again later")]
+    Results,
+    #[error("too many requests run at once; try again later")]
+    Requests,
 }
 
 impl Registry {
     /// Takes in a new request, whose id is not known.
-    pub fn start(&self, head: Head, targets: Vec<Target>) -> Started {
+    pub fn start(&self, head: Head, targets: Vec<Target>) -> Result<Arc<Live>, Full> {
         if self.held_bytes.load(Ordering::Relaxed) > limits::MAX_LIVE_RESULT_BYTES {
-            return Started::Full("too many results wait to be recorded");
+            return Err(Full::Results);
         }
         let mut live = self.live();
         if live.len() >= limits::MAX_LIVE_REQUESTS {
-            return Started::Full("too many requests run at once");
+            return Err(Full::Requests);
         }
         let request = Arc::new(Live::new(head, targets, self.news.clone(), self.held_bytes.clone()));
         live.insert(request.head.id.clone(), request.clone());
         drop(live);
         self.news.notify_one();
-        Started::New(request)
+        Ok(request)
     }
 
     pub fn find(&self, id: &str) -> Option<Arc<Live>> {
@@ -62,5 +62,59 @@ impl Registry {
 
     fn live(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Live>>> {
         self.live.lock().expect("nothing panics while it holds the registry")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::requests::record::record_all;
+    use crate::store::Store;
+    use aspire_wire::{Outcome, Retcode};
+
+    fn head(id: &str) -> Head {
+        Head {
+            id: id.into(),
+            method: "sync.bash".into(),
+            cmd: None,
+            params: "{}".into(),
+            digest: String::new(),
+            created: 1,
+            deadline: 2,
+        }
+    }
+
+    fn target() -> Vec<Target> {
+        vec![Target { host: "h".into(), name: None }]
+    }
+
+    #[test]
+    fn only_so_many_requests_live_at_once() {
+        let registry = Registry::default();
+        for n in 0..limits::MAX_LIVE_REQUESTS {
+            registry.start(head(&n.to_string()), target()).unwrap();
+        }
+        assert_eq!(registry.start(head("more"), target()).unwrap_err(), Full::Requests);
+    }
+
+    #[tokio::test]
+    async fn results_that_wait_are_bounded_and_given_back_once_recorded() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Store::open_sqlite(&dir.path().join("polaris.db")).await.unwrap();
+        let registry = Registry::default();
+        let large = Outcome::new(Retcode::NormalTermination).with_data(&"x".repeat(1024 * 1024));
+        let mut begun = 0;
+        let full = loop {
+            match registry.start(head(&begun.to_string()), target()) {
+                Ok(request) => request.settle(0, &large),
+                Err(full) => break full,
+            }
+            begun += 1;
+        };
+        assert_eq!((full, begun), (Full::Results, limits::MAX_LIVE_RESULT_BYTES / (1024 * 1024)));
+        record_all(&registry, &store).await.unwrap();
+        assert_eq!(registry.held_bytes.load(Ordering::Relaxed), 0);
+        assert!(registry.all().is_empty());
+        assert_eq!(store.count_requests().await.unwrap(), i64::try_from(begun).unwrap());
     }
 }

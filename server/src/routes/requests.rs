@@ -12,7 +12,7 @@ use crate::limits::{
     MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES, PAGE_ENTRIES,
 };
 use crate::problem::Problem;
-use crate::requests::{Head, Live, Settled, Started, Target, hex, record};
+use crate::requests::{Head, Live, Settled, Target, hex, record};
 use crate::store::requests::{Stored, Summary};
 use aspire_wire::request::MAX_ID_BYTES;
 use aspire_wire::{CallError, MAX_FRAME_BYTES, Outcome, Request, Retcode};
@@ -95,18 +95,14 @@ fn same(asked: &Head, known_digest: &str) -> Result<(), Problem> {
 
 fn begin(app: &Arc<App>, checked: Checked) -> Result<Arc<Live>, Problem> {
     let Checked { head, frame, targets, hosts, .. } = checked;
-    match app.requests.start(head, targets) {
-        // Now that the request is known, or whoever stops the server would not see it.
-        Started::New(request) if app.is_stopping() => {
-            request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
-            Ok(request)
-        }
-        Started::New(request) => {
-            dispatch(app, &request, &frame, hosts);
-            Ok(request)
-        }
-        Started::Full(reason) => Err(Problem::unavailable(format!("{reason}; try again later"))),
+    let request = app.requests.start(head, targets)?;
+    // Asked now that the request is known, or whoever stops the server might not see it.
+    if app.is_stopping() {
+        request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
+    } else {
+        dispatch(app, &request, &frame, hosts);
     }
+    Ok(request)
 }
 
 /// Reads the body into what is sent, or says which field is to blame.
