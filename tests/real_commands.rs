@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use rig::agent::{Agent, Host};
 use rig::pki::Ca;
 use rig::polaris::Polaris;
-use rig::{connected, is_root, process, until};
+use rig::{aloud, connected, is_root, process, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
@@ -154,7 +154,7 @@ fn a_command_runs_as_the_user_and_group_asked_for() {
         assert!(reply["data"].as_str().unwrap().starts_with(&id(&[])), "{user}: {reply}");
     }
     if !is_root() {
-        eprintln!("not root: that commands cannot be run as others was seen, and not that they can");
+        aloud("that commands run as others, which needs root; that nobody else may was seen");
         let other = if own.trim() == "nobody" { "daemon" } else { "nobody" };
         for (who, field) in [(json!({"user": other}), "user"), (json!({"group": "sys"}), "group")] {
             let reply = as_whom(who);
@@ -290,6 +290,38 @@ fn beyond_the_queue_the_answer_is_busy() {
     assert!(reply["detail"].as_str().unwrap().contains("1024 wait"), "{reply}");
     let info = session.link.ask(&json!({"id": "info", "method": "agent.info"}));
     assert_eq!((&info["data"]["running"], &info["data"]["waiting"]), (&json!(1), &json!(1024)), "{info}");
+}
+
+#[test]
+fn without_descriptors_commands_are_refused_and_later_ones_run() {
+    let ca = Ca::new();
+    let polaris = Polaris::start(&ca);
+    let host = Host::enrolled(&ca);
+    host.configure(&polaris.server(), "");
+    let gearman = host.command();
+    let mut starter = Command::new("bash");
+    starter.args(["-c", "ulimit -n 24; exec \"$0\" \"$@\" -f"]);
+    let agent = Agent::of(starter.arg(gearman.get_program()).args(gearman.get_args()).spawn().unwrap());
+    let mut link = polaris.ready();
+    link.output_of("true");
+    let before = process::descriptors(agent.pid());
+    let go = host.path("go");
+    let cmd = format!("until [ -e {go:?} ]; do sleep 0.05; done");
+    for n in 0..30 {
+        link.bash(&format!("{n}"), &cmd);
+    }
+    let first = link.receive();
+    fs::write(&go, "").unwrap();
+    let replies: Vec<Value> = std::iter::once(first).chain((1..30).map(|_| link.receive())).collect();
+    let (ran, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply["retcode"] == 2);
+    assert!(!ran.is_empty() && !refused.is_empty(), "{replies:?}");
+    for reply in refused {
+        assert_eq!(reply["retcode"], 3107, "{reply}");
+        assert!(reply["detail"].as_str().unwrap().contains("Too many open files"), "{reply}");
+    }
+    assert_eq!(link.output_of("echo hi"), "hi\n");
+    agent.alone();
+    until("the descriptors to be as before", || (process::descriptors(agent.pid()) == before).then_some(()));
 }
 
 #[test]

@@ -203,6 +203,20 @@ fn sigterm_and_sigint_end_commands_first_and_their_replies_are_sent() {
 }
 
 #[test]
+fn asking_again_does_not_put_the_end_off() {
+    let mut session = connected("");
+    let begun = session.host.path("begun");
+    session.link.bash("ignores", &format!("trap '' TERM; touch {begun:?}; while :; do sleep 0.1; done"));
+    until("the command to begin", || begun.exists().then_some(()));
+    until("the agent to end", || {
+        session.agent.signal(Signal::SIGTERM);
+        (!session.agent.is_alive()).then_some(())
+    });
+    let reply = session.link.receive();
+    assert_eq!((&reply["retcode"], &reply["signal"]), (&json!(3108), &json!(9)), "{reply}");
+}
+
+#[test]
 fn it_ends_at_once_where_there_is_nothing_to_end_whatever_the_links_state() {
     let ca = Ca::new();
     let polaris = Polaris::start(&ca);

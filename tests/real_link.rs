@@ -8,7 +8,7 @@ mod rig;
 use rig::agent::Host;
 use rig::pki::{Ca, HOST_ID, Role};
 use rig::polaris::Polaris;
-use rig::{connected, process, until};
+use rig::{aloud, connected, process, until};
 use rustls::ProtocolVersion;
 use serde_json::json;
 use std::fs;
@@ -247,7 +247,7 @@ fn ipv6_works_where_the_machine_has_it() {
     let polaris = match Polaris::at("[::1]:0".parse().unwrap(), &ca) {
         Ok(polaris) => polaris,
         Err(error) => {
-            eprintln!("no IPv6 on this machine ({error}): only its absence was seen");
+            aloud(&format!("the link over IPv6, which this machine lacks ({error})"));
             let absent = [Some(libc::EADDRNOTAVAIL), Some(libc::EAFNOSUPPORT)];
             assert!(absent.contains(&error.raw_os_error()), "{error}");
             return;

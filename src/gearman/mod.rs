@@ -153,6 +153,8 @@ impl Gearman {
 
     fn signal(&mut self, now: Now, signal: Signal, fx: &mut Effects, done: &mut Vec<Done>) {
         match signal {
+            // It is under way; beginning anew would put off the end of what does not obey.
+            Signal::Stop if self.stopping => {}
             Signal::Stop => {
                 info!("agent=stopping running={} waiting={}", self.exec.running(), self.exec.waiting());
                 self.stopping = true;

@@ -17,6 +17,7 @@ pub mod process;
 use agent::{Agent, Host};
 use pki::Ca;
 use polaris::{Link, Polaris};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a loaded machine before a test gives it up.
@@ -52,6 +53,12 @@ pub fn connected(exec: &str) -> Connected {
     let agent = host.start();
     let link = polaris.ready();
     Connected { link, agent, host, polaris }
+}
+
+/// Says what this machine did not let a test see, to people and not to the
+/// test harness, which keeps what tests that pass have printed to itself.
+pub fn aloud(text: &str) {
+    let _ = writeln!(std::io::stderr(), "NOT SEEN: {text}");
 }
 
 /// Only root can run commands as others; what a test can show as somebody else
