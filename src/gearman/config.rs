@@ -252,9 +252,14 @@ fn read(text: &str) -> Result<File, ConfigError> {
         error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1)
     };
     let reason = |error: &toml::de::Error| error.message().trim().replace('\n', ", ");
+    // The parser's own errors name no key, but a key that is there twice is where they point.
+    let pointed_at = |error: &toml::de::Error| {
+        let text = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+        if error.message().trim() == "duplicate key" { text.trim().to_owned() } else { String::new() }
+    };
     let syntax = |error: toml::de::Error| ConfigError {
         line: line_of(&error),
-        key: String::new(),
+        key: pointed_at(&error),
         reason: reason(&error),
     };
     let toml = toml::Deserializer::parse(text).map_err(syntax)?;

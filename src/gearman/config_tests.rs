@@ -77,6 +77,7 @@ fn what_is_wrong_is_named_with_its_line_and_key() {
     }
     for (text, place, word) in [
         ("hostnme = \"x\"", "1: ", "hostnme"),
+        ("[exec]\ngrace = 1\ngrace = 2", "3: grace: ", "duplicate"),
         ("[link]\nheartbeat = 5\nserver_list = \"x\"", "3: ", "server_list"),
         ("[links]", "1: ", "links"),
         ("a = = 1", "1: ", ""),
