@@ -12,6 +12,7 @@ use rig::polaris::Polaris;
 use rig::{connected, process, until};
 use serde_json::json;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -260,6 +261,22 @@ fn relative_paths_are_those_of_the_starter() {
     signal(pid, Signal::SIGTERM);
     ended(pid);
     assert!(!host.path("gearman.pid").exists());
+}
+
+#[test]
+fn nobody_else_may_write_its_files_however_careless_the_starter() {
+    let ca = Ca::new();
+    let polaris = Polaris::start(&ca);
+    let host = host_of(&polaris, &ca);
+    let command = host.command();
+    let mut careless = Command::new("bash");
+    careless.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    let (code, _, err) = parts(&careless.output().unwrap());
+    assert_eq!(code, Some(0), "{err}");
+    for name in ["gearman.log", "gearman.pid"] {
+        let mode = fs::metadata(host.path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o644, "{name}: {mode:o}");
+    }
 }
 
 #[test]

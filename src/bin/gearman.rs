@@ -112,6 +112,7 @@ fn run(line: &CommandLine) -> Result<ExitCode> {
 
 /// Everything that may fail before the agent can call itself ready.
 fn start(line: &CommandLine, config: Config) -> Result<(PidFile, Reactor, Gearman)> {
+    cli::tighten_umask();
     let pid_file = PidFile::hold(&line.pid_file).map_err(anyhow::Error::msg)?;
     let log_file = line.log.as_deref().map(LogFile::open).transpose().map_err(anyhow::Error::msg)?;
     cli::start_log(log_file.clone(), line.level);

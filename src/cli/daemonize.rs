@@ -1,6 +1,7 @@
 //! Going to the background, with word to the foreground of how that went.
 
 use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -73,6 +74,13 @@ pub fn daemonize() -> io::Result<Side> {
     }
     chdir("/")?;
     Ok(Side::Daemon(Readiness { starter: Some(daemon_end.into()) }))
+}
+
+/// Whatever the starter's umask, nobody else may write the files made from now on.
+pub fn tighten_umask() {
+    let others_write = Mode::S_IWGRP | Mode::S_IWOTH;
+    let inherited = umask(others_write);
+    umask(inherited | others_write);
 }
 
 fn wait_for_word(mut word: File) -> Result<(), String> {

@@ -7,6 +7,6 @@ mod logging;
 mod pid_file;
 
 pub use args::{CommandLine, Mode, Usage, parse};
-pub use daemonize::{Readiness, Side, daemonize};
+pub use daemonize::{Readiness, Side, daemonize, tighten_umask};
 pub use logging::{LogFile, start as start_log};
 pub use pid_file::PidFile;
