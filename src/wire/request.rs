@@ -11,7 +11,8 @@ use std::fmt;
 pub const MAX_ID_BYTES: usize = 128;
 /// The longest command, in bytes: what Linux takes as one argument (`MAX_ARG_STRLEN`) less its NUL.
 pub const MAX_CMD_BYTES: usize = 128 * 1024 - 1;
-/// The longest name of a user, a group or a variable, and the longest path, in bytes: `PATH_MAX` less its NUL.
+/// The longest name of a user, a group or a variable, and the longest path, in
+/// bytes: `PATH_MAX` less its NUL.
 pub const MAX_NAME_BYTES: usize = 4095;
 /// Variables in one request's `env`.
 pub const MAX_ENV_ENTRIES: usize = 1024;
