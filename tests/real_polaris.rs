@@ -106,6 +106,8 @@ fn a_server_killed_during_a_command_comes_back_to_a_clean_fleet() {
             request.header("Authorization", format!("Bearer {token}")).send_json(&body).is_err()
         });
         eventually("the command runs", || begun.exists().then_some(()));
+        // To show a request is to have it on disk.
+        assert_eq!(fleet.polaris.get("/api/v1/requests/interrupted")["pending"], 1);
         fleet.restart_polaris("dev");
         assert!(asking.join().unwrap(), "the server died before it could answer");
     });

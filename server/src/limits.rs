@@ -69,8 +69,9 @@ pub const DEADLINE_MARGIN_SECONDS: u64 = 30;
 pub const MAX_LIVE_REQUESTS: usize = 10_000;
 /// Bytes of results that are in memory when a new request is taken.
 pub const MAX_LIVE_RESULT_BYTES: usize = 256 * 1024 * 1024;
-/// How long news is gathered before it is recorded: one transaction for many requests.
-pub const RECORD_LINGER: Duration = Duration::from_millis(20);
+/// How long news is gathered before it is recorded: one transaction for many requests, and for
+/// the begin and the end of a short one. What is asked is on disk that much later than it is sent.
+pub const RECORD_LINGER: Duration = Duration::from_millis(2);
 /// Rows of one transaction of the recorder.
 pub const MAX_ROWS_PER_COMMIT: usize = 2000;
 /// From a write that failed to the next try.
