@@ -7,8 +7,13 @@ pub type EpochMs = i64;
 
 /// The wall clock's time.
 pub fn now() -> EpochMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = system().duration_since(UNIX_EPOCH).unwrap_or_default();
     ms(since)
+}
+
+/// The same, for what takes the standard library's type.
+pub fn system() -> SystemTime {
+    SystemTime::now()
 }
 
 /// A length of time in whole milliseconds.

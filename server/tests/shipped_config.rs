@@ -18,8 +18,8 @@ fn polaris_takes_it() {
 
     let text = fs::read_to_string(shipped()).expect("it is there");
     let key = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
-    let all: String =
-        text.lines().map(|line| format!("{}\n", if key(line) { &line[1..] } else { line })).collect();
+    let lines = text.lines().map(|line| if key(line) { &line[1..] } else { line });
+    let all = lines.collect::<Vec<_>>().join("\n");
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("polaris.toml");
     fs::write(&path, &all).expect("a file");

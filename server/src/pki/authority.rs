@@ -1,6 +1,7 @@
 //! The CA: its key, its certificate, and what it signs.
 
 use super::{PkiError, files};
+use crate::clock;
 use crate::limits::{CA_DAYS, LEAF_DAYS};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
@@ -8,7 +9,7 @@ use rcgen::{
 };
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use uuid::Uuid;
@@ -131,7 +132,7 @@ fn params(common_name: &str, days: i64) -> CertificateParams {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     params.distinguished_name = name;
-    let now = SystemTime::now();
+    let now = clock::system();
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + DAY * u32::try_from(days).unwrap_or(1)).into();
     params

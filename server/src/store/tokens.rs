@@ -34,7 +34,8 @@ impl Store {
     /// Keeps a new token under the hash of its secret.
     pub async fn insert_token(&self, token: &TokenRow, hash: &str) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO tokens (id, hash, uses, region, tags, expires, gmt_create) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO tokens (id, hash, uses, region, tags, expires, gmt_create) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(token.id.as_str())
         .bind(hash)
