@@ -3,6 +3,7 @@
 //! `cargo bench --bench footprint [-- SECONDS]`
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures")]
+#![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
 #[path = "../fleet/mod.rs"]
 mod fleet;
@@ -24,7 +25,7 @@ fn switches(pid: u32) -> u64 {
 }
 
 fn main() {
-    let seconds = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(30);
+    let seconds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(30);
     let program = env!("CARGO_BIN_EXE_gearman");
     let fleet = Fleet::start(program, "release", "");
     // Pages of a freshly linked program count as dirty until they are written back.

@@ -4,6 +4,7 @@
 //! `cargo bench --bench roundtrip [-- ROUNDS]`
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures")]
+#![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
 #[path = "../fleet/mod.rs"]
 mod fleet;
@@ -52,7 +53,7 @@ fn quantile(sorted: &[Duration], of_hundred: usize) -> f64 {
 }
 
 fn main() {
-    let rounds = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(1000);
+    let rounds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(1000);
     let fleet = Fleet::start(env!("CARGO_BIN_EXE_gearman"), "release", "");
     // As the agent saw it, from the start of bash to its end.
     let true_over_rest = || {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "what is unexpected ends the run")]
+#![allow(clippy::disallowed_methods, reason = "real processes take real time")]
 
 use serde_json::{Value, json};
 use std::fs;
