@@ -1,13 +1,13 @@
 //! First start, restart, and what a crash leaves.
 
 use crate::agent::{Agent, builder, connect, enrolled, linked};
-use crate::common::{Rest, Server, config, eventually};
+use crate::common::{Server, config, eventually};
+use crate::program::Program;
 use polaris::serve::Running;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::rustls::RootCertStore;
@@ -98,48 +98,6 @@ async fn a_server_that_stops_says_so_and_begins_nothing() {
     assert_eq!(answer.retcodes()[0].1, 206);
     agent.send(&json!({"method": "ping"})).await;
     assert_eq!(agent.expect().await["method"], "pong", "the agent heard nothing of it");
-}
-
-/// The real program; killed when it is dropped.
-pub struct Program {
-    child: Child,
-    pub agents: SocketAddr,
-    pub rest: Rest,
-}
-
-impl Program {
-    pub async fn start(dir: &Path) -> Program {
-        let data = dir.join("data");
-        let child = Command::new(env!("CARGO_BIN_EXE_polaris"))
-            .args(["serve", "--web", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let listen = eventually("listen.json", async || {
-            let listen: Value =
-                serde_json::from_slice(&std::fs::read(data.join("listen.json")).ok()?).ok()?;
-            (listen["pid"] == child.id()).then_some(listen)
-        })
-        .await;
-        let address =
-            |key: &str| listen[key].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
-        let token = std::fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
-        Program { agents: address("agents"), rest: Rest { web: address("web"), token }, child }
-    }
-
-    pub fn resident_kilobytes(&self) -> u32 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::test]

@@ -7,9 +7,9 @@
 
 mod agent;
 mod common;
+mod program;
 
 mod enrolment;
-mod footprint;
 mod history;
 mod identity;
 mod inventory;

@@ -1,0 +1,49 @@
+//! The real program, as an operator starts it.
+
+use crate::common::{Rest, eventually};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// Killed when it is dropped.
+pub struct Program {
+    pub child: Child,
+    pub agents: SocketAddr,
+    pub rest: Rest,
+}
+
+impl Program {
+    pub async fn start(dir: &Path) -> Program {
+        let data = dir.join("data");
+        let child = Command::new(env!("CARGO_BIN_EXE_polaris"))
+            .args(["serve", "--web", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let listen = eventually("listen.json", async || {
+            let listen: Value =
+                serde_json::from_slice(&std::fs::read(data.join("listen.json")).ok()?).ok()?;
+            (listen["pid"] == child.id()).then_some(listen)
+        })
+        .await;
+        let address =
+            |key: &str| listen[key].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+        let token = std::fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
+        Program { agents: address("agents"), rest: Rest { web: address("web"), token }, child }
+    }
+
+    pub fn resident_kilobytes(&self) -> u32 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
