@@ -205,11 +205,11 @@ fn a_damaged_token_or_server_is_refused_before_anything_is_sent() {
     let good = token(&ca).to_string();
     for damaged in ["", "x", &good[1..], &good[..good.len() - 1], &good.replace('.', "")] {
         let (code, _, err) = enroll(&host, &polaris.server(), damaged);
-        assert!(code == Some(1) && err.contains("token is damaged"), "{damaged}: {err}");
+        assert!(code == Some(2) && err.contains("token is damaged"), "{damaged}: {err}");
     }
     for server in ["127.0.0.1:0", "a b", "http://polaris.example"] {
         let (code, _, err) = enroll(&host, server, &good);
-        assert!(code == Some(1) && err.contains("--enroll") && err.contains(server), "{err}");
+        assert!(code == Some(2) && err.contains("--enroll") && err.contains(server), "{err}");
     }
     assert!(polaris.has_caller().is_none());
     assert!(!host.path("pki").exists());

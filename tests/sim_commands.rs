@@ -372,3 +372,14 @@ fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is
         matches!(agent.rig.tick()[..], [Effect::Connect { to, .. }] if to.ip().to_string() == "10.0.0.2")
     );
 }
+
+#[test]
+fn a_hangup_during_a_stop_leaves_the_link_for_the_last_answers() {
+    let mut agent = Agent::new("");
+    let (child, _) = agent.starts("a", &json!({}));
+    agent.rig.event(Event::Signal(Signal::Stop));
+    assert_eq!(agent.rig.event(Event::Signal(Signal::Reload)), [Effect::ReopenLog]);
+    let effects = agent.ends(child, Exit::Signal(15));
+    assert_eq!(reply(&effects).1.retcode, 3108);
+    assert_eq!(effects[1..], [Effect::Close { conn: agent.conn }, Effect::Stop]);
+}

@@ -7,7 +7,8 @@ use aspire::gearman::{self, Config, ConfigSource, Gearman, Host};
 use aspire::machine::Identity;
 use aspire::reactor::{self, Clock, Reactor};
 use aspire::wire::Account;
-use aspire::wire::server_list;
+use aspire::wire::enroll::Token;
+use aspire::wire::server_list::Server;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -63,17 +64,15 @@ fn config(line: &CommandLine) -> Result<Config> {
     Config::parse(&text, line.servers.as_deref()).map_err(|e| anyhow!("{}:{e}", line.config.display()))
 }
 
-fn enroll(line: &CommandLine, server: &str, token: &str) -> Result<ExitCode> {
+fn enroll(line: &CommandLine, server: &Server, token: &Token) -> Result<ExitCode> {
     let config = config(line)?;
-    let server = server_list::entry(server).context("--enroll")?;
-    let token = token.parse().context("--token")?;
     let dir = &config.link.tls_dir;
     enroll::room_for(dir)?;
     let name = if config.name.is_empty() { node_name()? } else { config.name };
     let key = rcgen::KeyPair::generate()?;
     let csr = rcgen::CertificateParams::default().serialize_request(&key)?.pem()?;
     let clock = Clock::new();
-    let mut machine = Enroll::new(clock.now(), server, &token, csr, name);
+    let mut machine = Enroll::new(clock.now(), server.clone(), token, csr, name);
     Reactor::new(clock, Box::new(|| {}))?.run(&mut machine)?;
     let reply = machine.result.context("the loop ended before the exchange did")??;
     if reactor::fingerprint(&reply.ca) != Some(token.fingerprint) {

@@ -1,5 +1,7 @@
 //! The flags of interfaces.md section 2, the same for every agent.
 
+use crate::wire::enroll::Token;
+use crate::wire::server_list::{self, Server};
 use getopts::{Matches, Options};
 use log::LevelFilter;
 use std::path::{Path, PathBuf};
@@ -35,8 +37,8 @@ pub enum Mode {
     Version,
     /// `--enroll HOST:PORT --token TOKEN`
     Enroll {
-        server: String,
-        token: String,
+        server: Server,
+        token: Token,
     },
 }
 
@@ -93,7 +95,10 @@ fn mode(program: &str, matches: &Matches, options: &Options) -> Result<Mode, Str
         return Ok(Mode::Version);
     }
     match (matches.opt_str("enroll"), matches.opt_str("token")) {
-        (Some(server), Some(token)) => Ok(Mode::Enroll { server, token }),
+        (Some(server), Some(token)) => Ok(Mode::Enroll {
+            server: server_list::entry(&server).map_err(|e| format!("--enroll: {e}"))?,
+            token: token.parse().map_err(|e| format!("--token: {e}"))?,
+        }),
         (Some(_), None) => Err("--enroll needs --token".into()),
         (None, Some(_)) => Err("--token goes with --enroll".into()),
         (None, None) if matches.opt_present("t") => Ok(Mode::Check),
@@ -190,8 +195,9 @@ mod tests {
         for flag in ["-f", "-C", "-L", "-P", "-l", "-S", "-t", "-h", "-V", "--enroll", "--token"] {
             assert!(help.contains(flag), "{flag} is not in the help");
         }
-        let enroll = command_line(&["--enroll", "h:1", "--token", "t"]).unwrap().mode;
-        assert_eq!(enroll, Mode::Enroll { server: "h:1".into(), token: "t".into() });
+        let token = Token { secret: [1; 32], fingerprint: [2; 32] };
+        let enroll = command_line(&["--enroll", "h:1", "--token", &token.to_string()]).unwrap().mode;
+        assert_eq!(enroll, Mode::Enroll { server: Server { host: "h".into(), port: 1 }, token });
     }
 
     #[test]
@@ -203,6 +209,8 @@ mod tests {
             (&["-C"], "C"),
             (&["--enroll", "h"], "--token"),
             (&["--token", "t"], "--enroll"),
+            (&["--enroll", "h:0", "--token", "t"], "port"),
+            (&["--enroll", "h:1", "--token", "t"], "damaged"),
             (&["-L", "-"], "-f"),
         ] {
             let error = command_line(arguments).unwrap_err().to_string();

@@ -113,7 +113,7 @@ impl Enroll {
             return;
         }
         let error = match end {
-            ConnectionEnd::Tls(reason) if reason.contains("UnknownIssuer") => EnrollError::OtherServer(to),
+            ConnectionEnd::OtherCa => EnrollError::OtherServer(to),
             ConnectionEnd::ByPeer => HttpError::CutShort.into(),
             end => EnrollError::Unreachable { server: to.to_string(), reason: end.to_string() },
         };

@@ -160,6 +160,8 @@ impl Gearman {
                 self.stopping = true;
                 self.exec.close(now, "the agent is stopping", fx, done);
             }
+            // New settings could end the link that the last answers go by.
+            Signal::Reload if self.stopping => fx.push(Effect::ReopenLog),
             Signal::Reload => {
                 fx.push(Effect::ReopenLog);
                 fx.push(Effect::ReadFile { path: self.source.path.clone() });

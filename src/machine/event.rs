@@ -61,6 +61,8 @@ pub enum ConnectionEnd {
     Io(String),
     #[error("TLS: {0}")]
     Tls(String),
+    #[error("its certificate is of another CA")]
+    OtherCa,
     /// The files of the host's own identity cannot be used.
     #[error("{0}")]
     Identity(String),

@@ -192,9 +192,11 @@ fn builder(provider: &Arc<CryptoProvider>, trust: Trust) -> Result<Builder, Conn
         .with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn tls_end(error: TlsError) -> ConnectionEnd {
-    ConnectionEnd::Tls(error.to_string())
+    match error {
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => ConnectionEnd::OtherCa,
+        error => ConnectionEnd::Tls(error.to_string()),
+    }
 }
 
 /// Asks "is this a Polaris of our CA?" and not "is this the address that I

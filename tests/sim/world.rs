@@ -184,9 +184,7 @@ impl World {
         self.peers.insert(conn, Peer::new(fault, self.random.u64(1..=60)));
         match fault {
             Fault::Away => self.soon(Happening::Closed(conn, ConnectionEnd::Io("Connection refused".into()))),
-            Fault::WrongCa => {
-                self.soon(Happening::Closed(conn, ConnectionEnd::Tls("invalid peer certificate".into())));
-            }
+            Fault::WrongCa => self.soon(Happening::Closed(conn, ConnectionEnd::OtherCa)),
             Fault::BlackHole => {}
             _ => self.soon(Happening::Connected(conn)),
         }

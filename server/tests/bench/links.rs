@@ -31,14 +31,14 @@ async fn main() {
         .buffer_unordered(50)
         .map(|identity| identity.unwrap_or_else(|refused| panic!("{refused:?}")));
     let identities: Vec<_> = identities.collect().await;
-    let before = program.resident_kilobytes();
+    let before = resident_kilobytes(&program);
     let begin = Instant::now();
     let agents = futures_util::stream::iter(&identities)
         .map(|identity| Agent::link(program.agents, identity, &identity.id, "b"))
         .buffer_unordered(50);
     let agents: Vec<_> = agents.collect().await;
     let linked = begin.elapsed();
-    let after = program.resident_kilobytes();
+    let after = resident_kilobytes(&program);
     println!("{links} links in {linked:.1?}: {before} kB before, {after} kB after");
     println!("{:.1} kB a link", f64::from(after - before) / f64::from(links));
 
@@ -64,4 +64,10 @@ async fn main() {
     println!("a request to all: {median:.1} ms at the median, {least:.1} to {most:.1}");
     let a_link = f64::from(after - before) / f64::from(links);
     println!("{}", json!({"bench": "links", "links": links, "kb_a_link": a_link, "fan_out_ms_p50": median}));
+}
+
+fn resident_kilobytes(program: &Program) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

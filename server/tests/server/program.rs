@@ -33,12 +33,6 @@ impl Program {
         let token = std::fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
         Program { agents: address("agents"), rest: Rest { web: address("web"), token }, child }
     }
-
-    pub fn resident_kilobytes(&self) -> u32 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
 }
 
 impl Drop for Program {
