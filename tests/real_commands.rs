@@ -36,6 +36,8 @@ fn every_way_to_end_has_its_reply() {
         ("no-such-command-anywhere", 3101, "Exited with an error", Some(127), None),
         ("kill -9 $$", 3102, "Killed by a signal", None, Some(9)),
         ("kill -TERM $$", 3102, "Killed by a signal", None, Some(15)),
+        // A real-time signal has no name.
+        ("kill -34 $$", 3102, "Killed by a signal", None, Some(34)),
         // It says nothing more, but it has not ended.
         ("exec >&- 2>&-; sleep 0.3; exit 4", 3101, "Exited with an error", Some(4), None),
     ] {

@@ -1,14 +1,13 @@
 //! The child processes and their pipes.
 
 use super::family::Family;
-use super::{spawn, task};
+use super::{spawn, sys, task};
 use crate::machine::{ChildId, Exit, Program, StartError, Stream};
 use mio::unix::pipe::Receiver;
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::fstat;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpgid, pipe2};
 use std::collections::HashMap;
 use std::fs::File;
@@ -36,7 +35,7 @@ impl Children {
     /// Makes this process the one that orphaned descendants are handed to, so
     /// that none is left a zombie.
     pub fn new() -> io::Result<Self> {
-        spawn::learn_of_children()?;
+        sys::learn_of_children()?;
         nix::sys::prctl::set_child_subreaper(true)?;
         let dev_null = File::options().read(true).write(true).open("/dev/null")?;
         Ok(Children { by_pid: HashMap::new(), dev_null })
@@ -81,18 +80,7 @@ impl Children {
     /// Reaps one child that has ended, an adopted orphan without an id.
     /// `None` where none has.
     pub fn reap(&mut self) -> Option<(Option<ChildId>, Exit)> {
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        let status = loop {
-            match waitid(Id::All, look) {
-                Err(Errno::EINTR) => {}
-                other => break other.ok()?,
-            }
-        };
-        let (pid, exit) = match status {
-            WaitStatus::Exited(pid, code) => (pid, Exit::Code(code)),
-            WaitStatus::Signaled(pid, signal, _) => (pid, Exit::Signal(signal as i32)),
-            _ => return None,
-        };
+        let (pid, exit) = sys::ended_child()?;
         let mut child = self.by_pid.remove(&pid);
         if let Some(child) = child.as_mut().filter(|child| child.doomed) {
             // While its leader is a zombie the group's number cannot be another's.

@@ -12,6 +12,7 @@ mod connection;
 mod family;
 mod sources;
 mod spawn;
+mod sys;
 mod task;
 mod tls;
 
@@ -269,7 +270,7 @@ impl Reactor {
         let idle = self.children.is_empty() && !self.sources.any_ready();
         if idle && self.read_since_trim >= TRIM_AFTER_BYTES {
             self.read_since_trim = 0;
-            spawn::give_back_free_memory();
+            sys::give_back_free_memory();
         }
     }
 

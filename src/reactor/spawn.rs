@@ -8,7 +8,7 @@
 
 use crate::machine::{Launch, StartError};
 use libc::{c_char, c_int, c_long, c_void, gid_t, pid_t, uid_t};
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, signal};
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use std::cell::Cell;
 use std::ffi::CString;
 use std::io;
@@ -159,17 +159,6 @@ pub(super) unsafe fn default_signals() {
     }
 }
 
-/// Takes SIGCHLD back to its default. Where whoever started us had it ignored,
-/// the system would reap our children, and we would never learn how they ended.
-///
-/// # Errors
-/// The system's reason.
-pub(super) fn learn_of_children() -> io::Result<()> {
-    // SAFETY: no handler is involved.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
-    Ok(())
-}
-
 fn step_name(step: Step, launch: &Launch) -> String {
     match step {
         Step::ProcessGroup => "setpgid".into(),
@@ -198,13 +187,4 @@ fn c_strings(texts: impl Iterator<Item = String>) -> Result<Vec<CString>, StartE
 /// With the null pointer at the end that execve wants.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
-}
-
-/// Gives what the allocator holds free back to the system.
-pub(super) fn give_back_free_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) has no preconditions.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }

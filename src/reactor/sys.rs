@@ -1,0 +1,44 @@
+//! System calls that no safe crate wraps as they are needed here.
+
+use crate::machine::Exit;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::Pid;
+use std::io;
+
+/// A child that has ended and is not reaped yet, and how it ended. (nix knows
+/// no name for a real-time signal, and would hide the child that one killed.)
+pub(super) fn ended_child() -> Option<(Pid, Exit)> {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: siginfo_t is plain data, for which zeros are a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: waitid(2) writes to the siginfo that it is given.
+    while unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) } != 0 {
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return None;
+        }
+    }
+    // SAFETY: waitid(2) has filled in the fields of SIGCHLD, or left the zeros.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let exit = if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
+    (pid != 0).then(|| (Pid::from_raw(pid), exit))
+}
+
+/// Takes SIGCHLD back to its default. Where whoever started us had it ignored,
+/// the system would reap our children, and we would never learn how they ended.
+///
+/// # Errors
+/// The system's reason.
+pub(super) fn learn_of_children() -> io::Result<()> {
+    // SAFETY: no handler is involved.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+    Ok(())
+}
+
+/// Gives what the allocator holds free back to the system.
+pub(super) fn give_back_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
