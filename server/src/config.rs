@@ -58,6 +58,13 @@ pub struct Agents {
     pub max_links: Option<usize>,
 }
 
+impl Agents {
+    /// Where every agent is sent, whoever it is.
+    pub fn sends_all_to(&self) -> Option<&str> {
+        self.redirect.as_deref().filter(|_| self.max_links.is_none())
+    }
+}
+
 /// Whoever wrote the configuration is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

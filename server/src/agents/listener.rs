@@ -79,12 +79,17 @@ impl Port {
     async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let Some(certificate) = certificate else {
-            return farewell(stream, peer, "a link needs a client certificate; enrol the host first").await;
+            return refuse(stream, peer, "a link needs a client certificate; enrol the host first").await;
         };
+        // Whoever sends everybody away need not know them.
+        if let Some(server) = self.app.config.agents.sends_all_to() {
+            tracing::info!(%peer, to = server, "link redirected");
+            return farewell(stream, &Frame::Redirect { server }).await;
+        }
         let host = host_id(certificate).and_then(|id| self.app.directory.by_id(id));
         match host {
             Some(host) => session::start(self.app.clone(), stream, host, peer, self.alive.clone()),
-            None => farewell(stream, peer, "this host is not enrolled here, or it was revoked").await,
+            None => refuse(stream, peer, "this host is not enrolled here, or it was revoked").await,
         }
     }
 }
@@ -96,12 +101,16 @@ fn host_id(certificate: &CertificateDer<'_>) -> Option<Uuid> {
     Uuid::parse_str(name).ok()
 }
 
-/// Tells the agent why, and waits for it to go, for a close with unread bytes
-/// would take the word back.
-async fn farewell(mut stream: TlsStream<TcpStream>, peer: SocketAddr, reason: &str) {
+async fn refuse(stream: TlsStream<TcpStream>, peer: SocketAddr, reason: &str) {
     tracing::info!(%peer, reason, "link refused");
+    farewell(stream, &Frame::Bye { reason }).await;
+}
+
+/// Says a last word to the agent and waits for it to go, for a close with
+/// unread bytes would take the word back.
+async fn farewell(mut stream: TlsStream<TcpStream>, word: &Frame<'_>) {
     let _ = timeout(limits::FAREWELL_LIMIT, async {
-        stream.write_all(&encode(&Frame::Bye { reason })).await?;
+        stream.write_all(&encode(word)).await?;
         stream.shutdown().await?;
         let mut rest = [0; 1024];
         while stream.read(&mut rest).await? > 0 {}

@@ -226,12 +226,7 @@ impl Session {
             Err(reason) => return refused(reason),
         };
         let (redirect, most) = (&app.config.agents.redirect, app.config.agents.max_links);
-        let send_all_away = redirect.is_some() && most.is_none();
-        let registered = if send_all_away {
-            Registered::Full
-        } else {
-            app.hub.register(&link, most, || app.directory.online(&link.host, facts.clone()))
-        };
+        let registered = app.hub.register(&link, most, || app.directory.online(&link.host, facts.clone()));
         match (registered, redirect) {
             (Registered::Yes(old), _) => {
                 if let Some(old) = old {

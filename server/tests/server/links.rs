@@ -100,6 +100,12 @@ async fn agents_are_sent_away_where_the_configuration_says_so() {
     assert_eq!(frame, json!({"method": "redirect", "server": "10.0.0.9,b.example:9"}));
     assert_eq!(agent.next().await, None);
     assert!(server.running.app.hub.is_empty());
+
+    // A front door need not know whom it sends on.
+    server.rest.delete("/api/v1/hosts/a").await;
+    let mut agent = Agent::dial(server.agents(), &identity).await;
+    agent.send(&init(&identity.id, "a", "b")).await;
+    assert_eq!(agent.expect().await["method"], "redirect");
 }
 
 #[tokio::test]
