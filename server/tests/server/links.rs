@@ -102,7 +102,7 @@ async fn agents_are_sent_away_where_the_configuration_says_so() {
     assert!(server.running.app.hub.is_empty());
 
     // A front door need not know whom it sends on.
-    server.rest.delete("/api/v1/hosts/a").await;
+    assert_eq!(server.rest.call("DELETE", "/api/v1/hosts/a", None).await.status, 204);
     let mut agent = Agent::dial(server.agents(), &identity).await;
     agent.send(&init(&identity.id, "a", "b")).await;
     assert_eq!(agent.expect().await["method"], "redirect");
