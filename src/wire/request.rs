@@ -14,6 +14,9 @@ pub const MAX_CMD_BYTES: usize = 128 * 1024 - 1;
 /// The longest name of a user, a group or a variable, and the longest path, in
 /// bytes: `PATH_MAX` less its NUL.
 pub const MAX_NAME_BYTES: usize = 4095;
+/// The longest reason of a refusal, in characters: it may quote what is wrong,
+/// and the reply must fit into a frame all the same.
+const MAX_REASON_CHARS: usize = 500;
 /// Variables in one request's `env`.
 pub const MAX_ENV_ENTRIES: usize = 1024;
 /// `timeout`, in seconds.
@@ -183,11 +186,19 @@ fn params<T: DeserializeOwned>(line: &[u8]) -> Result<T, CallError> {
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let reason = reason_without_position(error.inner());
-        match path.as_str() {
-            "." => CallError::InvalidParams(reason),
-            field => CallError::InvalidParams(format!("{field}: {reason}")),
-        }
+        CallError::InvalidParams(shortened(match path.as_str() {
+            "." => reason,
+            field => format!("{field}: {reason}"),
+        }))
     })
+}
+
+fn shortened(mut reason: String) -> String {
+    if let Some((end, _)) = reason.char_indices().nth(MAX_REASON_CHARS) {
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
 }
 
 /// serde_json ends its messages with "at line 1 column N", of no use to a

@@ -70,6 +70,21 @@ fn every_bad_field_is_named_with_the_reason() {
 }
 
 #[test]
+fn a_refusal_is_short_however_long_what_is_wrong() {
+    let long = "\\\"".repeat(300_000);
+    for field in [
+        format!(r#""timeout":"{long}""#),
+        format!(r#""{long}":1"#),
+        format!(r#""env":{{"A":1,"{long}":""}}"#),
+        format!(r#""cwd":"{}""#, "x".repeat(4000)),
+    ] {
+        let json = format!(r#"{{"id":"1","method":"sync.bash","cmd":"ls",{field}}}"#);
+        let reply = crate::frame::encode(&crate::Reply::from(parse(&json).unwrap_err()));
+        assert!(reply.len() < 4096, "{} bytes answer {}…", reply.len(), &json[..80]);
+    }
+}
+
+#[test]
 fn a_message_without_id_or_method_is_malformed() {
     assert_eq!(refusal(r#"{"method":"sync.bash","cmd":"ls"}"#), (3020, "id: missing".into()));
     assert_eq!(refusal(r#"{"id":7,"method":"sync.bash"}"#), (3020, "id: must be a string".into()));
