@@ -22,7 +22,7 @@ pub struct CommandLine {
     pub pid_file: PathBuf,
     /// `-l`.
     pub level: LevelFilter,
-    /// `-S`.
+    /// `-S`, which is a server list.
     pub servers: Option<String>,
 }
 
@@ -75,6 +75,10 @@ pub fn parse(program: &str, arguments: &[String]) -> Result<CommandLine, Usage> 
     if mode == Mode::Run && log.is_none() && !foreground {
         return Err(wrong("-L - needs -f: a daemon has no standard error".into()));
     }
+    let servers = matches.opt_str("S");
+    if let Some(list) = &servers {
+        server_list::parse(list).map_err(|e| wrong(format!("-S: {e}")))?;
+    }
     Ok(CommandLine {
         mode,
         foreground,
@@ -83,7 +87,7 @@ pub fn parse(program: &str, arguments: &[String]) -> Result<CommandLine, Usage> 
         log,
         pid_file: path("P", &format!("/var/run/cargo/{program}.pid"))?,
         level: level(matches.opt_str("l").as_deref()).map_err(wrong)?,
-        servers: matches.opt_str("S"),
+        servers,
     })
 }
 
@@ -212,6 +216,7 @@ mod tests {
             (&["--enroll", "h:0", "--token", "t"], "port"),
             (&["--enroll", "h:1", "--token", "t"], "damaged"),
             (&["-L", "-"], "-f"),
+            (&["-S", "a,b:0"], "-S: \"b:0\": the port"),
         ] {
             let error = command_line(arguments).unwrap_err().to_string();
             assert!(error.starts_with("gearman: ") && error.contains(word), "{arguments:?}: {error}");
