@@ -212,6 +212,26 @@ fn a_read_that_fails_kills_at_once() {
 }
 
 #[test]
+fn a_read_that_fails_after_the_end_is_no_success() {
+    let mut agent = Agent::new("");
+    let (child, _) = agent.starts("a", &json!({}));
+    assert_eq!(agent.rig.event(Event::Exited(child, Exit::Code(0))), []);
+    assert_eq!(agent.rig.event(Event::OutputFailed(child, Stream::Out, "I/O error".into())), []);
+    let (_, outcome) = reply(&agent.rig.event(Event::OutputEnded(child, Stream::Err)));
+    assert_eq!((outcome.retcode, outcome.exitcode), (3106, Some(0)));
+}
+
+#[test]
+fn an_agent_that_was_held_up_gives_the_whole_grace_all_the_same() {
+    let mut agent = Agent::new("[exec]\ngrace = 2");
+    agent.starts("a", &json!({"timeout": 5}));
+    agent.rig.pass(60 * SECOND);
+    assert_eq!(agent.next_signal(), (libc::SIGINT, Duration::ZERO));
+    assert_eq!(agent.next_signal(), (libc::SIGINT, 2 * SECOND));
+    assert_eq!(agent.next_signal(), (libc::SIGKILL, 2 * SECOND));
+}
+
+#[test]
 fn the_step_that_failed_at_the_start_is_named() {
     let mut agent = Agent::new("");
     let (child, _) = agent.starts("a", &json!({"cwd": "/nowhere"}));

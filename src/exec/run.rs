@@ -137,11 +137,11 @@ impl Run {
             Stage::Running => {
                 self.verdict = Verdict::TimedOut;
                 self.signal(libc::SIGINT, fx);
-                self.enter(Stage::Interrupted, self.until + self.grace);
+                self.enter(Stage::Interrupted, now.mono + self.grace);
             }
             Stage::Interrupted => {
                 self.signal(libc::SIGINT, fx);
-                self.enter(Stage::InterruptedAgain, self.until + self.grace);
+                self.enter(Stage::InterruptedAgain, now.mono + self.grace);
             }
             Stage::InterruptedAgain => {
                 let cancelled = self.verdict == Verdict::Cancelled;
@@ -155,9 +155,13 @@ impl Run {
         false
     }
 
+    /// One that has ended already is past killing, but its output is not whole.
     fn kill(&mut self, now: Now, verdict: Verdict, fx: &mut Effects) {
-        if self.stage != Stage::Killed && self.ended.is_none() {
-            self.verdict = verdict;
+        if self.stage == Stage::Killed {
+            return;
+        }
+        self.verdict = verdict;
+        if self.ended.is_none() {
             self.signal(libc::SIGKILL, fx);
             self.enter(Stage::Killed, now.mono + KILL_WAIT);
         }
