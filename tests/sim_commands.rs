@@ -262,6 +262,20 @@ fn places_are_limited_the_queue_keeps_its_order_and_has_an_end() {
 }
 
 #[test]
+fn the_queue_has_an_end_in_bytes_too() {
+    let mut agent = Agent::new("[exec]\nmax_children = 1");
+    agent.starts("first", &json!({}));
+    let large = "x".repeat(131_000);
+    let frame =
+        |n: usize| json!({"id": n.to_string(), "method": "sync.bash", "cmd": large, "env": {"A": large}});
+    let refused = (0..1024).map(|n| (n, agent.asks(&frame(n)))).find(|(_, effects)| !effects.is_empty());
+    let (n, effects) = refused.expect("1024 of them are 256 MiB");
+    assert!((16..200).contains(&n), "{n}");
+    assert_eq!(reply(&effects).1.retcode, 3026);
+    assert_eq!(agent.asks(&json!({"id": "small", "method": "sync.bash", "cmd": "true"})), [], "it waits");
+}
+
+#[test]
 fn other_users_are_looked_up_in_a_child() {
     let mut agent = Agent::new("");
     let frame = json!({"id": "a", "method": "sync.bash", "cmd": "id", "user": "www", "group": 33});

@@ -10,7 +10,7 @@ mod settings;
 
 pub use settings::{AllowList, ExecSettings};
 
-use crate::machine::limits::WAITING_COMMANDS;
+use crate::machine::limits::{WAITING_BYTES, WAITING_COMMANDS};
 use crate::machine::{ChildId, Effects, Event, Identity, Instant, Now, Program, Task, earliest};
 use crate::task::PendingTask;
 use crate::wire::{Account, Command, Outcome, Retcode};
@@ -26,7 +26,7 @@ pub struct Exec {
     settings: ExecSettings,
     /// The agent's own user.
     own: Identity,
-    waiting: VecDeque<(String, Command)>,
+    waiting: VecDeque<Waiting>,
     active: Vec<Active>,
     /// Why no more commands are taken, once that is so.
     closed: Option<String>,
@@ -37,6 +37,13 @@ pub struct Exec {
 pub struct Done {
     pub id: String,
     pub outcome: Outcome,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: String,
+    command: Command,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -100,6 +107,7 @@ impl Exec {
 
     /// Takes a command in; what is refused at once, or cannot start, goes into `done`.
     pub fn submit(&mut self, now: Now, id: String, command: Command, fx: &mut Effects, done: &mut Vec<Done>) {
+        let bytes = bytes_of(&command);
         let refusal = if let Some(reason) = &self.closed {
             Some(Outcome::with_detail(Retcode::Cancelled, reason.clone()))
         } else if !self.settings.allow.permits(&command.cmd) {
@@ -107,10 +115,11 @@ impl Exec {
                 Retcode::NotPermitted,
                 "cmd: exec.allow of this host's configuration has no expression that matches it whole",
             ))
-        } else if self.waiting.len() >= WAITING_COMMANDS {
+        } else if self.is_full(bytes) {
             let detail = format!(
-                "{} commands run and {WAITING_COMMANDS} wait; try again later or raise exec.max_children",
-                self.active.len()
+                "{} commands run and {} wait; try again later or raise exec.max_children",
+                self.active.len(),
+                self.waiting.len()
             );
             Some(Outcome::with_detail(Retcode::Busy, detail))
         } else {
@@ -120,8 +129,14 @@ impl Exec {
             done.push(Done { id, outcome });
             return;
         }
-        self.waiting.push_back((id, command));
+        self.waiting.push_back(Waiting { id, command, bytes });
         self.fill_places(now, fx, done);
+    }
+
+    /// Whether there is no room for one more that has to wait and is this large.
+    fn is_full(&self, bytes: usize) -> bool {
+        let held: usize = self.waiting.iter().map(|waiting| waiting.bytes).sum();
+        self.waiting.len() >= WAITING_COMMANDS || held + bytes > WAITING_BYTES
     }
 
     /// Takes in an event of a child, or a tick. False where the child is not one of ours.
@@ -141,7 +156,7 @@ impl Exec {
     /// Ends everything, and refuses what comes from now on.
     pub fn close(&mut self, now: Now, reason: &str, fx: &mut Effects, done: &mut Vec<Done>) {
         self.closed = Some(reason.to_owned());
-        for (id, _) in self.waiting.drain(..) {
+        for Waiting { id, .. } in self.waiting.drain(..) {
             done.push(Done { id, outcome: Outcome::with_detail(Retcode::Cancelled, reason) });
         }
         self.active.retain_mut(|active| match &mut active.phase {
@@ -227,7 +242,7 @@ impl Exec {
     /// Starts waiting commands while there is a free place.
     fn fill_places(&mut self, now: Now, fx: &mut Effects, done: &mut Vec<Done>) {
         while self.active.len() < self.settings.max_children {
-            let Some((id, command)) = self.waiting.pop_front() else { return };
+            let Some(Waiting { id, command, .. }) = self.waiting.pop_front() else { return };
             let phase = match as_whom(&command, &self.own) {
                 AsWhom::Own => self.start(now, command, &self.own, fx),
                 AsWhom::Other { user, group } => {
@@ -250,6 +265,12 @@ impl Exec {
         let run = Run::new(now, child, timeout, self.settings.grace, self.settings.output_limit);
         Phase::Running(Box::new(run))
     }
+}
+
+/// What the parts of a command that may be large take.
+fn bytes_of(command: &Command) -> usize {
+    let env: usize = command.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    command.cmd.len() + env
 }
 
 fn unknown_account(command: &Command) -> String {

@@ -32,6 +32,8 @@ pub const ENROLL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Commands that wait for a free place, beyond `exec.max_children` running.
 pub const WAITING_COMMANDS: usize = 1024;
+/// The memory for their lines and environments.
+pub const WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// How long a command's pipes are read after it has ended, where a descendant still holds them.
 pub const DRAIN: Duration = Duration::from_millis(200);
 /// How long a killed command may take to end before the answer is given without it.
