@@ -78,3 +78,25 @@ fn the_largest_replies_fit_the_frame_and_many_pass_a_slow_reader() {
     }
     assert_eq!(session.link.output_of("echo still there"), "still there\n");
 }
+
+#[test]
+fn what_was_said_before_the_end_arrives_whole_though_the_server_still_asks() {
+    const COMMANDS: usize = 24;
+    let mut session = connected("");
+    // More than the system buffers, so that the agent stops reading.
+    for n in 0..COMMANDS {
+        session.link.bash(&format!("{n}"), "head -c 65536 /dev/zero | tee /dev/stderr");
+    }
+    for n in 0..COMMANDS {
+        session.host.logged(&["request=ended", &format!("id=\"{n}\"")]);
+    }
+    for n in 0..100 {
+        session.link.send(&json!({"id": format!("late-{n}"), "method": "agent.info"}));
+    }
+    session.agent.signal(nix::sys::signal::Signal::SIGTERM);
+    session.host.logged(&["agent=stopping"]);
+    let replies = session.link.rest();
+    let of_commands = replies.iter().filter(|reply| reply.get("stderr").is_some()).count();
+    assert_eq!(of_commands, COMMANDS);
+    assert!(session.agent.ended().success());
+}

@@ -11,6 +11,8 @@ pub const SEND_HIGH_WATER_BYTES: usize = 1024 * 1024;
 pub const SEND_CAP_BYTES: usize = 64 * 1024 * 1024;
 /// How long a closing connection may take to send what it has.
 pub const LINGER: Duration = Duration::from_secs(2);
+/// How long the peer of a closing connection may take, once it was sent everything, to close its side.
+pub const GOODBYE: Duration = Duration::from_millis(500);
 /// The largest file that the reactor reads for a machine.
 pub const FILE_CAP_BYTES: u64 = 1024 * 1024;
 /// After this much work, freed memory is given back to the system before the next sleep.

@@ -1,12 +1,12 @@
 //! One outgoing connection: a socket, its TLS session, and what waits to be sent.
 
 use super::tls::{Received, Session};
-use crate::machine::limits::{LINGER, SEND_CAP_BYTES, SEND_HIGH_WATER_BYTES};
+use crate::machine::limits::{GOODBYE, LINGER, SEND_CAP_BYTES, SEND_HIGH_WATER_BYTES};
 use crate::machine::{ConnId, ConnectionEnd, Instant, Now, Security};
 use mio::net::TcpStream;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind, Read as _};
+use std::net::{Shutdown, SocketAddr};
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -29,12 +29,18 @@ enum Phase {
     Closing {
         until: Instant,
     },
+    /// Everything was sent, the end too; the peer may close its side until then.
+    Parting {
+        until: Instant,
+    },
 }
 
 /// What one step brought.
 pub(super) enum Step {
     /// Nothing more until the socket is ready again.
     Idle,
+    /// There is more to do at once.
+    Busy,
     Connected,
     /// This many bytes are in the buffer.
     Bytes(usize),
@@ -83,7 +89,7 @@ impl Connection {
     /// When the connection is to be dropped, whatever is unsent.
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Closing { until } => Some(until),
+            Phase::Closing { until } | Phase::Parting { until } => Some(until),
             _ => None,
         }
     }
@@ -102,10 +108,11 @@ impl Connection {
     }
 
     fn advance(&mut self, now: Now, buffer: &mut [u8]) -> Result<Step, ConnectionEnd> {
-        if let Phase::Closing { until } = self.phase {
-            let flushed = self.flush();
-            let over = flushed.is_err() || now.mono >= until || (self.unsent.is_empty() && self.finish());
-            return Ok(if over { Step::Closed } else { Step::Idle });
+        match self.phase {
+            Phase::Closing { until } if now.mono >= until => return Ok(Step::Closed),
+            Phase::Closing { until } => return Ok(self.take_leave(now, until).unwrap_or(Step::Closed)),
+            Phase::Parting { .. } => return Ok(self.hear_out(buffer)),
+            _ => {}
         }
         self.flush()?;
         // A peer that does not take its answers gets no more work done.
@@ -171,9 +178,30 @@ impl Connection {
         Ok(())
     }
 
-    /// Says goodbye; true once that has gone too.
-    fn finish(&mut self) -> bool {
-        self.session.close();
-        self.flush().is_err() || !self.session.wants_write()
+    /// Sends what is left, and the end.
+    fn take_leave(&mut self, now: Now, until: Instant) -> Result<Step, ConnectionEnd> {
+        self.flush()?;
+        if self.unsent.is_empty() {
+            self.session.close();
+            self.flush()?;
+            if !self.session.wants_write() {
+                self.socket.shutdown(Shutdown::Write).map_err(|e| ConnectionEnd::Io(e.to_string()))?;
+                self.phase = Phase::Parting { until: until.min(now.mono + GOODBYE) };
+                return Ok(Step::Busy);
+            }
+        }
+        Ok(Step::Idle)
+    }
+
+    /// Throws away what the peer still says, up to its end. A socket that is
+    /// closed with bytes unread is reset, and what the system has not sent yet
+    /// would be lost.
+    fn hear_out(&mut self, buffer: &mut [u8]) -> Step {
+        match self.socket.read(buffer) {
+            Ok(length) if length > 0 => Step::Busy,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Idle,
+            Err(error) if error.kind() == ErrorKind::Interrupted => Step::Busy,
+            _ => Step::Closed,
+        }
     }
 }

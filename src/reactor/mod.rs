@@ -161,6 +161,7 @@ impl Reactor {
             let (id, step) = (connection.id, connection.step(self.now, &mut buffer));
             match step {
                 Step::Idle => {}
+                Step::Busy => self.sources.make_ready(token),
                 Step::Connected => {
                     self.sources.make_ready(token);
                     self.hand_over(machine, Event::Connected(id));
