@@ -135,8 +135,9 @@ impl Reactor {
         earliest(self.sources.connections().map(connection::Connection::deadline))
     }
 
+    /// By the time at which the poll returned: after a turn that took long, what
+    /// became ready meanwhile is looked at before any deadline.
     fn tick(&mut self, machine: &mut impl Machine) {
-        self.now = self.clock.now();
         if machine.deadline().is_some_and(|deadline| self.now.mono >= deadline) {
             self.hand_over(machine, Event::Tick);
         }
