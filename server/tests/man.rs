@@ -1,0 +1,82 @@
+//! What the manual pages say of polaris and polarisctl, held against the
+//! programs. gearman is held against them in the agents' `tests/man.rs`.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
+#[path = "../../tests/man/page.rs"]
+mod page;
+
+use page::{Page, flags_of_help};
+use polaris::limits;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+const POLARIS: &str = env!("CARGO_BIN_EXE_polaris");
+const POLARISCTL: &str = env!("CARGO_BIN_EXE_polarisctl");
+
+fn page(name: &str) -> Page {
+    Page::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), name)
+}
+
+fn help(program: &str, words: &[&str]) -> String {
+    let output = Command::new(program).args(words).arg("--help").output().unwrap();
+    assert!(output.status.success(), "{program} {words:?} --help");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the help lists below `Commands:`, itself apart.
+fn verbs(help: &str) -> BTreeSet<String> {
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let verbs = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    verbs.filter(|verb| *verb != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn each_command_has_a_section_with_its_verbs_and_flags() {
+    let page = page("cargo.1");
+    for (name, program) in [("polaris", POLARIS), ("polarisctl", POLARISCTL)] {
+        let own = help(program, &[]);
+        let general = flags_of_help(&own);
+        assert!(!verbs(&own).is_empty(), "{own}");
+        assert_eq!(page.section(name).flags(), general, "{name}");
+        for command in verbs(&own) {
+            let text = help(program, &[&command]);
+            let mut flags = flags_of_help(&text);
+            for verb in verbs(&text) {
+                flags.append(&mut flags_of_help(&help(program, &[&command, &verb])));
+            }
+            let section = page.section(&format!("{name} {command}"));
+            let special: BTreeSet<String> = flags.difference(&general).cloned().collect();
+            assert_eq!(section.flags().difference(&general).cloned().collect::<BTreeSet<_>>(), special);
+            assert_eq!(section.items_of("Cm"), verbs(&text), "{name} {command}");
+        }
+    }
+}
+
+#[test]
+fn the_variables_are_those_of_the_help() {
+    let text = help(POLARISCTL, &[]);
+    let names = text.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("[env: ")?;
+        rest.split(['=', ']']).next().map(str::to_owned)
+    });
+    let mut expected: BTreeSet<String> = names.collect();
+    assert_eq!(expected.len(), 3, "{text}");
+    // Not clap's: what polaris logs.
+    expected.insert("RUST_LOG".into());
+    assert_eq!(page("cargo.1").section("ENVIRONMENT").items_of("Ev"), expected);
+}
+
+#[test]
+fn what_cargo_exec_says_of_polaris_is_so() {
+    let page = page("cargo-exec.5");
+    for (section, sentence) in [
+        ("RETCODES", format!("owes it {} replies", limits::MAX_PENDING_PER_LINK)),
+        ("LIMITS", format!("it is {} seconds more than its timeout", limits::DEADLINE_MARGIN_SECONDS)),
+        ("LIMITS", format!("taken to be {} seconds", limits::DEFAULT_TIMEOUT_SECONDS)),
+    ] {
+        let text = page.section(section).text();
+        assert!(text.contains(&sentence), "{section} does not say {sentence:?}:\n{text}");
+    }
+}

@@ -1,0 +1,164 @@
+//! What the manual pages say, held against the code. polaris and polarisctl
+//! are held against theirs in `server/tests/man.rs`.
+
+#![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
+
+#[path = "man/page.rs"]
+mod page;
+mod sim;
+
+use aspire::gearman::Config;
+use aspire::machine::{Effect, Event, Launch, Program, limits};
+use aspire::wire::frame::{MAX_FRAME_BYTES, encode};
+use aspire::wire::session::Frame;
+use aspire::wire::{Retcode, request};
+use page::{Page, flags_of_help};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+fn page(name: &str) -> Page {
+    Page::read(Path::new(env!("CARGO_MANIFEST_DIR")), name)
+}
+
+/// What gearman makes of a request with nothing but its command.
+fn launched() -> Launch {
+    let mut rig = sim::gearman("[link]\nserver = \"10.0.0.1\"", sim::root(), 1);
+    let [Effect::Connect { conn, .. }] = rig.tick()[..] else { panic!("no connect") };
+    rig.event(Event::Connected(conn));
+    rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 60 })));
+    let frame = encode(&json!({"id": "a", "method": "sync.bash", "cmd": "CMD"}));
+    let effects = rig.event(Event::Received(conn, &frame));
+    let [Effect::Spawn { program: Program::Exec(launch), .. }] = &effects[..] else {
+        panic!("no command was started: {effects:?}")
+    };
+    (**launch).clone()
+}
+
+/// Each entry begins as it should, and there are no others.
+fn hold(section: &str, expected: &[(&str, String)]) {
+    let page = page("cargo-exec.5");
+    let items = page.section(section).items();
+    let heads: Vec<&str> = items.iter().map(|(head, _)| head.as_str()).collect();
+    assert_eq!(heads, expected.iter().map(|(head, _)| *head).collect::<Vec<_>>(), "{section}");
+    for ((head, text), (_, begin)) in items.iter().zip(expected) {
+        assert!(text.starts_with(begin), "{section}: {head}: expected {begin:?}, found {text:?}");
+    }
+}
+
+/// The section holds each of these.
+fn says(section: &str, sentences: &[String]) {
+    let text = page("cargo-exec.5").section(section).text();
+    for sentence in sentences {
+        assert!(text.contains(sentence), "{section} does not say {sentence:?}:\n{text}");
+    }
+}
+
+#[test]
+fn the_retcodes_are_those_of_the_code() {
+    let documented: Vec<String> =
+        page("cargo-exec.5").section("RETCODES").items().into_iter().map(|(head, _)| head).collect();
+    let expected: Vec<String> =
+        Retcode::ALL.iter().map(|code| format!("{} {}", code.code(), code.message())).collect();
+    assert_eq!(documented, expected);
+}
+
+#[test]
+fn the_environment_is_what_a_command_gets() {
+    let launch = launched();
+    let page = page("cargo-exec.5");
+    let section = page.section("ENVIRONMENT");
+    let names: BTreeSet<String> = launch.env.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(section.items_of("Ev"), names);
+    for (name, value) in launch.env.iter().filter(|(name, _)| ["LANG", "PATH"].contains(&name.as_str())) {
+        let (_, text) = section.items().into_iter().find(|(head, _)| head == name).unwrap();
+        assert_eq!(text.trim_end_matches('.'), value, "{name}");
+    }
+    says("START", &[launch.argv.join(" ")]);
+    says("REQUEST", &[format!("working directory, an absolute path; {} where", launch.cwd)]);
+}
+
+#[test]
+fn the_defaults_are_those_of_the_configuration() {
+    let exec = Config::parse("", None).unwrap().exec;
+    let (timeout, grace) = (exec.timeout.as_secs(), exec.grace.as_secs());
+    assert!(exec.allow.permits("anything"));
+    hold(
+        "CONFIGURATION",
+        &[
+            ("exec.shell", format!("{}.", exec.shell)),
+            ("exec.max_children", format!("{},", exec.max_children)),
+            ("exec.output_limit", format!("{} bytes of each stream", exec.output_limit)),
+            ("exec.timeout", format!("{timeout} seconds")),
+            ("exec.grace", format!("{grace} seconds")),
+            ("exec.allow", "Empty.".into()),
+        ],
+    );
+    let times = [timeout, timeout + grace, timeout + 2 * grace];
+    says("TIME-OUTS", &[format!("after {}, {} and {} seconds", times[0], times[1], times[2])]);
+}
+
+#[test]
+fn the_ranges_of_the_configuration_are_refused_beyond() {
+    for (head, text) in page("cargo-exec.5").section("CONFIGURATION").items() {
+        let Some((_, range)) = text.split_once("from ").filter(|_| head != "exec.allow") else { continue };
+        let (least, most) = range.trim_end_matches('.').split_once(" to ").unwrap();
+        let (least, most): (i64, i64) = (least.parse().unwrap(), most.parse().unwrap());
+        let key = head.strip_prefix("exec.").unwrap();
+        for (value, taken) in [(least - 1, false), (least, true), (most, true), (most + 1, false)] {
+            let config = Config::parse(&format!("[exec]\n{key} = {value}"), None);
+            assert_eq!(config.is_ok(), taken, "{key} = {value}");
+        }
+    }
+}
+
+#[test]
+fn the_limits_are_those_of_the_code() {
+    let (least, most) = (request::TIMEOUT_SECONDS.start(), request::TIMEOUT_SECONDS.end());
+    let (name, cmd) = (request::MAX_NAME_BYTES, request::MAX_CMD_BYTES);
+    hold(
+        "LIMITS",
+        &[
+            ("frame", format!("{MAX_FRAME_BYTES} bytes")),
+            ("id", format!("1 to {} bytes.", request::MAX_ID_BYTES)),
+            ("cmd", format!("1 to {cmd} bytes.")),
+            ("timeout", format!("{least} to {most} seconds.")),
+            ("user, group, cwd", format!("1 to {name} bytes each.")),
+            (
+                "env",
+                format!(
+                    "{} variables, each with a name of 1 to {name} bytes, and of at most {cmd} bytes",
+                    request::MAX_ENV_ENTRIES
+                ),
+            ),
+        ],
+    );
+    says("QUEUE", &[format!("Up to {} more wait", limits::WAITING_COMMANDS)]);
+    says(
+        "REPEATED REQUESTS",
+        &[
+            format!("latest {} replies", limits::ANSWERED_REQUESTS),
+            format!("fit into {} MiB", limits::ANSWERED_BYTES / 1024 / 1024),
+        ],
+    );
+    says("USER AND GROUP", &[format!("for at most {} seconds", limits::TASK_TIMEOUT.as_secs())]);
+    says("END", &[format!("for {} milliseconds more", limits::DRAIN.as_millis())]);
+    assert_eq!(limits::KILL_WAIT, Duration::from_secs(1));
+    says("TIME-OUTS", &["has not ended a second after SIGKILL".into()]);
+}
+
+#[test]
+fn gearmans_flags_are_documented_and_no_others() {
+    let output = Command::new(env!("CARGO_BIN_EXE_gearman")).arg("-h").output().unwrap();
+    let flags = flags_of_help(&String::from_utf8(output.stdout).unwrap());
+    assert!(flags.contains("-f") && flags.contains("--enroll"), "{flags:?}");
+    let gearman = page("gearman.8");
+    assert_eq!(gearman.section("OPTIONS").flags(), flags);
+    assert_eq!(gearman.section("SYNOPSIS").flags(), flags);
+    assert_eq!(gearman.whole().flags(), flags);
+    assert_eq!(page("cargo.1").section("gearman").flags(), flags);
+    let mentioned = page("cargo-exec.5").whole().flags();
+    assert!(mentioned.is_subset(&flags), "{mentioned:?}");
+}
