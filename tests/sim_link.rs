@@ -9,9 +9,10 @@
 
 mod sim;
 
-use aspire::machine::{Effect, Event, Instant, Security, Signal};
+use aspire::link::{Fact, Link};
+use aspire::machine::{Effect, Effects, Event, Instant, Now, Security, Signal};
 use aspire::wire::frame::encode;
-use aspire::wire::session::{Frame, FromAgent};
+use aspire::wire::session::{Frame, FromAgent, Init};
 use sim::child::Behaviour;
 use sim::server::{Fault, request};
 use sim::world::World;
@@ -192,6 +193,23 @@ fn redirects_are_followed_three_times_in_a_row_and_not_four() {
     // It begins anew with the configured server.
     let effects = rig.tick();
     assert!(matches!(&effects[..], [Effect::Connect { to, .. }] if to.to_string() == "10.0.0.1:8181"));
+}
+
+#[test]
+fn a_request_before_ready_ends_the_link_and_its_content_is_told_to_nobody() {
+    let now = Now { mono: Instant::default(), wall: std::time::SystemTime::UNIX_EPOCH };
+    let config = aspire::gearman::Config::parse("[link]\nserver = \"10.0.0.1\"", None).unwrap();
+    let init: Init = serde_json::from_value(serde_json::json!({"hostname": "h"})).unwrap();
+    let mut link = Link::new(now, config.link, init, 1);
+    let (mut fx, mut facts) = (Effects::default(), Vec::new());
+    link.handle(now, &Event::Tick, &mut fx, &mut facts);
+    let [Effect::Connect { conn, .. }] = fx.take()[..] else { panic!("no connect") };
+    link.handle(now, &Event::Connected(conn), &mut fx, &mut facts);
+    let env = serde_json::json!({"PASSWORD": "hunter2"});
+    let early = serde_json::json!({"id": "a", "method": "sync.bash", "cmd": "deploy", "env": env});
+    link.handle(now, &Event::Received(conn, &encode(&early)), &mut fx, &mut facts);
+    let [Fact::Tried { reason, .. }, Fact::Down { .. }] = &facts[..] else { panic!("{facts:?}") };
+    assert!(reason.contains("init") && !reason.contains("hunter2"), "{reason}");
 }
 
 #[test]

@@ -252,8 +252,9 @@ impl Link {
             (State::Ready(_), FromServer::Request(request)) => facts.push(Fact::Request(request)),
             (State::Ready(_), FromServer::Rejected(rejected)) => facts.push(Fact::Rejected(rejected)),
             (State::Ready(_), FromServer::Pong | FromServer::Ready { .. }) => {}
-            (_, other) => {
-                let reason = format!("the server answered init with neither ready nor redirect: {other:?}");
+            // What it was may hold secrets, which are nobody's who reads the log.
+            (_, _) => {
+                let reason = "the server answered init with neither ready nor redirect".into();
                 self.fail(now, reason, fx, facts);
             }
         }
