@@ -5,7 +5,7 @@
 mod sim;
 
 use aspire::enroll::{Enroll, EnrollError};
-use aspire::machine::{ConnId, ConnectionEnd, Effect, Event, Exit, Security, Signal, Stream};
+use aspire::machine::{ChildId, ConnId, ConnectionEnd, Effect, Event, Exit, Security, Signal, Stream};
 use aspire::wire::enroll::Token;
 use aspire::wire::server_list;
 use sim::Rig;
@@ -106,16 +106,20 @@ fn silence_and_an_interrupt_end_it() {
     assert!(matches!(error(&mut rig), EnrollError::Interrupted));
 }
 
+/// The look-up's child answers and ends.
+fn looked_up(rig: &mut Rig<Enroll>, child: ChildId, addresses: &str) -> Vec<Effect> {
+    rig.event(Event::Output(child, Stream::Out, addresses.as_bytes()));
+    rig.event(Event::OutputEnded(child, Stream::Out));
+    rig.event(Event::OutputEnded(child, Stream::Err));
+    rig.event(Event::Exited(child, Exit::Code(0)))
+}
+
 #[test]
 fn a_name_is_resolved_and_each_address_tried() {
     let mut rig = rig("polaris.example");
     let effects = rig.tick();
     let [Effect::Spawn { child, .. }] = effects[..] else { panic!("no look-up: {effects:?}") };
-    let addresses = br#"{"addresses":["10.0.0.1:8181","10.0.0.2:8181"],"failures":[]}"#;
-    rig.event(Event::Output(child, Stream::Out, addresses));
-    rig.event(Event::OutputEnded(child, Stream::Out));
-    rig.event(Event::OutputEnded(child, Stream::Err));
-    let mut effects = rig.event(Event::Exited(child, Exit::Code(0)));
+    let mut effects = looked_up(&mut rig, child, r#"["10.0.0.1:8181","10.0.0.2:8181"]"#);
     for expected in ["10.0.0.1:8181", "10.0.0.2:8181"] {
         let [Effect::Connect { conn, to, .. }] = &effects[..] else { panic!("no connect: {effects:?}") };
         assert_eq!(to.to_string(), expected);
@@ -125,13 +129,29 @@ fn a_name_is_resolved_and_each_address_tried() {
 }
 
 #[test]
+fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+    let mut rig = rig("polaris.example");
+    let [Effect::Spawn { child, .. }] = rig.tick()[..] else { panic!("no look-up") };
+    let effects = looked_up(&mut rig, child, r#"["[2001:db8::1]:8181","10.0.0.2:8181"]"#);
+    let [Effect::Connect { conn: mute, .. }] = effects[..] else { panic!("no connect: {effects:?}") };
+    let effects = rig.tick();
+    let [Effect::Close { conn }, Effect::Connect { conn: next, to, .. }] = effects[..] else {
+        panic!("no second address: {effects:?}")
+    };
+    assert_eq!((conn, to.to_string().as_str()), (mute, "10.0.0.2:8181"));
+    rig.event(Event::Closed(next, ConnectionEnd::Io("Connection refused".into())));
+    let text = error(&mut rig).to_string();
+    assert!(text.contains("[2001:db8::1]:8181: no connection within 15 s"), "{text}");
+    assert!(text.contains("10.0.0.2:8181: Connection refused"), "{text}");
+}
+
+#[test]
 fn a_name_without_an_address_is_said() {
     let mut rig = rig("polaris.example");
     let [Effect::Spawn { child, .. }] = rig.tick()[..] else { panic!("no look-up") };
-    let failures = br#"{"addresses":[],"failures":["polaris.example: no such name"]}"#;
-    rig.event(Event::Output(child, Stream::Out, failures));
+    rig.event(Event::Output(child, Stream::Err, b"no such name"));
     rig.event(Event::OutputEnded(child, Stream::Out));
     rig.event(Event::OutputEnded(child, Stream::Err));
-    rig.event(Event::Exited(child, Exit::Code(0)));
-    assert!(error(&mut rig).to_string().contains("no such name"));
+    rig.event(Event::Exited(child, Exit::Code(1)));
+    assert_eq!(error(&mut rig).to_string(), "polaris.example:8181: no such name");
 }

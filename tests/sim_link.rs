@@ -145,7 +145,7 @@ fn names_are_resolved_again_at_each_try_and_every_address_is_tried() {
     for _ in 0..3 {
         let effects = rig.tick();
         let [Effect::Spawn { child, .. }] = effects[..] else { panic!("not a look-up: {effects:?}") };
-        let answer = br#"{"addresses":["10.0.0.1:8181","[::1]:8181"],"failures":[]}"#;
+        let answer = br#"["10.0.0.1:8181","[::1]:8181"]"#;
         rig.event(Event::Output(child, aspire::machine::Stream::Out, answer));
         rig.event(Event::OutputEnded(child, aspire::machine::Stream::Out));
         rig.event(Event::OutputEnded(child, aspire::machine::Stream::Err));
@@ -161,6 +161,17 @@ fn names_are_resolved_again_at_each_try_and_every_address_is_tried() {
         }
         assert!(effects.is_empty(), "{effects:?}");
     }
+}
+
+#[test]
+fn a_name_that_is_not_resolved_in_time_does_not_hide_the_servers_after_it() {
+    let mut rig = sim::gearman("[link]\nserver = \"polaris.example,10.0.0.9:99\"", sim::root(), 1);
+    let effects = rig.tick();
+    let [Effect::Spawn { child, .. }] = effects[..] else { panic!("not a look-up: {effects:?}") };
+    let effects = rig.tick();
+    assert_eq!(effects[..2], [Effect::Signal { child, signal: libc::SIGKILL }, Effect::Release { child }]);
+    let [Effect::Connect { to, .. }] = effects[2..] else { panic!("not a connect: {effects:?}") };
+    assert_eq!(to.to_string(), "10.0.0.9:99");
 }
 
 /// Connects, sends init, and returns the connection.

@@ -5,9 +5,9 @@ mod files;
 pub use files::{install, room_for};
 
 use crate::http::{HttpError, Response, ResponseReader, post_json};
-use crate::machine::limits::ENROLL_TIMEOUT;
+use crate::machine::limits::{CONNECT_TIMEOUT, ENROLL_TIMEOUT};
 use crate::machine::{
-    ConnId, ConnectionEnd, Effect, Effects, Event, Instant, Machine, Now, Resolved, Security, Signal, Task,
+    ConnId, ConnectionEnd, Effect, Effects, Event, Instant, Machine, Now, Security, Signal, Task, earliest,
 };
 use crate::task::PendingTask;
 use crate::wire::enroll::{ENROLL_PATH, EnrollReply, EnrollRequest, Token};
@@ -45,6 +45,8 @@ pub struct Enroll {
     request: Vec<u8>,
     until: Instant,
     state: State,
+    /// The addresses that were not it, and why.
+    tried: Vec<EnrollError>,
     /// Once it is over.
     pub result: Option<Result<EnrollReply, EnrollError>>,
 }
@@ -52,8 +54,19 @@ pub struct Enroll {
 #[derive(Debug)]
 enum State {
     Start,
-    Resolving(PendingTask<Resolved>),
-    Exchanging { conn: ConnId, to: SocketAddr, rest: VecDeque<SocketAddr>, answer: ResponseReader },
+    Resolving(PendingTask<Vec<SocketAddr>>),
+    Dialling {
+        conn: ConnId,
+        to: SocketAddr,
+        until: Instant,
+        rest: VecDeque<SocketAddr>,
+    },
+    /// The request is sent, and with it the token.
+    Asked {
+        conn: ConnId,
+        to: SocketAddr,
+        answer: ResponseReader,
+    },
 }
 
 impl Enroll {
@@ -66,6 +79,7 @@ impl Enroll {
             fingerprint: token.fingerprint,
             until: now.mono + ENROLL_TIMEOUT,
             state: State::Start,
+            tried: Vec::new(),
             result: None,
         }
     }
@@ -73,13 +87,26 @@ impl Enroll {
     fn tick(&mut self, now: Now, fx: &mut Effects) {
         if now.mono >= self.until {
             self.end(Err(EnrollError::TimedOut(self.server.clone())), fx);
-        } else if let State::Start = self.state {
-            if let Some(address) = self.server.address() {
-                self.dial([SocketAddr::new(address, self.server.port)].into(), fx);
-            } else {
-                let task = Task::Resolve(vec![self.server.clone()]);
-                self.state = State::Resolving(PendingTask::start(now, task, fx));
+            return;
+        }
+        match &self.state {
+            State::Start => self.begin(now, fx),
+            State::Resolving(_) => self.resolve(now, &Event::Tick, fx),
+            State::Dialling { conn, until, .. } if now.mono >= *until => {
+                fx.push(Effect::Close { conn: *conn });
+                let reason = format!("no connection within {} s", CONNECT_TIMEOUT.as_secs());
+                self.closed(now, &ConnectionEnd::Io(reason), fx);
             }
+            State::Dialling { .. } | State::Asked { .. } => {}
+        }
+    }
+
+    fn begin(&mut self, now: Now, fx: &mut Effects) {
+        if let Some(address) = self.server.address() {
+            self.dial(now, [SocketAddr::new(address, self.server.port)].into(), fx);
+        } else {
+            let task = Task::Resolve(self.server.clone());
+            self.state = State::Resolving(PendingTask::start(now, task, fx));
         }
     }
 
@@ -87,41 +114,70 @@ impl Enroll {
         let State::Resolving(task) = &mut self.state else { return };
         match task.handle(now, event, fx) {
             None => {}
-            Some(Ok(resolved)) if !resolved.addresses.is_empty() => self.dial(resolved.addresses.into(), fx),
-            Some(answer) => {
-                let reason = match answer {
-                    Ok(resolved) => resolved.failures.join("; "),
-                    Err(reason) => reason,
-                };
-                let server = self.server.to_string();
-                self.end(Err(EnrollError::Unreachable { server, reason }), fx);
+            Some(Ok(addresses)) => self.dial(now, addresses.into(), fx),
+            Some(Err(reason)) => {
+                self.tried.push(EnrollError::Unreachable { server: self.server.to_string(), reason });
+                self.give_up(fx);
             }
         }
     }
 
-    fn dial(&mut self, mut addresses: VecDeque<SocketAddr>, fx: &mut Effects) {
-        let Some(to) = addresses.pop_front() else { return };
+    fn dial(&mut self, now: Now, mut addresses: VecDeque<SocketAddr>, fx: &mut Effects) {
+        let Some(to) = addresses.pop_front() else {
+            self.give_up(fx);
+            return;
+        };
         let conn = fx.connect(to, Security::Pinned { fingerprint: self.fingerprint });
-        self.state = State::Exchanging { conn, to, rest: addresses, answer: ResponseReader::default() };
+        self.state = State::Dialling { conn, to, until: now.mono + CONNECT_TIMEOUT, rest: addresses };
     }
 
-    fn closed(&mut self, end: &ConnectionEnd, fx: &mut Effects) {
-        let State::Exchanging { to, rest, .. } = &mut self.state else { return };
-        let (to, rest) = (*to, std::mem::take(rest));
-        if !rest.is_empty() {
-            self.dial(rest, fx);
-            return;
-        }
-        let error = match end {
-            ConnectionEnd::OtherCa => EnrollError::OtherServer(to),
-            ConnectionEnd::ByPeer => HttpError::CutShort.into(),
-            end => EnrollError::Unreachable { server: to.to_string(), reason: end.to_string() },
+    /// No address was it.
+    fn give_up(&mut self, fx: &mut Effects) {
+        self.state = State::Start;
+        let server = self.server.to_string();
+        let mut tried = std::mem::take(&mut self.tried);
+        let error = match tried.len() {
+            0 => EnrollError::Unreachable { server, reason: "it has no address".into() },
+            1 => tried.remove(0),
+            _ => {
+                let reasons: Vec<String> = tried.iter().map(EnrollError::to_string).collect();
+                EnrollError::Unreachable { server, reason: reasons.join("; ") }
+            }
         };
         self.end(Err(error), fx);
     }
 
+    fn connected(&mut self, fx: &mut Effects) {
+        let State::Dialling { conn, to, .. } = self.state else { return };
+        fx.push(Effect::Send { conn, bytes: self.request.clone() });
+        self.state = State::Asked { conn, to, answer: ResponseReader::default() };
+    }
+
+    fn closed(&mut self, now: Now, end: &ConnectionEnd, fx: &mut Effects) {
+        let error = |to: SocketAddr| match end {
+            ConnectionEnd::OtherCa => EnrollError::OtherServer(to),
+            end => EnrollError::Unreachable { server: to.to_string(), reason: end.to_string() },
+        };
+        match &mut self.state {
+            State::Dialling { to, rest, .. } => {
+                let rest = std::mem::take(rest);
+                self.tried.push(error(*to));
+                self.dial(now, rest, fx);
+            }
+            // Another address is not asked: the token may be used up by now.
+            State::Asked { .. } if *end == ConnectionEnd::ByPeer => {
+                self.end(Err(HttpError::CutShort.into()), fx);
+            }
+            State::Asked { to, .. } => {
+                let error = error(*to);
+                self.end(Err(error), fx);
+            }
+            State::Start | State::Resolving(_) => {}
+        }
+    }
+
     fn received(&mut self, bytes: &[u8], fx: &mut Effects) {
-        let State::Exchanging { answer, .. } = &mut self.state else { return };
+        let State::Asked { answer, .. } = &mut self.state else { return };
         match answer.push(bytes) {
             Ok(None) => {}
             Ok(Some(response)) => {
@@ -151,7 +207,9 @@ impl Enroll {
 
     fn end(&mut self, result: Result<EnrollReply, EnrollError>, fx: &mut Effects) {
         match &self.state {
-            State::Exchanging { conn, .. } => fx.push(Effect::Close { conn: *conn }),
+            State::Dialling { conn, .. } | State::Asked { conn, .. } => {
+                fx.push(Effect::Close { conn: *conn });
+            }
             State::Resolving(task) => task.cancel(fx),
             State::Start => {}
         }
@@ -165,19 +223,24 @@ impl Machine for Enroll {
         match event {
             _ if self.result.is_some() => {}
             Event::Tick => self.tick(now, fx),
-            Event::Connected(conn) => fx.push(Effect::Send { conn, bytes: self.request.clone() }),
+            Event::Connected(_) => self.connected(fx),
             Event::Received(_, bytes) => self.received(bytes, fx),
-            Event::Closed(_, end) => self.closed(&end, fx),
+            Event::Closed(_, end) => self.closed(now, &end, fx),
             Event::Signal(Signal::Stop) => self.end(Err(EnrollError::Interrupted), fx),
             event => self.resolve(now, &event, fx),
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match (&self.result, &self.state) {
-            (Some(_), _) => None,
-            (None, State::Start) => Some(Instant::default()),
-            (None, _) => Some(self.until),
+        if self.result.is_some() {
+            return None;
         }
+        let next = match &self.state {
+            State::Start => Some(Instant::default()),
+            State::Resolving(task) => Some(task.deadline()),
+            State::Dialling { until, .. } => Some(*until),
+            State::Asked { .. } => None,
+        };
+        earliest([next, Some(self.until)])
     }
 }

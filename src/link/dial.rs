@@ -2,26 +2,47 @@
 
 use super::{Fact, Link, State};
 use crate::machine::limits::{CONNECT_TIMEOUT, INIT_TIMEOUT, STABLE_LINK};
-use crate::machine::{ConnId, Effects, Event, Instant, Now, Resolved, Security, Task};
+use crate::machine::{ConnId, Effects, Event, Instant, Now, Security, Task};
 use crate::task::PendingTask;
 use crate::wire::server_list::{self, Server};
 use crate::wire::session::MAX_REDIRECTS;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-/// One address being tried, and those that come after it.
+/// What is left of a server list: one name at a time is resolved, so that one
+/// whose name service is silent costs the servers after it no more than time.
+#[derive(Debug, Default)]
+pub(super) struct Route {
+    /// Of the server whose turn it is.
+    addresses: VecDeque<SocketAddr>,
+    servers: VecDeque<Server>,
+    /// Redirects that led here, in a row.
+    redirects: u32,
+}
+
+/// The name being resolved.
+#[derive(Debug)]
+pub(super) struct Resolving {
+    server: Server,
+    pub task: PendingTask<Vec<SocketAddr>>,
+    route: Route,
+}
+
+/// The address being tried.
 #[derive(Debug)]
 pub(super) struct Dial {
     pub conn: ConnId,
     pub to: SocketAddr,
     pub until: Instant,
-    /// Redirects that led here, in a row.
-    pub redirects: u32,
-    rest: VecDeque<SocketAddr>,
+    route: Route,
     greeted: bool,
 }
 
 impl Dial {
+    pub fn redirects(&self) -> u32 {
+        self.route.redirects
+    }
+
     pub fn greeted(&mut self, now: Now) {
         self.greeted = true;
         self.until = now.mono + INIT_TIMEOUT;
@@ -37,7 +58,7 @@ impl Dial {
 }
 
 impl Link {
-    /// Sets out for the servers of a list. Addresses need no look-up.
+    /// Sets out for the servers of a list.
     pub(super) fn begin(
         &mut self,
         now: Now,
@@ -46,43 +67,53 @@ impl Link {
         fx: &mut Effects,
         facts: &mut Vec<Fact>,
     ) {
-        let address = |server: &Server| Some(SocketAddr::new(server.address()?, server.port));
-        if let Some(addresses) = servers.iter().map(address).collect::<Option<VecDeque<_>>>() {
-            self.dial(now, addresses, redirects, fx, facts);
-        } else {
-            let task = PendingTask::start(now, Task::Resolve(servers), fx);
-            self.state = State::Resolving { task: Box::new(task), redirects };
+        let route = Route { servers: servers.into(), redirects, ..Route::default() };
+        self.go_on(now, route, fx, facts);
+    }
+
+    /// To the next address, or to the next server and its addresses. Addresses need no look-up.
+    fn go_on(&mut self, now: Now, mut route: Route, fx: &mut Effects, facts: &mut Vec<Fact>) {
+        if let Some(to) = route.addresses.pop_front() {
+            self.dial(now, to, route, fx);
+            return;
         }
+        let Some(server) = route.servers.pop_front() else {
+            self.wait(now, "no server of the list could be reached".into(), facts);
+            return;
+        };
+        if let Some(address) = server.address() {
+            self.dial(now, SocketAddr::new(address, server.port), route, fx);
+        } else {
+            let task = PendingTask::start(now, Task::Resolve(server.clone()), fx);
+            self.state = State::Resolving(Box::new(Resolving { server, task, route }));
+        }
+    }
+
+    fn dial(&mut self, now: Now, to: SocketAddr, route: Route, fx: &mut Effects) {
+        let security = Security::Mutual { dir: self.settings.tls_dir.clone() };
+        let (conn, until) = (fx.connect(to, security), now.mono + CONNECT_TIMEOUT);
+        self.state = State::Dialling(Dial { conn, to, until, route, greeted: false });
     }
 
     /// Takes in an event of the resolving child.
     pub(super) fn resolve(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, facts: &mut Vec<Fact>) {
+        let State::Resolving(resolving) = &mut self.state else { return };
         let ours = match event {
             Event::Tick => true,
             Event::NotStarted(child, _)
             | Event::Output(child, ..)
             | Event::OutputEnded(child, _)
             | Event::OutputFailed(child, ..)
-            | Event::Exited(child, _) => self.resolver() == Some(*child),
+            | Event::Exited(child, _) => resolving.task.child() == *child,
             _ => false,
         };
-        let State::Resolving { task, redirects } = &mut self.state else { return };
-        let redirects = *redirects;
-        let answer = if ours { task.handle(now, event, fx) } else { None };
+        let Some(answer) = ours.then(|| resolving.task.handle(now, event, fx)).flatten() else { return };
+        let mut route = std::mem::take(&mut resolving.route);
         match answer {
-            None => {}
-            Some(Ok(Resolved { addresses, failures })) => {
-                let tried = |failure: String| match failure.split_once(": ") {
-                    Some((name, reason)) => Fact::Tried { server: name.into(), reason: reason.into() },
-                    None => Fact::Tried { server: failure, reason: "no address".into() },
-                };
-                facts.extend(failures.into_iter().map(tried));
-                self.dial(now, addresses.into(), redirects, fx, facts);
-            }
-            Some(Err(reason)) => {
-                self.wait(now, format!("the server's name could not be resolved: {reason}"), facts);
-            }
+            Ok(addresses) => route.addresses = addresses.into(),
+            Err(reason) => facts.push(Fact::Tried { server: resolving.server.to_string(), reason }),
         }
+        self.go_on(now, route, fx, facts);
     }
 
     pub(super) fn redirect(
@@ -119,9 +150,9 @@ impl Link {
     pub(super) fn move_on(&mut self, now: Now, reason: String, fx: &mut Effects, facts: &mut Vec<Fact>) {
         match &mut self.state {
             State::Dialling(dial) => {
-                let (rest, redirects) = (std::mem::take(&mut dial.rest), dial.redirects);
+                let route = std::mem::take(&mut dial.route);
                 facts.push(Fact::Tried { server: dial.to.to_string(), reason });
-                self.dial(now, rest, redirects, fx, facts);
+                self.go_on(now, route, fx, facts);
             }
             State::Ready(ready) => {
                 if now.mono.since(ready.since) >= STABLE_LINK {
@@ -131,29 +162,6 @@ impl Link {
             }
             _ => self.wait(now, reason, facts),
         }
-    }
-
-    fn dial(
-        &mut self,
-        now: Now,
-        mut addresses: VecDeque<SocketAddr>,
-        redirects: u32,
-        fx: &mut Effects,
-        facts: &mut Vec<Fact>,
-    ) {
-        let Some(to) = addresses.pop_front() else {
-            self.wait(now, "no server of the list could be reached".into(), facts);
-            return;
-        };
-        let security = Security::Mutual { dir: self.settings.tls_dir.clone() };
-        self.state = State::Dialling(Dial {
-            conn: fx.connect(to, security),
-            to,
-            until: now.mono + CONNECT_TIMEOUT,
-            redirects,
-            rest: addresses,
-            greeted: false,
-        });
     }
 
     fn wait(&mut self, now: Now, reason: String, facts: &mut Vec<Fact>) {

@@ -7,14 +7,13 @@
 mod backoff;
 mod dial;
 
-use crate::machine::{ChildId, ConnId, Effect, Effects, Event, Instant, Now};
-use crate::task::PendingTask;
+use crate::machine::{ConnId, Effect, Effects, Event, Instant, Now};
 use crate::wire::frame::encode;
 use crate::wire::server_list::Server;
 use crate::wire::session::{Frame, FromServer, HEARTBEAT_SECONDS, Init};
 use crate::wire::{FrameReader, Rejected, Request};
 use backoff::Backoff;
-use dial::Dial;
+use dial::{Dial, Resolving};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,7 +71,7 @@ pub struct Link {
 #[derive(Debug)]
 enum State {
     Waiting { until: Instant },
-    Resolving { task: Box<PendingTask<crate::machine::Resolved>>, redirects: u32 },
+    Resolving(Box<Resolving>),
     Dialling(Dial),
     Ready(Ready),
     Stopped,
@@ -129,7 +128,7 @@ impl Link {
     pub fn state_name(&self) -> &'static str {
         match &self.state {
             State::Waiting { .. } => "waiting",
-            State::Resolving { .. } => "resolving",
+            State::Resolving(_) => "resolving",
             State::Dialling(_) => "dialling",
             State::Ready(_) => "ready",
             State::Stopped => "stopped",
@@ -139,7 +138,7 @@ impl Link {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting { until } => Some(*until),
-            State::Resolving { task, .. } => Some(task.deadline()),
+            State::Resolving(resolving) => Some(resolving.task.deadline()),
             State::Dialling(dial) => Some(dial.until),
             State::Ready(ready) => Some(ready.next_ping.min(ready.silent_at())),
             State::Stopped => None,
@@ -194,7 +193,7 @@ impl Link {
                 let servers = self.settings.servers.clone();
                 self.begin(now, servers, 0, fx, facts);
             }
-            State::Resolving { .. } => self.resolve(now, &Event::Tick, fx, facts),
+            State::Resolving(_) => self.resolve(now, &Event::Tick, fx, facts),
             State::Dialling(dial) => {
                 let reason = dial.timed_out();
                 self.fail(now, reason, fx, facts);
@@ -242,7 +241,7 @@ impl Link {
         match (&mut self.state, frame) {
             (_, FromServer::Bye(reason)) => self.fail(now, format!("the server said: {reason}"), fx, facts),
             (State::Dialling(dial), FromServer::Redirect(list)) => {
-                let redirects = dial.redirects + 1;
+                let redirects = dial.redirects() + 1;
                 self.redirect(now, &list, redirects, fx, facts);
             }
             (State::Ready(_), FromServer::Redirect(list)) => self.redirect(now, &list, 1, fx, facts),
@@ -285,19 +284,11 @@ impl Link {
 
     /// Closes whatever is under way.
     fn leave(&mut self, fx: &mut Effects) {
-        if let State::Resolving { task, .. } = &self.state {
-            task.cancel(fx);
+        if let State::Resolving(resolving) = &self.state {
+            resolving.task.cancel(fx);
         }
         if let Some(conn) = self.conn() {
             fx.push(Effect::Close { conn });
-        }
-    }
-
-    /// The child that resolves names, while there is one.
-    fn resolver(&self) -> Option<ChildId> {
-        match &self.state {
-            State::Resolving { task, .. } => Some(task.child()),
-            _ => None,
         }
     }
 }

@@ -4,25 +4,16 @@
 use crate::wire::Account;
 use crate::wire::server_list::Server;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// All addresses of all servers. Answered by [`Resolved`].
-    Resolve(Vec<Server>),
+    /// All addresses of a server, in the name service's order. Answered by a
+    /// list of [`std::net::SocketAddr`].
+    Resolve(Server),
     /// The user database's entry, as the system's name service has it; a group
     /// replaces the user's own primary group. Answered by [`Identity`], or by
     /// `null` where there is no such user or group.
     Identify { user: Account, group: Option<Account> },
-}
-
-/// Where the servers of a list are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resolved {
-    /// In the list's order, and the name service's order within a name.
-    pub addresses: Vec<SocketAddr>,
-    /// The names that have none, each with the reason.
-    pub failures: Vec<String>,
 }
 
 /// As whom a command runs.

@@ -3,13 +3,13 @@
 //! go on without executing anything.
 
 use super::spawn::default_signals;
-use crate::machine::{Identity, Resolved, StartError, Task};
+use crate::machine::{Identity, StartError, Task};
 use crate::wire::Account;
 use crate::wire::server_list::Server;
 use nix::unistd::{ForkResult, Gid, Group, Uid, User, fork, getgrouplist};
 use std::ffi::CString;
 use std::io::Write as _;
-use std::net::ToSocketAddrs as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// Starts the task with these descriptors as 0, 1 and 2.
@@ -49,21 +49,15 @@ fn become_task(task: &Task, stdio: [BorrowedFd<'_>; 3]) -> ! {
 
 fn run(task: &Task) -> Result<Vec<u8>, String> {
     let answer = match task {
-        Task::Resolve(servers) => serde_json::to_vec(&resolve(servers)),
+        Task::Resolve(server) => serde_json::to_vec(&resolve(server)?),
         Task::Identify { user, group } => serde_json::to_vec(&identify(user, group.as_ref())?),
     };
     answer.map_err(|e| e.to_string())
 }
 
-fn resolve(servers: &[Server]) -> Resolved {
-    let mut resolved = Resolved::default();
-    for server in servers {
-        match (server.host.as_str(), server.port).to_socket_addrs() {
-            Ok(addresses) => resolved.addresses.extend(addresses),
-            Err(error) => resolved.failures.push(format!("{}: {error}", server.host)),
-        }
-    }
-    resolved
+fn resolve(server: &Server) -> Result<Vec<SocketAddr>, String> {
+    let addresses = (server.host.as_str(), server.port).to_socket_addrs();
+    addresses.map(Iterator::collect).map_err(|e| e.to_string())
 }
 
 /// The user database's entry, with the group in the place of the user's own;

@@ -6,10 +6,11 @@ use super::server::{Act, FAULTS, Fault, Peer};
 use super::{Rig, gearman, root};
 use aspire::gearman::Gearman;
 use aspire::machine::{
-    ChildId, ConnId, ConnectionEnd, Effect, Event, Exit, Instant, Machine as _, Program, Resolved,
-    StartError, Stream, Task,
+    ChildId, ConnId, ConnectionEnd, Effect, Event, Exit, Instant, Machine as _, Program, StartError, Stream,
+    Task,
 };
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Something that is going to happen to the agent.
@@ -212,20 +213,13 @@ impl World {
 
     fn spawn(&mut self, child: ChildId, program: Program) {
         let behaviour = match program {
-            Program::Task(Task::Resolve(servers)) => {
-                let mut resolved = Resolved::default();
-                for (n, server) in (0..).zip(&servers) {
-                    match server.address() {
-                        Some(address) => resolved.addresses.push((address, server.port).into()),
-                        None if self.random.u8(..) < 200 => {
-                            resolved.addresses.push(([10, 0, 1, n], server.port).into());
-                        }
-                        None => resolved.failures.push(format!("{}: no such name", server.host)),
-                    }
-                }
-                let output = serde_json::to_string(&resolved).unwrap();
+            Program::Task(Task::Resolve(server)) => {
                 let hangs = self.now() < self.healed_at && self.random.u8(..) < 20;
-                Behaviour { output, runs_ms: if hangs { 999_000 } else { 5 }, ..Behaviour::default() }
+                let runs_ms = if hangs { 999_000 } else { 5 };
+                let addresses = [SocketAddr::from(([10, 0, 1, 0], server.port))];
+                let found = self.random.u8(..) < 200;
+                let output = if found { serde_json::to_string(&addresses).unwrap() } else { String::new() };
+                Behaviour { output, code: i32::from(!found), runs_ms, ..Behaviour::default() }
             }
             Program::Task(Task::Identify { .. }) => {
                 Behaviour { output: serde_json::to_string(&Some(root())).unwrap(), ..Behaviour::default() }
