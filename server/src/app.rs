@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use subtle::ConstantTimeEq as _;
 
@@ -23,7 +24,7 @@ pub struct App {
     pub store: Store,
     pub directory: Directory,
     pub hub: Hub,
-    pub requests: Registry,
+    pub requests: Arc<Registry>,
     pub authority: Authority,
     /// SHA-256 of the administrator's token.
     admin: [u8; 32],
@@ -49,7 +50,7 @@ impl App {
             store,
             directory,
             hub: Hub::default(),
-            requests: Registry::default(),
+            requests: Arc::default(),
             authority,
             admin: Sha256::digest(admin_token).into(),
             stopping: AtomicBool::new(false),

@@ -22,4 +22,5 @@ pub mod requests;
 pub mod routes;
 pub mod serve;
 pub mod store;
+pub mod unbroken;
 pub mod web;

@@ -4,6 +4,8 @@
 use super::Registry;
 use crate::limits;
 use crate::store::{Store, StoreError};
+use crate::unbroken::to_the_end;
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -15,7 +17,7 @@ pub async fn keep_recorded(registry: &Registry, store: &Store, mut stop: watch::
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let _ = timeout(limits::RECORD_LINGER, stop.wait_for(|stop| *stop)).await;
-        if let Err(error) = record_all(registry, store).await {
+        if let Err(error) = record(registry, store).await {
             tracing::error!(%error, "requests not recorded, to be tried again");
             sleep(limits::RECORD_RETRY).await;
             registry.news.notify_one();
@@ -24,7 +26,13 @@ pub async fn keep_recorded(registry: &Registry, store: &Store, mut stop: watch::
 }
 
 /// When this has ended, all that had arrived when it was called is in the database.
-pub async fn record_all(registry: &Registry, store: &Store) -> Result<(), StoreError> {
+pub async fn record_all(registry: &Arc<Registry>, store: &Store) -> Result<(), StoreError> {
+    let (registry, store) = (registry.clone(), store.clone());
+    to_the_end(async move { record(&registry, &store).await }).await
+}
+
+/// Must not be left half-way: what is in the database and not marked so would be written twice.
+async fn record(registry: &Registry, store: &Store) -> Result<(), StoreError> {
     let _alone = registry.recording.lock().await;
     let requests = registry.all();
     let mut requests = requests.iter().peekable();

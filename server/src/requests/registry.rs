@@ -71,6 +71,9 @@ mod tests {
     use crate::requests::record::record_all;
     use crate::store::Store;
     use aspire_wire::{Outcome, Retcode};
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
 
     fn head(id: &str) -> Head {
         Head {
@@ -101,7 +104,7 @@ mod tests {
     async fn results_that_wait_are_bounded_and_given_back_once_recorded() {
         let dir = tempfile::TempDir::new().unwrap();
         let store = Store::open_sqlite(&dir.path().join("polaris.db")).await.unwrap();
-        let registry = Registry::default();
+        let registry = Arc::new(Registry::default());
         let large = Outcome::new(Retcode::NormalTermination).with_data(&"x".repeat(1024 * 1024));
         let mut begun = 0;
         let full = loop {
@@ -116,5 +119,31 @@ mod tests {
         assert_eq!(registry.held_bytes.load(Ordering::Relaxed), 0);
         assert!(registry.all().is_empty());
         assert_eq!(store.count_requests().await.unwrap(), i64::try_from(begun).unwrap());
+    }
+    #[tokio::test]
+    async fn whoever_waits_until_all_is_recorded_may_leave_at_any_moment() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Store::open_sqlite(&dir.path().join("polaris.db")).await.unwrap();
+        let registry = Arc::new(Registry::default());
+        // How often it has to wait is a matter of luck, so each moment is tried many times.
+        for n in 0..400 {
+            let request = registry.start(head(&n.to_string()), target()).unwrap();
+            request.settle(0, &Outcome::new(Retcode::NormalTermination));
+            drop(request);
+            {
+                let mut recording = pin!(record_all(&registry, &store));
+                let mut left = n % 8;
+                poll_fn(|context| match recording.as_mut().poll(context) {
+                    Poll::Pending if left > 0 => {
+                        left -= 1;
+                        Poll::Pending
+                    }
+                    _ => Poll::Ready(()),
+                })
+                .await;
+            }
+            record_all(&registry, &store).await.unwrap_or_else(|error| panic!("left {n}: {error}"));
+            assert!(registry.all().is_empty());
+        }
     }
 }

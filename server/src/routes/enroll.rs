@@ -10,6 +10,7 @@ use crate::pki::PkiError;
 use crate::problem::Problem;
 use crate::store::hosts::HostRow;
 use crate::store::tokens::TokenRefused;
+use crate::unbroken::to_the_end;
 use aspire_wire::enroll::{EnrollReply, EnrollRequest};
 use axum::Json;
 use axum::extract::State;
@@ -40,10 +41,13 @@ pub async fn enroll(
         last_seen: None,
         created: now,
     };
-    app.store.enroll_host(&token, &row).await?.map_err(refused)?;
-    tracing::info!(host = %id, name = row.facts.name, token = token.id, "host enrolled");
-    app.directory.insert(row);
-    Ok(Json(EnrollReply { hostname: id.to_string(), ca: app.authority.pem().to_owned(), cert }))
+    to_the_end(async move {
+        app.store.enroll_host(&token, &row).await?.map_err(refused)?;
+        tracing::info!(host = %id, name = row.facts.name, token = token.id, "host enrolled");
+        app.directory.insert(row);
+        Ok(Json(EnrollReply { hostname: id.to_string(), ca: app.authority.pem().to_owned(), cert }))
+    })
+    .await
 }
 
 fn refused(reason: TokenRefused) -> Problem {

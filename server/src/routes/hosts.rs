@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::clock;
 use crate::hosts::{Conflict, Found, Host, Status, Tags};
 use crate::problem::Problem;
+use crate::unbroken::to_the_end;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -78,24 +79,30 @@ pub async fn change(
     Typed(change): Typed<Change>,
 ) -> Result<Json<View>, Problem> {
     let host = find(&app, &id)?;
-    let _alone = app.directory.settling.lock().await;
-    let mut settings = host.state().settings.clone();
-    change.region.apply(&mut settings.region);
-    change.tags.apply(&mut settings.tags);
-    check_settings(&settings)?;
-    app.store.write_host_settings(host.id, &settings, clock::now()).await?;
-    app.directory.settle(&host, settings);
-    Ok(Json(view(&host)))
+    to_the_end(async move {
+        let _alone = app.directory.settling.lock().await;
+        let mut settings = host.state().settings.clone();
+        change.region.apply(&mut settings.region);
+        change.tags.apply(&mut settings.tags);
+        check_settings(&settings)?;
+        app.store.write_host_settings(host.id, &settings, clock::now()).await?;
+        app.directory.settle(&host, settings);
+        Ok(Json(view(&host)))
+    })
+    .await
 }
 
 pub async fn revoke(State(app): State<Arc<App>>, Path(id): Path) -> Result<StatusCode, Problem> {
     let host = find(&app, &id)?;
-    app.store.revoke_host(host.id, clock::now()).await?;
-    // In this order: a link that begins meanwhile sees the one or the other.
-    app.directory.remove(&host);
-    app.hub.end(host.id, "this host was revoked");
-    tracing::info!(host = %host.id, "host revoked");
-    Ok(StatusCode::NO_CONTENT)
+    to_the_end(async move {
+        app.store.revoke_host(host.id, clock::now()).await?;
+        // In this order: a link that begins meanwhile sees the one or the other.
+        app.directory.remove(&host);
+        app.hub.end(host.id, "this host was revoked");
+        tracing::info!(host = %host.id, "host revoked");
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 fn find(app: &App, text: &str) -> Result<Arc<Host>, Problem> {

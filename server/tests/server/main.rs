@@ -10,6 +10,7 @@ mod common;
 mod program;
 
 mod enrolment;
+mod hangups;
 mod history;
 mod identity;
 mod inventory;
