@@ -38,6 +38,8 @@ pub const PROBE_LIMIT: Duration = Duration::from_secs(3);
 pub const SILENCE_HALF_HEARTBEATS: u32 = 5;
 /// Bytes that wait to be written to one link.
 pub const MAX_OUTBOX_BYTES: usize = 8 * 1024 * 1024;
+/// Characters that are kept of a reason that quotes an agent.
+pub const MAX_REASON_CHARS: usize = 200;
 /// Requests that one link owes a reply.
 pub const MAX_PENDING_PER_LINK: usize = 4096;
 /// Bytes of one read from a link, on the stack.

@@ -96,9 +96,9 @@ impl Session {
             }
             match self.poll_read(context) {
                 Poll::Ready(Ok(true)) => continue,
+                Poll::Pending => {}
                 Poll::Ready(Ok(false)) => return Poll::Ready(self.ended_by(LinkEnd::Closed)),
                 Poll::Ready(Err(error)) => return Poll::Ready(self.ended_by(error.into())),
-                Poll::Pending => {}
             }
             if self.timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
@@ -191,7 +191,7 @@ impl Session {
                 (FromAgent::Ping, _) => self.link.push(&Frame::Pong),
                 (FromAgent::Reply(reply), _) => self.take_reply(&reply)?,
                 (FromAgent::Unknown(method), _) => {
-                    tracing::debug!(host = %self.link.host.id, %method, "unknown method passed over");
+                    tracing::debug!(host = %self.link.host.id, method, "unknown method passed over");
                 }
             }
         }

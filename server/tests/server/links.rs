@@ -44,6 +44,17 @@ async fn a_link_that_breaks_the_protocol_is_told_why() {
 }
 
 #[tokio::test]
+async fn what_an_agent_says_is_quoted_in_short_and_without_controls() {
+    let server = Server::start().await;
+    let mut agent = linked(&server, "a").await;
+    let forged = "x\n2026-11-22 ERROR forged\u{1b}[2J".repeat(10_000);
+    agent.send(&json!({"id": "x", "resp": forged, "retcode": 2, "message": ""})).await;
+    let bye = agent.bye().await;
+    assert!(bye.contains("unknown variant"), "{bye}");
+    assert!(bye.len() < 1000 && !bye.contains(char::is_control), "{} bytes: {bye:.100?}", bye.len());
+}
+
+#[tokio::test]
 async fn the_first_frame_must_be_an_honest_init() {
     let server = Server::start().await;
     let (one, other) = (enrolled(&server, "one").await, enrolled(&server, "other").await);
