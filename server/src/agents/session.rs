@@ -95,8 +95,9 @@ impl Session {
                 return Poll::Ready(self.ended_by(error.into()));
             }
             match self.poll_read(context) {
-                Poll::Ready(Ok(true)) => continue,
-                Poll::Pending => {}
+                // A peer that never stops talking must not hold off the timer.
+                Poll::Ready(Ok(true)) if Instant::now() < self.timer.deadline() => continue,
+                Poll::Ready(Ok(true)) | Poll::Pending => {}
                 Poll::Ready(Ok(false)) => return Poll::Ready(self.ended_by(LinkEnd::Closed)),
                 Poll::Ready(Err(error)) => return Poll::Ready(self.ended_by(error.into())),
             }

@@ -146,6 +146,13 @@ impl Agent {
         let _ = self.stream.flush().await;
     }
 
+    /// Sends without an end and reads nothing, until the server has gone.
+    pub async fn flood(mut self) {
+        let pings = "{\"method\":\"of no meaning\"}\n".repeat(1000);
+        let flood = async { while self.stream.write_all(pings.as_bytes()).await.is_ok() {} };
+        timeout(PATIENCE, flood).await.expect("the server closes the connection");
+    }
+
     /// The next frame, or `None` at the end of the link.
     pub async fn next(&mut self) -> Option<Value> {
         let mut line = String::new();

@@ -164,6 +164,16 @@ async fn an_agent_that_does_not_read_is_let_go() {
 }
 
 #[tokio::test]
+async fn an_agent_that_never_stops_talking_is_let_go_all_the_same() {
+    let server = Server::start().await;
+    let agent = linked(&server, "a").await;
+    let path = format!("/api/v1/hosts/{}", agent.id);
+    let flood = agent.flood();
+    let revoke = async { assert_eq!(server.rest.call("DELETE", &path, None).await.status, 204) };
+    tokio::join!(flood, revoke);
+}
+
+#[tokio::test]
 async fn peers_that_say_nothing_hold_up_nobody() {
     let server = Server::start().await;
     let mut mute = Vec::new();
