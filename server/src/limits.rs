@@ -36,8 +36,10 @@ pub const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 pub const PROBE_LIMIT: Duration = Duration::from_secs(3);
 /// Silence that ends a link, in heartbeats times two.
 pub const SILENCE_HALF_HEARTBEATS: u32 = 5;
-/// Bytes that wait to be written to one link.
+/// Bytes that wait to be written to one link, [`QUEUED_FRAME_BYTES`] included.
 pub const MAX_OUTBOX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that a frame which waits costs beyond its own.
+pub const QUEUED_FRAME_BYTES: usize = 256;
 /// Characters that are kept of a reason that quotes an agent.
 pub const MAX_REASON_CHARS: usize = 200;
 /// Requests that one link owes a reply.

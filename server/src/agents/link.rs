@@ -92,12 +92,12 @@ impl Link {
 
     /// Takes a reply to the request.
     pub fn answered(&self, id: &str) -> Option<ReplyTo> {
-        self.inner().pending.remove(id)
+        self.inner().take(id)
     }
 
     /// Nobody waits any more.
     pub fn forget(&self, id: &str) {
-        self.inner().pending.remove(id);
+        self.inner().take(id);
     }
 
     /// The order that came since this was last called. From now on the task is woken by news.
@@ -114,7 +114,7 @@ impl Link {
     pub fn pop(&self) -> Option<Bytes> {
         let mut inner = self.inner();
         let frame = inner.outbox.pop_front()?;
-        inner.outbox_bytes -= frame.len();
+        inner.outbox_bytes -= cost(&frame);
         if inner.outbox.is_empty() {
             // An idle link keeps no memory of a busy one.
             inner.outbox = VecDeque::new();
@@ -146,18 +146,85 @@ impl Link {
 
 impl Inner {
     fn push(&mut self, frame: Bytes) {
-        if self.outbox_bytes + frame.len() > limits::MAX_OUTBOX_BYTES {
+        if self.outbox_bytes + cost(&frame) > limits::MAX_OUTBOX_BYTES {
             self.closed = true;
             self.order = Some(Order::Leave("the agent does not read what it is sent".into()));
             return;
         }
-        self.outbox_bytes += frame.len();
+        self.outbox_bytes += cost(&frame);
         self.outbox.push_back(frame);
+    }
+
+    fn take(&mut self, id: &str) -> Option<ReplyTo> {
+        let to = self.pending.remove(id);
+        if self.pending.is_empty() {
+            // As the outbox.
+            self.pending = HashMap::new();
+        }
+        to
     }
 
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+}
+
+/// Bytes of memory that the frame takes while it waits.
+fn cost(frame: &Bytes) -> usize {
+    frame.len() + limits::QUEUED_FRAME_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::{Facts, Settings, Status};
+    use crate::requests::{Head, Registry, Target};
+    use crate::store::hosts::HostRow;
+
+    fn link() -> Link {
+        let row = HostRow {
+            id: uuid::Uuid::nil(),
+            settings: Settings::default(),
+            facts: Facts::default(),
+            status: Status::Unknown,
+            last_seen: None,
+            created: 0,
+        };
+        Link::new(Arc::new(Host::new(row)), SocketAddr::from(([127, 0, 0, 1], 1)))
+    }
+
+    #[test]
+    fn small_frames_that_are_not_read_are_bounded_by_what_they_cost() {
+        let link = link();
+        let queued = (0..1_000_000).take_while(|_| {
+            link.push(&Frame::Pong);
+            link.inner().order.is_none()
+        });
+        let queued = queued.count();
+        assert!((1000..50_000).contains(&queued), "{queued} pongs were queued");
+        while link.pop().is_some() {}
+        assert_eq!(link.inner().outbox_bytes, 0);
+    }
+
+    #[test]
+    fn an_idle_link_keeps_no_memory_of_a_busy_one() {
+        let (link, registry) = (link(), Registry::default());
+        for n in 0..100 {
+            let id: Arc<str> = n.to_string().into();
+            let target = Target { host: "h".into(), name: None };
+            let (method, params, digest) = ("m".into(), "{}".into(), String::new());
+            let head = Head { id: id.clone(), method, cmd: None, params, digest, created: 0, deadline: 1 };
+            let request = registry.start(head, vec![target]).unwrap();
+            link.request(&id, &Bytes::from_static(b"{}\n"), ReplyTo { request, position: 0 }).unwrap();
+        }
+        while link.pop().is_some() {}
+        for n in 0..99 {
+            assert!(link.answered(&n.to_string()).is_some());
+        }
+        link.forget("99");
+        let inner = link.inner();
+        assert_eq!((inner.pending.capacity(), inner.outbox.capacity()), (0, 0));
     }
 }
