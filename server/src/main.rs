@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(false)
+        // Whoever took the log may be gone: the fleet is served all the same.
+        .log_internal_errors(false)
         .init();
     match run(flags) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,13 +1,13 @@
 //! First start, restart, and what a crash leaves.
 
 use crate::agent::{Agent, builder, connect, enrolled, linked};
-use crate::common::{Server, config, eventually};
+use crate::common::{Server, config};
 use crate::program::Program;
 use polaris::serve::Running;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::rustls::RootCertStore;
@@ -126,13 +126,20 @@ async fn what_ran_when_the_server_was_killed_is_completed() {
 }
 
 #[tokio::test]
+async fn a_log_that_nobody_takes_any_more_stops_nothing() {
+    let dir = TempDir::new().unwrap();
+    let mut program = Program::with_log(dir.path(), Stdio::piped()).await;
+    drop(program.child.stderr.take());
+    let answer = program.rest.post("/api/v1/tokens", &json!({})).await;
+    assert_eq!(answer.status, 201, "making a token is logged");
+    program.terminate().await;
+}
+
+#[tokio::test]
 async fn sigterm_ends_the_program_cleanly() {
     let dir = TempDir::new().unwrap();
     let mut program = Program::start(dir.path()).await;
-    let pid = program.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    let status = eventually("the end", async || program.child.try_wait().unwrap()).await;
-    assert_eq!(status.code(), Some(0));
+    program.terminate().await;
     assert!(!dir.path().join("data/listen.json").exists());
 }
 

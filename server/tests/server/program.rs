@@ -15,11 +15,16 @@ pub struct Program {
 
 impl Program {
     pub async fn start(dir: &Path) -> Program {
+        Program::with_log(dir, Stdio::null()).await
+    }
+
+    /// `log` is its standard error.
+    pub async fn with_log(dir: &Path, log: Stdio) -> Program {
         let data = dir.join("data");
         let child = Command::new(env!("CARGO_BIN_EXE_polaris"))
             .args(["serve", "--web", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--data"])
             .arg(&data)
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let listen = eventually("listen.json", async || {
@@ -32,6 +37,14 @@ impl Program {
             |key: &str| listen[key].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
         let token = std::fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
         Program { agents: address("agents"), rest: Rest { web: address("web"), token }, child }
+    }
+
+    /// Sends SIGTERM and sees that it ends well.
+    pub async fn terminate(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = eventually("the end", async || self.child.try_wait().unwrap()).await;
+        assert_eq!(status.code(), Some(0));
     }
 }
 
