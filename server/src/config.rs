@@ -68,8 +68,8 @@ impl Agents {
 /// Whoever wrote the configuration is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{file}: {source}")]
-    Unreadable { file: PathBuf, source: std::io::Error },
+    #[error("{file}: {reason}")]
+    Unreadable { file: PathBuf, reason: std::io::Error },
     #[error("{file}:{line}: {reason}")]
     Wrong { file: PathBuf, line: usize, reason: String },
     #[error(
@@ -126,7 +126,7 @@ impl Config {
             None => File::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|source| ConfigError::Unreadable { file: path.clone(), source })?;
+                    .map_err(|reason| ConfigError::Unreadable { file: path.clone(), reason })?;
                 parse(path, &text)?
             }
         };

@@ -10,7 +10,7 @@ use crate::requests::record;
 use crate::{limits, routes, web};
 use anyhow::Context as _;
 use aspire_wire::{Outcome, Retcode};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,13 +130,14 @@ async fn renewal(certificate: Arc<ServerCertificate>, app: Arc<App>) {
 fn lock(data: &Path) -> anyhow::Result<File> {
     let path = data.join("polaris.lock");
     let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
-    file.try_lock().map_err(|_| {
-        anyhow::anyhow!(
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
             "another polaris runs on {}: stop it, or choose another folder with --data",
             data.display()
-        )
-    })?;
-    Ok(file)
+        ),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
 }
 
 async fn bind(address: SocketAddr, flag: &str, table: &str) -> anyhow::Result<TcpListener> {

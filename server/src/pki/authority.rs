@@ -30,35 +30,39 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Reads `ca.key` and `ca.pem` in `dir`; makes them where neither is there.
+    /// Reads `ca.key` and `ca.pem` in `dir`; makes them where neither is there. The key is never
+    /// replaced: hosts that trust it trust any certificate of it.
     pub fn open(dir: &Path) -> Result<Authority, PkiError> {
         let (key_path, cert_path) = (dir.join("ca.key"), dir.join("ca.pem"));
         let read = |path: &Path| {
-            files::read(path).map_err(|source| PkiError::File { path: path.to_owned(), source })
+            files::read(path).map_err(|reason| PkiError::File { path: path.to_owned(), reason })
         };
         let write = |path: &Path, text: &str, mode| {
             files::write(path, text.as_bytes(), mode)
-                .map_err(|source| PkiError::File { path: path.to_owned(), source })
+                .map_err(|reason| PkiError::File { path: path.to_owned(), reason })
         };
-        let (key, pem) = match (read(&key_path)?, read(&cert_path)?) {
+        let kept = read(&cert_path)?;
+        let key = match (read(&key_path)?, &kept) {
+            (Some(key), _) => {
+                KeyPair::from_pem(&key).map_err(|e| PkiError::damaged(&key_path, e.to_string()))?
+            }
             (None, Some(_)) => {
-                return Err(PkiError::damaged(
-                    &key_path,
-                    "the CA's key is missing; restore it from a backup",
-                ));
+                let reason = "the CA's key is missing; restore it from a backup";
+                return Err(PkiError::damaged(&key_path, reason));
             }
-            (Some(key), Some(pem)) => {
-                let key = KeyPair::from_pem(&key).map_err(|e| PkiError::damaged(&key_path, e.to_string()))?;
-                (key, pem)
-            }
-            // A key without a certificate is a first start that was cut short.
-            (_, None) => {
+            (None, None) => {
                 let key = KeyPair::generate()?;
                 write(&key_path, &key.serialize_pem(), 0o600)?;
-                let pem = ca_params().self_signed(&key)?.pem();
-                write(&cert_path, &pem, 0o644)?;
-                (key, pem)
+                key
             }
+        };
+        // Missing where the first start was cut short, or where it was lost.
+        let pem = if let Some(pem) = kept {
+            pem
+        } else {
+            let pem = ca_params().self_signed(&key)?.pem();
+            write(&cert_path, &pem, 0o644)?;
+            pem
         };
         let der = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|e| PkiError::damaged(&cert_path, e.to_string()))?;
@@ -136,4 +140,25 @@ fn params(common_name: &str, days: i64) -> CertificateParams {
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + DAY * u32::try_from(days).unwrap_or(1)).into();
     params
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    #[test]
+    fn a_certificate_that_was_lost_is_made_anew_for_the_key_that_is_there() {
+        let dir = TempDir::new().unwrap();
+        let before = Authority::open(dir.path()).unwrap();
+        let key = fs::read(dir.path().join("ca.key")).unwrap();
+        fs::remove_file(dir.path().join("ca.pem")).unwrap();
+        let after = Authority::open(dir.path()).unwrap();
+        assert_eq!(fs::read(dir.path().join("ca.key")).unwrap(), key, "the fleet trusts this key");
+        assert_eq!(fs::read_to_string(dir.path().join("ca.pem")).unwrap(), after.pem());
+        let parsed = [&before, &after].map(|ca| X509Certificate::from_der(ca.der()).unwrap().1);
+        assert_eq!(parsed[0].public_key(), parsed[1].public_key());
+        assert_eq!(parsed[0].subject(), parsed[1].subject());
+    }
 }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 /// What is wrong with keys and certificates, and which file is to blame.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
-    #[error("{path}: {source}")]
-    File { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {reason}")]
+    File { path: PathBuf, reason: std::io::Error },
     #[error("{path}: {reason}")]
     Damaged { path: PathBuf, reason: String },
     #[error("a certificate could not be made: {0}")]

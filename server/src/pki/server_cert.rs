@@ -28,7 +28,7 @@ impl ServerCertificate {
     /// less than `names` (DNS names and addresses) or will end soon.
     pub fn open(dir: &Path, authority: &Authority, names: Vec<String>) -> Result<Self, PkiError> {
         let path = dir.join("server.pem");
-        let text = files::read(&path).map_err(|source| PkiError::File { path: path.clone(), source })?;
+        let text = files::read(&path).map_err(|reason| PkiError::File { path: path.clone(), reason })?;
         let kept = text
             .as_deref()
             .and_then(|text| read(text).ok())
@@ -82,7 +82,7 @@ fn issue(path: &Path, authority: &Authority, names: &[String]) -> Result<Certifi
     // The CA goes with it: an agent that enrols knows nothing but its fingerprint.
     let text = format!("{}{}{}", key.serialize_pem(), leaf.pem(), authority.pem());
     files::write(path, text.as_bytes(), 0o600)
-        .map_err(|source| PkiError::File { path: path.to_owned(), source })?;
+        .map_err(|reason| PkiError::File { path: path.to_owned(), reason })?;
     read(&text).map_err(|reason| PkiError::damaged(path, reason))
 }
 

@@ -9,19 +9,25 @@ pub mod tokens;
 use crate::limits;
 use crate::pki::files::private_file;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyPool, ConnectOptions as _};
-use std::path::Path;
+use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 /// The database is at fault: it cannot be opened, is full, damaged or away.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    #[error("the database {file} cannot be used: {reason}")]
+    Unusable { file: PathBuf, reason: String },
     #[error("the database failed: {0}")]
-    Database(#[from] sqlx::Error),
-    #[error("the database's tables cannot be brought up to date: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Database(String),
     #[error("the database holds {what} that cannot be read: {reason}")]
     Damaged { what: &'static str, reason: String },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> StoreError {
+        StoreError::Database(error.to_string())
+    }
 }
 
 /// Calls the database; cheap to clone.
@@ -33,27 +39,20 @@ pub struct Store {
 impl Store {
     /// Opens the embedded database, makes it where it is missing, and brings its tables up to date.
     pub async fn open_sqlite(file: &Path) -> Result<Store, StoreError> {
+        let unusable = |reason: String| StoreError::Unusable { file: file.to_owned(), reason };
         sqlx::any::install_default_drivers();
         // SQLite's further files take their mode from this one.
-        private_file(file).map_err(sqlx::Error::Io)?;
+        private_file(file).map_err(|error| unusable(error.to_string()))?;
         let url = format!("sqlite://{}?mode=rwc", percent_encoded(file));
         // What is slow or wrong is logged by whoever calls, in one line.
         let options = AnyConnectOptions::from_str(&url)?.disable_statement_logging();
+        // Before the pool, which would try for half a minute whatever is wrong.
+        bring_up_to_date(&options).await.map_err(|error| unusable(error.to_string()))?;
         let pool = AnyPoolOptions::new()
             .max_connections(limits::DATABASE_CONNECTIONS)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    // Before the mode: changing it may have to wait for another connection.
-                    let busy = format!("PRAGMA busy_timeout = {}", limits::DATABASE_BUSY_MS);
-                    sqlx::query(sqlx::AssertSqlSafe(busy)).execute(&mut *connection).await?;
-                    sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await?;
-                    sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut *connection).await?;
-                    Ok(())
-                })
-            })
+            .after_connect(|connection, _| Box::pin(set_up(connection)))
             .connect_with(options)
             .await?;
-        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
         Ok(Store { pool })
     }
 
@@ -67,6 +66,22 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+async fn bring_up_to_date(options: &AnyConnectOptions) -> Result<(), sqlx::Error> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    set_up(&mut connection).await?;
+    sqlx::migrate!("migrations/sqlite").run(&mut connection).await?;
+    connection.close().await
+}
+
+async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    // Before the mode: changing it may have to wait for another connection.
+    let busy = format!("PRAGMA busy_timeout = {}", limits::DATABASE_BUSY_MS);
+    sqlx::query(sqlx::AssertSqlSafe(busy)).execute(&mut *connection).await?;
+    sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await?;
+    sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut *connection).await?;
+    Ok(())
 }
 
 fn percent_encoded(path: &Path) -> String {

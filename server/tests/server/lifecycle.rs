@@ -136,6 +136,23 @@ async fn a_log_that_nobody_takes_any_more_stops_nothing() {
 }
 
 #[tokio::test]
+async fn a_database_that_cannot_be_used_is_named_with_the_reason() {
+    for (garbage, reason) in [(true, "not a database"), (false, "directory")] {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join("data/polaris.db");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        if garbage {
+            std::fs::write(&file, "garbage".repeat(100)).unwrap();
+        } else {
+            std::fs::create_dir(&file).unwrap();
+        }
+        let error = format!("{:#}", Running::start(config(dir.path(), "")).await.err().unwrap());
+        assert!(error.contains(file.to_str().unwrap()), "{error}");
+        assert_eq!(error.matches(reason).count(), 1, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn sigterm_ends_the_program_cleanly() {
     let dir = TempDir::new().unwrap();
     let mut program = Program::start(dir.path()).await;
