@@ -149,6 +149,9 @@ async fn hosts() -> impl IntoResponse {
 }
 
 async fn host(Path(host): Path<String>) -> impl IntoResponse {
+    if host == "odd" {
+        return axum::Json(json!(["no host"]));
+    }
     axum::Json(json!({"id": "1", "name": host, "tags": {}}))
 }
 
@@ -255,6 +258,18 @@ async fn each_failure_has_its_sentence_and_its_status() {
         let (status, stdout, stderr) = rig.output(words);
         assert!(stderr.starts_with("polarisctl: ") && stderr.contains(sentence), "{words:?}: {stderr}");
         assert_eq!((status, stdout.as_str(), stderr.lines().count()), (Some(expected), "", 1), "{words:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_polaris_would_not_say_is_told_as_that() {
+    let rig = Rig::start().await;
+    rig.answers(&[r#"{"host":"1","resp":"odd\u001b[2J","retcode":2,"message":""}"#]);
+    let run: &[&str] = &["run", "-H", "a", "--", "ls"];
+    for (words, reason) in [(run, "odd\\u{1b}[2J"), (&["hosts", "show", "odd"], "invalid type: sequence")] {
+        let (status, stdout, stderr) = rig.output(words);
+        assert!(stderr.contains("is not what polaris would say") && stderr.contains(reason), "{stderr:?}");
+        assert_eq!((status, stdout.as_str()), (Some(3), ""), "{stderr}");
     }
 }
 

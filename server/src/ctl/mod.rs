@@ -33,7 +33,7 @@ pub fn main() -> ExitCode {
         // Whoever reads our output has left (`| head`): nothing to tell and nobody to tell it to.
         Err(Error::OutputClosed) => ExitCode::from(error::OUTPUT_CLOSED),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "polarisctl: {error}");
+            let _ = writeln!(std::io::stderr(), "polarisctl: {}", output::printable(&error.to_string()));
             ExitCode::from(error.exit_status())
         }
     }

@@ -58,18 +58,6 @@ impl List {
     }
 }
 
-/// One JSON object: a line a field, or as it came.
-pub fn object(output: Output, body: &[u8]) -> Result<(), Error> {
-    let mut out = io::stdout().lock();
-    if output == Output::Table {
-        let fields: serde_json::Map<String, Value> = serde_json::from_slice(body).map_err(io::Error::from)?;
-        print_table(&mut out, fields_of(&fields))?;
-    } else {
-        json(&mut out, body)?;
-    }
-    out.flush().map_err(Error::from)
-}
-
 /// A table of an object's fields, one a row.
 pub fn fields_of(fields: &serde_json::Map<String, Value>) -> Table {
     let mut table = columns();
