@@ -3,9 +3,13 @@
 use crate::agent::{self, Agent, enroll, enrolled, exchange};
 use crate::common::{PATIENCE, Server};
 use aspire_wire::enroll::Token;
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use serde_json::json;
+use std::time::{Duration, SystemTime};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 #[tokio::test]
 async fn a_token_makes_a_host_that_can_link() {
@@ -155,4 +159,33 @@ async fn a_link_needs_a_certificate_of_this_ca() {
 
     config.alpn_protocols = vec![b"other".to_vec()];
     assert!(agent::connect(server.agents(), config.into()).await.is_err(), "no common protocol");
+}
+
+#[tokio::test]
+async fn a_certificate_of_this_ca_must_be_a_hosts_and_not_have_ended() {
+    let server = Server::start().await;
+    let (app, pki) = (&server.running.app, server.dir.path().join("data/pki"));
+    let read = |file: &str| std::fs::read_to_string(pki.join(file)).unwrap();
+    let servers = read("server.pem");
+    let own_cert = CertificateDer::from_pem_slice(servers.as_bytes()).unwrap();
+    let own_key = KeyPair::from_pem(&servers).unwrap().serialize_der();
+
+    let issuer = Issuer::from_ca_cert_der(app.authority.der(), KeyPair::from_pem(&read("ca.key")).unwrap());
+    let (issuer, key) = (issuer.unwrap(), KeyPair::generate().unwrap());
+    let host = enrolled(&server, "h").await;
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, host.id.as_str());
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.not_after = (SystemTime::now() - Duration::from_secs(1)).into();
+    let ended = params.signed_by(&key, &issuer).unwrap().der().clone();
+
+    for (cert, key, alert) in
+        [(own_cert, own_key, "UnsupportedCertificate"), (ended, key.serialize_der(), "CertificateExpired")]
+    {
+        let config = agent::config(app.authority.der(), &cert, &key);
+        if let Ok(mut stream) = agent::connect(server.agents(), config).await {
+            let refused = timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap_err().to_string();
+            assert!(refused.contains(alert), "{refused}");
+        }
+    }
 }
