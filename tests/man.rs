@@ -74,7 +74,7 @@ fn the_environment_is_what_a_command_gets() {
     assert_eq!(section.items_of("Ev"), names);
     for (name, value) in launch.env.iter().filter(|(name, _)| ["LANG", "PATH"].contains(&name.as_str())) {
         let (_, text) = section.items().into_iter().find(|(head, _)| head == name).unwrap();
-        assert_eq!(text.trim_end_matches('.'), value, "{name}");
+        assert_eq!(text.trim().trim_end_matches('.'), value, "{name}");
     }
     says("START", &[launch.argv.join(" ")]);
     says("REQUEST", &[format!("working directory, an absolute path; {} where", launch.cwd)]);
@@ -104,7 +104,7 @@ fn the_defaults_are_those_of_the_configuration() {
 fn the_ranges_of_the_configuration_are_refused_beyond() {
     for (head, text) in page("cargo-exec.5").section("CONFIGURATION").items() {
         let Some((_, range)) = text.split_once("from ").filter(|_| head != "exec.allow") else { continue };
-        let (least, most) = range.trim_end_matches('.').split_once(" to ").unwrap();
+        let (least, most) = range.trim().trim_end_matches('.').split_once(" to ").unwrap();
         let (least, most): (i64, i64) = (least.parse().unwrap(), most.parse().unwrap());
         let key = head.strip_prefix("exec.").unwrap();
         for (value, taken) in [(least - 1, false), (least, true), (most, true), (most + 1, false)] {
@@ -135,7 +135,13 @@ fn the_limits_are_those_of_the_code() {
             ),
         ],
     );
-    says("QUEUE", &[format!("Up to {} more wait", limits::WAITING_COMMANDS)]);
+    says(
+        "QUEUE",
+        &[
+            format!("Up to {} more wait", limits::WAITING_COMMANDS),
+            format!("may take {} MiB together", limits::WAITING_BYTES / 1024 / 1024),
+        ],
+    );
     says(
         "REPEATED REQUESTS",
         &[

@@ -61,7 +61,8 @@ impl Section<'_> {
             } else if line.starts_with(".El") {
                 items.push(Default::default());
             } else if let Some((_, text)) = items.last_mut() {
-                *text = format!("{text} {}", plain(line)).trim().to_owned();
+                text.push_str(&plain(line));
+                text.push(' ');
             }
         }
         items.retain(|(head, _)| !head.is_empty());
