@@ -98,6 +98,20 @@ fn a_message_without_id_or_method_is_malformed() {
 }
 
 #[test]
+fn however_deep_the_nesting_it_is_skipped_and_the_frame_is_one() {
+    let (deep, end) = ("[".repeat(100_000), "]".repeat(100_000));
+    let method = r#""method":"sync.bash","cmd":"ls""#;
+    for (json, code) in [
+        (format!(r#"{{"id":{deep}{end},{method}}}"#), 3020),
+        (format!(r#"{{"id":"1","method":{deep}{end}}}"#), 3020),
+        (format!(r#"{{"id":"1",{method},"timeout":{deep}{end}}}"#), 3021),
+        (format!(r#"{{"id":"1",{method},"other":{deep}{end}}}"#), 3021),
+    ] {
+        assert_eq!(refusal(&json).0, code, "{}…", &json[..60]);
+    }
+}
+
+#[test]
 fn what_is_no_json_object_is_no_frame() {
     for line in ["", "  ", "[]", "7", "{", "{\"id\":}", "null", "{}x"] {
         assert!(Request::parse(line.as_bytes()).is_err(), "{line:?}");
