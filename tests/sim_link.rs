@@ -207,6 +207,25 @@ fn redirects_are_followed_three_times_in_a_row_and_not_four() {
 }
 
 #[test]
+fn servers_that_welcome_and_send_on_are_left_too_but_not_those_that_held_the_link() {
+    for (stays, followed) in [(1, 3), (30, 10)] {
+        let mut rig = sim::gearman("[link]\nserver = \"10.0.0.1\"", sim::root(), 1);
+        let mut effects = rig.tick();
+        for hop in 1..=10 {
+            let conn = dialled(&mut rig, &effects);
+            rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 60 })));
+            rig.pass(Duration::from_secs(stays));
+            effects = rig.event(Event::Received(conn, &encode(&Frame::Redirect { server: "10.0.0.2" })));
+            let goes_on = matches!(effects[..], [Effect::Close { .. }, Effect::Connect { .. }]);
+            assert_eq!(goes_on, hop <= followed, "{stays} s each, hop {hop}: {effects:?}");
+            if !goes_on {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_request_before_ready_ends_the_link_and_its_content_is_told_to_nobody() {
     let now = Now { mono: Instant::default(), wall: std::time::SystemTime::UNIX_EPOCH };
     let config = aspire::gearman::Config::parse("[link]\nserver = \"10.0.0.1\"", None).unwrap();

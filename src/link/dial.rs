@@ -1,7 +1,7 @@
 //! From a server list to a connection: resolving, trying, redirects, waiting.
 
 use super::{Fact, Link, State};
-use crate::machine::limits::{CONNECT_TIMEOUT, INIT_TIMEOUT, STABLE_LINK};
+use crate::machine::limits::{CONNECT_TIMEOUT, INIT_TIMEOUT};
 use crate::machine::{ConnId, Effects, Event, Instant, Now, Security, Task};
 use crate::task::PendingTask;
 use crate::wire::server_list::{self, Server};
@@ -155,7 +155,7 @@ impl Link {
                 self.go_on(now, route, fx, facts);
             }
             State::Ready(ready) => {
-                if now.mono.since(ready.since) >= STABLE_LINK {
+                if ready.is_stable(now) {
                     self.backoff.reset();
                 }
                 self.wait(now, reason, facts);

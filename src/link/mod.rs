@@ -7,6 +7,7 @@
 mod backoff;
 mod dial;
 
+use crate::machine::limits::STABLE_LINK;
 use crate::machine::{ConnId, Effect, Effects, Event, Instant, Now};
 use crate::wire::frame::encode;
 use crate::wire::server_list::Server;
@@ -81,12 +82,18 @@ enum State {
 struct Ready {
     conn: ConnId,
     since: Instant,
+    /// Redirects that led here, in a row.
+    redirects: u32,
     heard: Instant,
     heartbeat: Duration,
     next_ping: Instant,
 }
 
 impl Ready {
+    fn is_stable(&self, now: Now) -> bool {
+        now.mono.since(self.since) >= STABLE_LINK
+    }
+
     fn silent_at(&self) -> Instant {
         self.heard + self.heartbeat * SILENCE_TENTHS / 10
     }
@@ -244,7 +251,11 @@ impl Link {
                 let redirects = dial.redirects() + 1;
                 self.redirect(now, &list, redirects, fx, facts);
             }
-            (State::Ready(_), FromServer::Redirect(list)) => self.redirect(now, &list, 1, fx, facts),
+            (State::Ready(ready), FromServer::Redirect(list)) => {
+                // Servers that welcome everybody and send them on could go on so for ever.
+                let redirects = if ready.is_stable(now) { 1 } else { ready.redirects + 1 };
+                self.redirect(now, &list, redirects, fx, facts);
+            }
             (State::Dialling(_), FromServer::Ready { heartbeat }) => {
                 self.become_ready(now, heartbeat, fx, facts);
             }
@@ -261,7 +272,7 @@ impl Link {
 
     fn become_ready(&mut self, now: Now, heartbeat: Option<u64>, fx: &mut Effects, facts: &mut Vec<Fact>) {
         let State::Dialling(dial) = &self.state else { return };
-        let (conn, server) = (dial.conn, dial.to);
+        let (conn, server, redirects) = (dial.conn, dial.to, dial.redirects());
         let heartbeat = match heartbeat {
             None => self.settings.heartbeat,
             Some(seconds) if HEARTBEAT_SECONDS.contains(&seconds) => Duration::from_secs(seconds),
@@ -275,6 +286,7 @@ impl Link {
         self.state = State::Ready(Ready {
             conn,
             since: now.mono,
+            redirects,
             heard: now.mono,
             heartbeat,
             next_ping: now.mono + heartbeat,
