@@ -15,6 +15,8 @@ pub const MAX_WEB_CONNECTIONS: usize = 4096;
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// A peer's time for the head of an HTTP request, idle time between two included.
 pub const HTTP_HEAD_LIMIT: Duration = Duration::from_mins(1);
+/// The head of an HTTP request, in bytes.
+pub const HTTP_HEAD_BYTES: usize = 64 * 1024;
 /// Entries on one page of a list.
 pub const PAGE_ENTRIES: RangeInclusive<u64> = 1..=1000;
 /// Entries on a page where the caller does not say.

@@ -86,6 +86,7 @@ pub async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> Result<TlsStre
 pub fn http1() -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits::HTTP_HEAD_LIMIT);
+    builder.max_header_size(limits::HTTP_HEAD_BYTES);
     builder
 }
 

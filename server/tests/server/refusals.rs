@@ -37,6 +37,13 @@ async fn nothing_but_health_answers_without_the_token() {
 }
 
 #[tokio::test]
+async fn a_head_that_never_ends_is_refused_before_it_fills_the_memory() {
+    let server = Server::start().await;
+    let request = Request::get("/healthz").header("x-long", "x".repeat(100_000));
+    assert_eq!(server.rest.send(request.body(Full::default()).unwrap()).await.status, 431);
+}
+
+#[tokio::test]
 async fn paths_and_methods_that_are_not_there() {
     let server = Server::start().await;
     for path in ["/", "/nothing", "/api/v1", "/api/v1/hosts/x", "/api/v1/requests/x", "/api/v1/hosts/x/y"] {
