@@ -83,6 +83,9 @@ pub const MAX_ROWS_PER_COMMIT: usize = 2000;
 /// From a write that failed to the next try.
 pub const RECORD_RETRY: Duration = Duration::from_secs(1);
 
+/// Results that a streaming reader gets in one piece.
+pub const MAX_RESULTS_PER_CHUNK: usize = 64;
+
 // Tokens.
 
 /// `ttl`, in seconds.

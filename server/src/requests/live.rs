@@ -2,6 +2,7 @@
 
 use super::{Head, Settled, Target};
 use crate::clock::{self, EpochMs};
+use crate::limits;
 use crate::store::requests::News;
 use aspire_wire::Outcome;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -114,7 +115,7 @@ impl Live {
         }
     }
 
-    /// The results after the first `cursor` ones, in the order of their arrival;
+    /// The next results after the first `cursor` ones, in the order of their arrival;
     /// waits for one, and answers `None` when there are no more.
     pub async fn since(&self, cursor: usize) -> Option<Vec<Settled>> {
         loop {
@@ -123,7 +124,8 @@ impl Live {
             {
                 let progress = self.progress();
                 let slot = |n: &u32| progress.slots[*n as usize].clone();
-                let new: Vec<_> = progress.arrived[cursor..].iter().filter_map(slot).collect();
+                let new = progress.arrived[cursor..].iter().take(limits::MAX_RESULTS_PER_CHUNK);
+                let new: Vec<_> = new.filter_map(slot).collect();
                 if !new.is_empty() {
                     return Some(new);
                 }

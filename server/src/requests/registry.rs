@@ -121,6 +121,20 @@ mod tests {
         assert_eq!(store.count_requests().await.unwrap(), i64::try_from(begun).unwrap());
     }
     #[tokio::test]
+    async fn a_reader_gets_no_more_at_once_than_it_can_take() {
+        let registry = Registry::default();
+        let hosts = limits::MAX_RESULTS_PER_CHUNK * 2 + 1;
+        let targets = (0..hosts).flat_map(|_| target()).collect();
+        let request = registry.start(head("r"), targets).unwrap();
+        request.settle_rest(&Outcome::new(Retcode::HostOffline));
+        let mut chunks = Vec::new();
+        while let Some(chunk) = request.since(chunks.iter().sum()).await {
+            chunks.push(chunk.len());
+        }
+        assert_eq!(chunks, [limits::MAX_RESULTS_PER_CHUNK, limits::MAX_RESULTS_PER_CHUNK, 1]);
+    }
+
+    #[tokio::test]
     async fn whoever_waits_until_all_is_recorded_may_leave_at_any_moment() {
         let dir = tempfile::TempDir::new().unwrap();
         let store = Store::open_sqlite(&dir.path().join("polaris.db")).await.unwrap();
