@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 
 /// `polaris serve`'s flags. They win over the file.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -77,8 +78,6 @@ pub enum ConfigError {
          give [web] cert and key in the configuration file, or listen on 127.0.0.1 (--web)"
     )]
     PlainWeb(SocketAddr),
-    #[error("[web] cert and key need each other: only {0} is there")]
-    HalfTls(&'static str),
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -94,8 +93,8 @@ struct File {
 #[serde(default, deny_unknown_fields)]
 struct WebTable {
     listen: Option<SocketAddr>,
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
+    cert: Option<Spanned<PathBuf>>,
+    key: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -135,12 +134,7 @@ impl Config {
 
     fn of(flags: Flags, file: File) -> Result<Config, ConfigError> {
         let listen = flags.web.or(file.web.listen).unwrap_or((Ipv4Addr::LOCALHOST, 8180).into());
-        let tls = match (file.web.cert, file.web.key) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            (Some(_), None) => return Err(ConfigError::HalfTls("cert")),
-            (None, Some(_)) => return Err(ConfigError::HalfTls("key")),
-        };
+        let tls = file.web.cert.map(Spanned::into_inner).zip(file.web.key.map(Spanned::into_inner));
         if tls.is_none() && !listen.ip().to_canonical().is_loopback() {
             return Err(ConfigError::PlainWeb(listen));
         }
@@ -167,14 +161,21 @@ fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
         ConfigError::Wrong { file: file.to_owned(), line, reason }
     };
     let toml = toml::Deserializer::parse(text).map_err(|e| wrong(e.span(), e.message().to_owned()))?;
-    serde_path_to_error::deserialize(toml).map_err(|error| {
+    let parsed: File = serde_path_to_error::deserialize(toml).map_err(|error| {
         let (key, inner) = (error.path().to_string(), error.inner());
         let reason = match key.as_str() {
             "." => inner.message().to_owned(),
             key => format!("{key}: {}", inner.message()),
         };
         wrong(inner.span(), reason)
-    })
+    })?;
+    let (lone, key) = match (&parsed.web.cert, &parsed.web.key) {
+        (Some(cert), None) => (cert, "cert"),
+        (None, Some(key)) => (key, "key"),
+        _ => return Ok(parsed),
+    };
+    let reason = format!("web.{key}: cert and key need each other: only {key} is there");
+    Err(wrong(Some(lone.span()), reason))
 }
 
 /// A name as a certificate may have it, or an address.
@@ -287,7 +288,7 @@ mod tests {
             ),
             ("x = \n", "polaris.conf:1: "),
             ("[web]\nlisten = '0.0.0.0:80'\n", "--web"),
-            ("[web]\ncert = 'c'\n", "only cert"),
+            ("[web]\ncert = 'c'\n", "polaris.conf:2: web.cert: cert and key need each other: only cert"),
         ] {
             let error = load(text).expect_err(text);
             assert!(error.contains(expected), "{error} should contain {expected}");
