@@ -227,6 +227,19 @@ async fn an_interrupt_says_that_the_request_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_before_the_first_word_of_polaris_promises_nothing() {
+    let rig = Rig::start().await;
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", mute.local_addr().unwrap());
+    let child = rig.start_child(&["--url", &url, "run", "-H", "a", "--", "uptime"]);
+    let _connection = mute.accept().await.unwrap();
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let (status, stderr) = end(child);
+    assert_eq!(status.code(), Some(130));
+    assert!(stderr.contains("it is not known whether polaris has the request"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_is_no_answer() {
     let rig = Rig::start().await;
     let sender = rig.answers(&[DONE]);

@@ -131,11 +131,13 @@ fn explain_interrupts(id: &Arc<OnceLock<String>>, bar: &ProgressBar) {
     // Where no handler can be set, Ctrl-C still ends the program, only without the words.
     let _ = ctrlc::set_handler(move || {
         bar.finish_and_clear();
-        let how = id
-            .get()
-            .map_or_else(|| "polarisctl requests".into(), |id| format!("polarisctl requests show {id}"));
-        let _ =
-            writeln!(io::stderr(), "\npolarisctl: the request goes on; see what becomes of it with: {how}");
+        let told = match id.get() {
+            Some(id) => {
+                format!("the request goes on; see what becomes of it with: polarisctl requests show {id}")
+            }
+            None => "it is not known whether polaris has the request; see: polarisctl requests".into(),
+        };
+        let _ = writeln!(io::stderr(), "\npolarisctl: {told}");
         std::process::exit(INTERRUPTED);
     });
 }
