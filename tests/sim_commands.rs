@@ -408,6 +408,18 @@ fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is
 }
 
 #[test]
+fn more_places_are_filled_at_once_from_the_queue() {
+    let mut agent = Agent::new("[exec]\nmax_children = 1");
+    agent.starts("first", &json!({}));
+    for n in 0..3 {
+        agent.asks(&json!({"id": n.to_string(), "method": "sync.bash", "cmd": "cmd"}));
+    }
+    let more = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nmax_children = 3";
+    let effects = agent.rig.event(Event::FileRead(Ok(more)));
+    assert!(matches!(effects[..], [Effect::Spawn { .. }, Effect::Spawn { .. }]), "{effects:?}");
+}
+
+#[test]
 fn a_hangup_during_a_stop_leaves_the_link_for_the_last_answers() {
     let mut agent = Agent::new("");
     let (child, _) = agent.starts("a", &json!({}));

@@ -86,9 +86,10 @@ impl Exec {
         Exec { settings, own, waiting: VecDeque::new(), active: Vec::new(), closed: None }
     }
 
-    /// New settings, for commands that come from now on.
-    pub fn configure(&mut self, settings: ExecSettings) {
+    /// New settings, for commands that start from now on. Those that wait were permitted already.
+    pub fn configure(&mut self, now: Now, settings: ExecSettings, fx: &mut Effects, done: &mut Vec<Done>) {
         self.settings = settings;
+        self.fill_places(now, fx, done);
     }
 
     /// Commands that have a process.

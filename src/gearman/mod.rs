@@ -178,7 +178,7 @@ impl Gearman {
         }
     }
 
-    fn reload(&mut self, now: Now, file: Result<&[u8], String>, fx: &mut Effects) {
+    fn reload(&mut self, now: Now, file: Result<&[u8], String>, fx: &mut Effects, done: &mut Vec<Done>) {
         let shown = self.source.path.display();
         let config = file.and_then(|bytes| {
             let text = std::str::from_utf8(bytes).map_err(|e| format!("{shown}: {e}"))?;
@@ -190,7 +190,7 @@ impl Gearman {
                 info!("config=reloaded file={shown:?}");
                 let init = init(&self.host, &config);
                 self.link.configure(now, config.link, init, fx);
-                self.exec.configure(config.exec);
+                self.exec.configure(now, config.exec, fx, done);
             }
         }
     }
@@ -201,7 +201,7 @@ impl Machine for Gearman {
         let (mut facts, mut done) = (Vec::new(), Vec::new());
         match event {
             Event::Signal(signal) => self.signal(now, signal, fx, &mut done),
-            Event::FileRead(file) => self.reload(now, file, fx),
+            Event::FileRead(file) => self.reload(now, file, fx, &mut done),
             event => {
                 self.link.handle(now, &event, fx, &mut facts);
                 self.exec.handle(now, &event, fx, &mut done);
