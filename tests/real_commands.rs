@@ -87,10 +87,10 @@ fn a_command_inherits_nothing_of_the_agents() {
     // Looked at by a child, so that the shell has no descriptor of the looking.
     assert_eq!(session.link.output_of("ls /proc/$$/fd; true"), "0\n1\n2\n");
     assert_eq!(session.link.output_of("umask"), "0022\n");
-    // The fifth field of stat is the process group.
-    let group = session.link.output_of("echo $$; cut -d' ' -f5 /proc/$$/stat");
-    let group: Vec<&str> = group.lines().collect();
-    assert_eq!(group[0], group[1], "the leader of its own group");
+    // Fields 5 and 6 of stat are the process group and the session.
+    let led = session.link.output_of("echo $$ $$; cut -d' ' -f5,6 /proc/$$/stat");
+    let led: Vec<&str> = led.lines().collect();
+    assert_eq!(led[0], led[1], "the leader of its own group and session");
     let status = session.link.output_of("exec cat /proc/self/status");
     for mask in ["SigBlk", "SigIgn", "SigCgt"] {
         let line = status.lines().find(|line| line.starts_with(mask)).expect(mask);

@@ -5,10 +5,10 @@ use super::{spawn, sys, task};
 use crate::machine::{ChildId, Exit, Program, StartError, Stream};
 use mio::unix::pipe::Receiver;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::fstat;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Pid, getpgid, pipe2};
+use nix::unistd::{Pid, pipe2};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -68,12 +68,7 @@ impl Children {
             child.doomed = true;
             child.family.look();
             // The one failure is a group that has ended: its exit is on its way.
-            let Ok(signal) = Signal::try_from(signal) else { return };
-            let _ = killpg(*pid, signal);
-            // It may have joined another group, which is not ours to signal.
-            if getpgid(Some(*pid)) != Ok(*pid) {
-                let _ = kill(*pid, signal);
-            }
+            let _ = Signal::try_from(signal).and_then(|signal| killpg(*pid, signal));
         }
     }
 

@@ -22,7 +22,7 @@ const UMASK: c_long = 0o022;
 /// What the child does before it executes, in this order.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    ProcessGroup,
+    Session,
     Descriptors,
     Groups,
     Group,
@@ -41,7 +41,7 @@ struct Plan {
     failure: Cell<Option<(Step, c_int)>>,
 }
 
-/// Starts the program with these descriptors as 0, 1 and 2, in a process group
+/// Starts the program with these descriptors as 0, 1 and 2, in a session
 /// of its own, with default signal dispositions and nothing else inherited.
 ///
 /// # Errors
@@ -108,8 +108,9 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
 unsafe fn prepare_and_execute(plan: &Plan) -> Step {
     // SAFETY: as in `child`.
     unsafe {
-        if libc::setpgid(0, 0) != 0 {
-            return Step::ProcessGroup;
+        // Its own process group, and no terminal of whoever started the agent.
+        if libc::setsid() < 0 {
+            return Step::Session;
         }
         default_signals();
         for (wanted, &fd) in (0..).zip(&plan.stdio) {
@@ -161,7 +162,7 @@ pub(super) unsafe fn default_signals() {
 
 fn step_name(step: Step, launch: &Launch) -> String {
     match step {
-        Step::ProcessGroup => "setpgid".into(),
+        Step::Session => "setsid".into(),
         Step::Descriptors => "dup2".into(),
         Step::Groups => "setgroups".into(),
         Step::Group => "setresgid".into(),

@@ -26,7 +26,7 @@ fn become_task(task: &Task, stdio: [BorrowedFd<'_>; 3]) -> ! {
     // SAFETY: only system calls, on descriptors that are ours alone since the
     // fork; the agent's own connection must not be held open by its child.
     unsafe {
-        libc::setpgid(0, 0);
+        libc::setsid();
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         default_signals();
         for (wanted, fd) in (0..).zip(stdio) {
