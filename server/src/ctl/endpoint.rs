@@ -31,7 +31,8 @@ impl Endpoint {
             None => from_data(&args.data)?,
         };
         let url = url.trim_end_matches('/').to_owned();
-        let local = is_local(&url)?;
+        // What stands in the data directory is here, on whatever address it listens.
+        let local = is_local(&url)? || args.url.is_none();
         let token = match &args.token {
             Some(token) => token.trim().to_owned(),
             None if local => {
@@ -98,6 +99,19 @@ mod tests {
         assert_eq!(find(data.path(), &[]).unwrap(), expected);
         let given = find(data.path(), &["--url", "http://localhost:1/", "--token", "t"]).unwrap();
         assert_eq!(given, Endpoint { url: "http://localhost:1".into(), token: "t".into(), local: true });
+    }
+
+    #[test]
+    fn the_server_of_the_data_directory_is_on_this_machine_wherever_it_listens() {
+        let data = tempfile::tempdir().unwrap();
+        fs::write(data.path().join("admin.token"), "secret\n").unwrap();
+        for (web, good) in
+            [("https://0.0.0.0:8180", true), ("https://10.0.0.1", true), ("http://10.0.0.1", false)]
+        {
+            fs::write(data.path().join("listen.json"), format!(r#"{{"web":"{web}"}}"#)).unwrap();
+            let found = find(data.path(), &[]);
+            assert_eq!(found.is_ok_and(|endpoint| endpoint.local), good, "{web}");
+        }
     }
 
     #[test]
