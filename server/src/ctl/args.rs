@@ -61,10 +61,10 @@ pub struct Run {
     /// Seconds that the command may run [agent's default: 120]
     #[arg(long, value_name = "S", value_parser = timeout())]
     pub timeout: Option<u64>,
-    /// Run as this user, by name or id [default: root]
+    /// Run as this user, by name or id [default: the agent's own, which is root]
     #[arg(long)]
     pub user: Option<String>,
-    /// Run as this group, by name or id [default: root]
+    /// Run as this group, by name or id [default: the user's own]
     #[arg(long)]
     pub group: Option<String>,
     /// Set a variable of the command's environment; may be given many times
