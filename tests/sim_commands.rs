@@ -4,7 +4,7 @@
 
 mod sim;
 
-use aspire::gearman::Gearman;
+use aspire::gearman::{Config, ConfigSource, Gearman};
 use aspire::machine::{
     ChildId, ConnId, Credentials, Effect, Event, Exit, Identity, Launch, Machine as _, Program, Signal,
     StartError, Stream, Task,
@@ -389,22 +389,36 @@ fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is
     let effects = agent.rig.event(Event::Signal(Signal::Reload));
     let path = "/etc/cargo/gearman.conf".into();
     assert_eq!(effects, [Effect::ReopenLog, Effect::ReadFile { path }]);
-    for bad in [Ok(&b"[exec]\ngrace = 0"[..]), Ok(b"\xff"), Err("No such file".into())] {
+    for bad in [Ok(Some(&b"[exec]\ngrace = 0"[..])), Ok(Some(b"\xff")), Ok(None), Err("denied".into())] {
         assert_eq!(agent.rig.event(Event::FileRead(bad)), []);
         assert_eq!(agent.starts(&format!("{:?}", agent.rig.now), &json!({})).1.argv[0], "/bin/bash");
         agent.rig.pass(SECOND);
     }
     // The same link settings: the link stays; the new shell is used from now on.
     let same = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nshell = \"/bin/dash\"";
-    assert_eq!(agent.rig.event(Event::FileRead(Ok(same))), []);
+    assert_eq!(agent.rig.event(Event::FileRead(Ok(Some(same)))), []);
     assert_eq!(agent.starts("dash", &json!({})).1.argv[0], "/bin/dash");
     // Another server: the link is made anew, at once.
-    let effects = agent.rig.event(Event::FileRead(Ok(b"[link]\nserver = \"10.0.0.2\"")));
+    let effects = agent.rig.event(Event::FileRead(Ok(Some(b"[link]\nserver = \"10.0.0.2\""))));
     assert_eq!(effects, [Effect::Close { conn: agent.conn }]);
     assert_eq!(agent.rig.machine.deadline(), Some(agent.rig.now.mono));
     assert!(
         matches!(agent.rig.tick()[..], [Effect::Connect { to, .. }] if to.ip().to_string() == "10.0.0.2")
     );
+}
+
+#[test]
+fn a_default_configuration_that_is_not_there_is_an_empty_one_as_at_the_start() {
+    let config = Config::parse("[link]\nserver = \"10.0.0.1\"", None).unwrap();
+    let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), was_named: false, servers: None };
+    let mut rig = Rig::new(|now| Gearman::new(now, sim::host(root()), source, config, 1));
+    let [Effect::Connect { conn, .. }] = rig.tick()[..] else { panic!("no connect") };
+    assert_eq!(rig.event(Event::FileRead(Ok(None))), [Effect::Close { conn }]);
+    let effects = rig.tick();
+    let [Effect::Spawn { program: Program::Task(Task::Resolve(server)), .. }] = &effects[..] else {
+        panic!("no look-up: {effects:?}")
+    };
+    assert_eq!(server.host, "config.cargo.com");
 }
 
 #[test]
@@ -415,7 +429,7 @@ fn more_places_are_filled_at_once_from_the_queue() {
         agent.asks(&json!({"id": n.to_string(), "method": "sync.bash", "cmd": "cmd"}));
     }
     let more = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nmax_children = 3";
-    let effects = agent.rig.event(Event::FileRead(Ok(more)));
+    let effects = agent.rig.event(Event::FileRead(Ok(Some(more))));
     assert!(matches!(effects[..], [Effect::Spawn { .. }, Effect::Spawn { .. }]), "{effects:?}");
 }
 

@@ -117,7 +117,11 @@ fn start(line: &CommandLine, config: Config) -> Result<(PidFile, Reactor, Gearma
     cli::start_log(log_file.clone(), line.level);
     let host =
         host(&config).context("this host is not enrolled: gearman --enroll HOST:PORT --token TOKEN")?;
-    let source = ConfigSource { path: line.config.clone(), servers: line.servers.clone() };
+    let source = ConfigSource {
+        path: line.config.clone(),
+        was_named: line.config_was_named,
+        servers: line.servers.clone(),
+    };
     let clock = Clock::new();
     let machine = Gearman::new(clock.now(), host, source, config, RandomState::new().hash_one(()));
     let reopen_log = move || log_file.iter().for_each(LogFile::reopen);

@@ -36,6 +36,8 @@ pub struct Host {
 #[derive(Debug, Clone)]
 pub struct ConfigSource {
     pub path: PathBuf,
+    /// `-C` named it, so it must be there.
+    pub was_named: bool,
     /// `-S`.
     pub servers: Option<String>,
 }
@@ -178,9 +180,19 @@ impl Gearman {
         }
     }
 
-    fn reload(&mut self, now: Now, file: Result<&[u8], String>, fx: &mut Effects, done: &mut Vec<Done>) {
+    fn reload(
+        &mut self,
+        now: Now,
+        file: Result<Option<&[u8]>, String>,
+        fx: &mut Effects,
+        done: &mut Vec<Done>,
+    ) {
         let shown = self.source.path.display();
         let config = file.and_then(|bytes| {
+            let bytes = match bytes {
+                None if self.source.was_named => return Err(format!("{shown}: there is no such file")),
+                bytes => bytes.unwrap_or_default(),
+            };
             let text = std::str::from_utf8(bytes).map_err(|e| format!("{shown}: {e}"))?;
             Config::parse(text, self.source.servers.as_deref()).map_err(|e| format!("{shown}:{e}"))
         });

@@ -24,7 +24,8 @@ pub enum Event<'a> {
     Exited(ChildId, Exit),
     Signal(Signal),
     /// The answer to [`super::Effect::ReadFile`].
-    FileRead(Result<&'a [u8], String>),
+    /// `None` where there is no such file.
+    FileRead(Result<Option<&'a [u8]>, String>),
 }
 
 /// A child's standard output or standard error.

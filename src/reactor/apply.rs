@@ -6,8 +6,9 @@ use super::{AtOnce, Reactor};
 use crate::machine::limits::FILE_CAP_BYTES;
 use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Program, Security, StartError};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 impl Reactor {
@@ -75,11 +76,20 @@ impl Reactor {
     }
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+/// `None` where there is no such file.
+fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // What is no regular file, a FIFO above all, could hold the loop up.
+    let file = match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
     let mut content = Vec::new();
-    File::open(path)?.take(FILE_CAP_BYTES + 1).read_to_end(&mut content)?;
+    file.take(FILE_CAP_BYTES + 1).read_to_end(&mut content)?;
     if content.len() as u64 > FILE_CAP_BYTES {
         return Err(io::Error::other(format!("larger than {FILE_CAP_BYTES} bytes")));
     }
-    Ok(content)
+    Ok(Some(content))
 }

@@ -61,7 +61,7 @@ pub struct Reactor {
 enum AtOnce {
     Closed(ConnId, ConnectionEnd),
     NotStarted(ChildId, StartError),
-    FileRead(Result<Vec<u8>, String>),
+    FileRead(Result<Option<Vec<u8>>, String>),
 }
 
 impl Reactor {
@@ -249,7 +249,9 @@ impl Reactor {
             let event = match &outcome {
                 AtOnce::Closed(conn, end) => Event::Closed(*conn, end.clone()),
                 AtOnce::NotStarted(child, error) => Event::NotStarted(*child, error.clone()),
-                AtOnce::FileRead(answer) => Event::FileRead(answer.as_deref().map_err(Clone::clone)),
+                AtOnce::FileRead(answer) => {
+                    Event::FileRead(answer.as_ref().map(Option::as_deref).map_err(Clone::clone))
+                }
             };
             machine.handle(self.now, event, &mut self.fx);
             self.apply();

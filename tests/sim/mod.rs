@@ -68,6 +68,6 @@ pub fn host(own: Identity) -> Host {
 /// gearman with this configuration, as this user.
 pub fn gearman(config: &str, own: Identity, seed: u64) -> Rig<Gearman> {
     let config = Config::parse(config, None).expect("the test's configuration is right");
-    let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), servers: None };
+    let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), was_named: true, servers: None };
     Rig::new(|now| Gearman::new(now, host(own), source, config, seed))
 }
