@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use tempfile::TempDir;
 
+/// The variable that says how to start the agent.
+const WATCHED: &str = "GEARMAN";
+
 /// Everything that an agent finds and leaves on its host. A daemon that still
 /// runs when this is dropped is ended.
 pub struct Host {
@@ -145,9 +148,18 @@ impl Drop for Agent {
     }
 }
 
-/// The binary under test.
+/// The binary under test: the built one, or what GEARMAN names, a word a line,
+/// such as another build behind a program that watches it.
 pub fn gearman() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_gearman"))
+    let watched = std::env::var(WATCHED).unwrap_or_default();
+    let mut words = watched.lines();
+    let mut command = Command::new(words.next().unwrap_or(env!("CARGO_BIN_EXE_gearman")));
+    command.args(words);
+    command
+}
+
+pub fn is_watched() -> bool {
+    std::env::var_os(WATCHED).is_some()
 }
 
 pub fn signal(pid: u32, which: Signal) {

@@ -31,7 +31,7 @@ pub fn depends_on(manifest: &toml::Table, name: &str) -> bool {
 }
 
 /// These must be there and run; whatever else begins with `#!` must run, too.
-const SCRIPTS: &[&str] = &["packaging/quickstart", "tests/run", ".ci/run"];
+const SCRIPTS: &[&str] = &["packaging/quickstart", "tests/run", "valgrind/run", ".ci/run"];
 
 pub fn scripts(root: &Path) -> Vec<String> {
     let mut findings: Vec<String> = SCRIPTS
@@ -39,7 +39,7 @@ pub fn scripts(root: &Path) -> Vec<String> {
         .filter(|script| !root.join(script).is_file())
         .map(|script| format!("{script}:1: missing"))
         .collect();
-    for folder in ["packaging", "tests", ".ci"] {
+    for folder in ["packaging", "tests", "valgrind", ".ci"] {
         walk(&root.join(folder), &mut |path| {
             let mode = fs::metadata(path).expect("a file").permissions().mode();
             let start = fs::read(path).expect("a readable file");
