@@ -6,12 +6,14 @@
 
 mod rig;
 
+use aspire::wire::enroll::Token;
 use nix::sys::signal::Signal;
-use rig::agent::{Agent, Host, is_watched};
-use rig::pki::Ca;
+use rig::agent::{Agent, Host, gearman, is_watched};
+use rig::pki::{Ca, HOST_ID};
 use rig::polaris::{Link, Polaris};
 use rig::{is_root, process, until};
 use serde_json::{Value, json};
+use std::process::Stdio;
 
 /// Commands that run at the same time.
 const PLACES: usize = 4;
@@ -22,7 +24,7 @@ const QUEUE: usize = 1024;
 fn a_life() {
     let ca = Ca::new();
     let (first, polaris) = (Polaris::start(&ca), Polaris::start(&ca));
-    let host = Host::enrolled(&ca);
+    let host = enrolled(&ca);
     // By name, which a forked child of the agent looks up.
     let server = format!("localhost:{}", first.address.port());
     host.configure(&server, &format!("max_children = {PLACES}"));
@@ -47,6 +49,30 @@ fn a_life() {
     agent.alone();
     assert_eq!(descriptors(&agent), before);
     stop(&host, &mut agent, &mut link);
+}
+
+/// A host that came by its identity as hosts do.
+fn enrolled(ca: &Ca) -> Host {
+    let (host, polaris) = (Host::new(), Polaris::http(ca));
+    host.configure(&polaris.server(), "");
+    let fingerprint = ring::digest::digest(&ring::digest::SHA256, &ca.der());
+    let token = Token { secret: [7; 32], fingerprint: fingerprint.as_ref().try_into().unwrap() };
+    let mut enroll = gearman();
+    enroll.args(["--enroll", &polaris.server(), "--token", &token.to_string(), "-C"]);
+    enroll.arg(host.path("gearman.conf")).stdout(Stdio::null());
+    let mut enroll = Agent::of(enroll.spawn().unwrap());
+    let mut link = polaris.accept();
+    let (_, body) = link.http_request();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let cert = ca.sign(body["csr"].as_str().unwrap(), HOST_ID);
+    let reply = json!({"hostname": HOST_ID, "ca": ca.pem, "cert": cert}).to_string();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        reply.len()
+    );
+    link.send_bytes((head + &reply).as_bytes());
+    assert!(enroll.ended().success());
+    host
 }
 
 /// How many it has, once the links that are closing are closed.
@@ -90,13 +116,13 @@ fn commands_of_every_shape(link: &mut Link, host: &Host) {
     let not_started = if is_watched() { 3101 } else { 3107 };
     assert_eq!(link.run_with(json!({"cmd": "true", "cwd": "/no/such/folder"}))["retcode"], not_started);
     // Each is looked up by a forked child, unless it is not permitted at all.
-    let [known, unknown] = if is_root() { [2, 3023] } else { [3025, 3025] };
+    let (somebody, known, unknown) = if is_root() { ("nobody", 2, 3023) } else { ("root", 3025, 3025) };
     let others = [
-        (json!("nobody"), json!(null), known),
-        (json!("nobody"), json!("daemon"), known),
-        (json!(65534), json!(null), known),
+        (json!(somebody), json!(null), known),
+        (json!(somebody), json!("daemon"), known),
+        (json!(if is_root() { 65534 } else { 0 }), json!(null), known),
         (json!("no-such-user"), json!(null), unknown),
-        (json!("nobody"), json!("no-such-group"), unknown),
+        (json!(somebody), json!("no-such-group"), unknown),
     ];
     for (user, group, retcode) in others {
         let mut arguments = json!({"cmd": "id", "user": user});
