@@ -8,6 +8,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -212,6 +214,10 @@ async fn answers_are_shown_as_they_arrive_and_a_reader_may_leave() {
     assert_eq!((status.code(), stderr.as_str()), (Some(141), ""));
 }
 
+fn interrupt(child: &Child) {
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_says_that_the_request_goes_on() {
     let rig = Rig::start().await;
@@ -219,7 +225,7 @@ async fn an_interrupt_says_that_the_request_goes_on() {
     let mut child = rig.start_child(&["run", "-H", "web-1", "-H", "web-2", "--", "uptime"]);
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut String::new()).unwrap();
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    interrupt(&child);
     let (status, stderr) = end(child);
     assert_eq!(status.code(), Some(130));
     assert!(stderr.contains("the request goes on"), "{stderr}");
@@ -233,7 +239,7 @@ async fn an_interrupt_before_the_first_word_of_polaris_promises_nothing() {
     let url = format!("http://{}", mute.local_addr().unwrap());
     let child = rig.start_child(&["--url", &url, "run", "-H", "a", "--", "uptime"]);
     let _connection = mute.accept().await.unwrap();
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    interrupt(&child);
     let (status, stderr) = end(child);
     assert_eq!(status.code(), Some(130));
     assert!(stderr.contains("it is not known whether polaris has the request"), "{stderr}");

@@ -1,6 +1,8 @@
 //! The real program, as an operator starts it.
 
 use crate::common::{Rest, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -41,8 +43,7 @@ impl Program {
 
     /// Sends SIGTERM and sees that it ends well.
     pub async fn terminate(&mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
         let status = eventually("the end", async || self.child.try_wait().unwrap()).await;
         assert_eq!(status.code(), Some(0));
     }
