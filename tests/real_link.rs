@@ -28,6 +28,7 @@ fn init_says_who_it_is_and_ready_is_understood() {
         "method": "init", "hostname": HOST_ID, "name": "web-1", "region": "cn-1",
         "version": format!("gearman-{}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH),
         "tags": {"svc": "ecs", "cmpt": "db"}, "uptime": init["uptime"], "boot": boot.trim(),
+        "timeout": 120, "grace": 1,
     });
     assert_eq!(init, expected);
     assert!(init["uptime"].as_u64().is_some_and(|seconds| seconds < 20), "{init}");

@@ -67,9 +67,7 @@ pub const MAX_WORD_BYTES: usize = 255;
 pub const MAX_TAGS: usize = 64;
 /// `deadline`, in seconds.
 pub const DEADLINE_SECONDS: RangeInclusive<u64> = 1..=90_000;
-/// What a command may take where the request does not say, in seconds, as the agents have it.
-pub const DEFAULT_TIMEOUT_SECONDS: u64 = 120;
-/// The default deadline is the command's time and this, in seconds.
+/// The default deadline is the time of the command's last time-out and this, in seconds.
 pub const DEADLINE_MARGIN_SECONDS: u64 = 30;
 /// Requests that run or are not recorded yet.
 pub const MAX_LIVE_REQUESTS: usize = 10_000;

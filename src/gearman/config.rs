@@ -2,6 +2,7 @@
 
 use crate::exec::{AllowList, ExecSettings};
 use crate::link::LinkSettings;
+use crate::wire::request::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
 use crate::wire::server_list;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -214,8 +215,8 @@ impl Default for Exec {
             shell: "/bin/bash".into(),
             max_children: 64,
             output_limit: 65536,
-            timeout: 120,
-            grace: 3,
+            timeout: DEFAULT_TIMEOUT_SECONDS,
+            grace: DEFAULT_GRACE_SECONDS,
             allow: AllowList::default(),
         }
     }

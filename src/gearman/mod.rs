@@ -245,5 +245,7 @@ fn init(host: &Host, config: &Config) -> Init {
         tags: config.tags.clone(),
         uptime: 0,
         boot: host.boot_id.clone(),
+        timeout: config.exec.timeout.as_secs(),
+        grace: config.exec.grace.as_secs(),
     }
 }

@@ -21,6 +21,12 @@ const MAX_REASON_CHARS: usize = 500;
 pub const MAX_ENV_ENTRIES: usize = 1024;
 /// `timeout`, in seconds.
 pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;
+/// `timeout` where neither the request nor the host's configuration says one, in seconds.
+pub const DEFAULT_TIMEOUT_SECONDS: u64 = 120;
+/// From one time-out to the next, in seconds.
+pub const GRACE_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
+/// The same where the host's configuration does not say.
+pub const DEFAULT_GRACE_SECONDS: u64 = 3;
 
 /// One request, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

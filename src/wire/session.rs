@@ -1,7 +1,7 @@
 //! Frames of the link itself, and what else may arrive on it.
 
 use crate::head::Head;
-use crate::request::{Rejected, Request};
+use crate::request::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS, Rejected, Request};
 use crate::{FrameError, Reply};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +38,20 @@ pub struct Init {
     /// The kernel's boot id.
     #[serde(default)]
     pub boot: String,
+    /// What a command may take here where its request does not say, in seconds.
+    #[serde(default = "default_timeout")]
+    pub timeout: u64,
+    /// From one time-out of a command to the next, in seconds.
+    #[serde(default = "default_grace")]
+    pub grace: u64,
+}
+
+fn default_timeout() -> u64 {
+    DEFAULT_TIMEOUT_SECONDS
+}
+
+fn default_grace() -> u64 {
+    DEFAULT_GRACE_SECONDS
 }
 
 /// What the server receives.
@@ -155,6 +169,7 @@ mod tests {
         let line = br#"{"method":"init","hostname":"edd6c192-52cb-4133-a17a-e7d8aec03de7","later":[1]}"#;
         let Ok(FromAgent::Init(init)) = FromAgent::parse(line) else { panic!("not an init") };
         assert_eq!(init.hostname, "edd6c192-52cb-4133-a17a-e7d8aec03de7");
+        assert_eq!((init.timeout, init.grace), (120, 3));
         assert!(FromAgent::parse(br#"{"method":"init"}"#).is_err());
     }
 

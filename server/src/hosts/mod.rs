@@ -10,8 +10,9 @@ pub use directory::{Directory, Found};
 pub use writer::{keep_written, write_rest};
 
 use crate::clock::{self, EpochMs};
-use crate::limits::{MAX_TAGS, MAX_WORD_BYTES};
+use crate::limits::{DEADLINE_MARGIN_SECONDS, MAX_TAGS, MAX_WORD_BYTES};
 use crate::store::hosts::HostRow;
+use aspire_wire::request::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS, GRACE_SECONDS, TIMEOUT_SECONDS};
 use aspire_wire::session::Init;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -41,6 +42,30 @@ pub struct Facts {
     pub version: String,
     pub address: String,
     pub boot: String,
+    pub patience: Patience,
+}
+
+/// How long commands may take on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Where the request does not say, in seconds.
+    pub timeout: u64,
+    /// From one time-out to the next, in seconds.
+    pub grace: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { timeout: DEFAULT_TIMEOUT_SECONDS, grace: DEFAULT_GRACE_SECONDS }
+    }
+}
+
+impl Patience {
+    /// Seconds until the host's last word on a command, with some to spare.
+    pub fn last_word(self, timeout: Option<u64>) -> u64 {
+        // The third time-out comes two graces after the first.
+        timeout.unwrap_or(self.timeout).saturating_add(2 * self.grace + DEADLINE_MARGIN_SECONDS)
+    }
 }
 
 /// The seed's three.
@@ -164,6 +189,9 @@ impl Facts {
             check_word(word).map_err(|reason| format!("init: {field}: {reason}"))?;
         }
         check_tags(&init.tags).map_err(|reason| format!("init: tags: {reason}"))?;
+        if !TIMEOUT_SECONDS.contains(&init.timeout) || !GRACE_SECONDS.contains(&init.grace) {
+            return Err(format!("init: timeout {} or grace {} is out of range", init.timeout, init.grace));
+        }
         Ok(Facts {
             name: init.name,
             region: init.region,
@@ -171,6 +199,7 @@ impl Facts {
             version: init.version,
             address: peer.ip().to_canonical().to_string(),
             boot: init.boot,
+            patience: Patience { timeout: init.timeout, grace: init.grace },
         })
     }
 }

@@ -8,8 +8,7 @@ use crate::app::{App, STOPPING};
 use crate::clock::{self, EpochMs};
 use crate::hosts::{Found, Host};
 use crate::limits::{
-    DEADLINE_MARGIN_SECONDS, DEADLINE_SECONDS, DEFAULT_PAGE_ENTRIES, DEFAULT_TIMEOUT_SECONDS,
-    MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES, PAGE_ENTRIES,
+    DEADLINE_SECONDS, DEFAULT_PAGE_ENTRIES, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES, PAGE_ENTRIES,
 };
 use crate::problem::Problem;
 use crate::requests::{Head, Live, Settled, Target, hex, record};
@@ -132,8 +131,8 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
     let digest = digest(&method, &params, &asked);
     let created = clock::now();
-    let seconds = deadline_seconds(deadline, &body)?;
     let (targets, hosts) = resolve(app, asked)?;
+    let seconds = deadline_seconds(deadline, &body, &hosts)?;
     let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
     let deadline = created + clock::ms(Duration::from_secs(seconds));
     let head = Head { id: id.into(), method, cmd, params, digest, created, deadline };
@@ -169,12 +168,17 @@ fn check_call(frame: &Bytes) -> Result<(), Problem> {
     }
 }
 
-/// What was asked for, or what the command may take and a margin.
-fn deadline_seconds(asked: Option<u64>, body: &Map<String, Value>) -> Result<u64, Problem> {
+/// What was asked for, or what suits the most patient of the hosts.
+fn deadline_seconds(
+    asked: Option<u64>,
+    body: &Map<String, Value>,
+    hosts: &[Option<Arc<Host>>],
+) -> Result<u64, Problem> {
     let (least, most) = (*DEADLINE_SECONDS.start(), *DEADLINE_SECONDS.end());
     let Some(seconds) = asked else {
-        let timeout = body.get("timeout").and_then(Value::as_u64).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
-        return Ok(timeout.saturating_add(DEADLINE_MARGIN_SECONDS).min(most));
+        let timeout = body.get("timeout").and_then(Value::as_u64);
+        let last_words = hosts.iter().flatten().map(|host| host.state().facts.patience.last_word(timeout));
+        return Ok(last_words.max().unwrap_or(least).min(most));
     };
     if DEADLINE_SECONDS.contains(&seconds) {
         return Ok(seconds);

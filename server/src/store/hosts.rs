@@ -2,7 +2,7 @@
 
 use super::{Store, StoreError, from_json, to_json};
 use crate::clock::EpochMs;
-use crate::hosts::{Facts, Settings, Status, Tags};
+use crate::hosts::{Facts, Patience, Settings, Status, Tags};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
@@ -109,6 +109,8 @@ fn host(row: &AnyRow) -> Result<HostRow, StoreError> {
             version: row.try_get("version")?,
             address: row.try_get("address")?,
             boot: row.try_get("boot")?,
+            // Said anew with each link.
+            patience: Patience::default(),
         },
         status: Status::from_text(&status),
         last_seen: row.try_get("last_seen")?,

@@ -1,6 +1,6 @@
 //! A request to hosts: each in exactly one final state.
 
-use crate::agent::{Agent, enrolled, linked};
+use crate::agent::{Agent, enrolled, init, linked};
 use crate::common::{PATIENCE, Server, eventually};
 use hyper::Request;
 use serde_json::{Value, json};
@@ -144,6 +144,34 @@ async fn a_request_outlives_the_client_that_made_it() {
     drop(call);
     agent.answer(&request, "later").await;
     assert_eq!(server.rest.run(body).await.body["response"][0]["data"], "later");
+}
+
+#[tokio::test]
+async fn the_deadline_suits_the_most_patient_host() {
+    let server = Server::start().await;
+    let _quick = linked(&server, "quick").await;
+    let identity = enrolled(&server, "slow").await;
+    let mut slow = Agent::dial(server.agents(), &identity).await;
+    let mut hello = init(&identity.id, "slow", "b");
+    hello.as_object_mut().unwrap().extend([("timeout".into(), json!(600)), ("grace".into(), json!(10))]);
+    slow.send(&hello).await;
+    assert_eq!(slow.expect().await["method"], "ready");
+    for (n, (hosts, more, seconds)) in [
+        (json!(["quick"]), json!({}), 120 + 2 * 3 + 30),
+        (json!(["quick", "slow"]), json!({}), 600 + 2 * 10 + 30),
+        (json!(["slow"]), json!({"timeout": 5}), 5 + 2 * 10 + 30),
+        (json!(["slow"]), json!({"timeout": 5, "deadline": 7}), 7),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = json!({"id": n.to_string(), "hosts": hosts, "method": "sync.bash", "cmd": "x"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let _lines = server.rest.stream(body).await;
+        let shown = server.rest.get(&format!("/api/v1/requests/{n}")).await;
+        let time = |key| humantime::parse_rfc3339(&shown.text(key)).unwrap();
+        assert_eq!(time("deadline").duration_since(time("created")).unwrap().as_secs(), seconds, "{shown:?}");
+    }
 }
 
 #[tokio::test]
