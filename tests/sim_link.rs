@@ -55,7 +55,7 @@ fn behaviour(random: &mut fastrand::Rng, id: &str) -> Behaviour {
 #[test]
 fn whatever_the_network_does_the_agent_comes_back_and_nothing_runs_twice() {
     for_every_seed(|seed| {
-        let healed = at(fastrand::Rng::with_seed(seed).u64(60..20_000));
+        let healed = at(fastrand::Rng::with_seed(seed).u64(60..10_000));
         let mut world = World::new(CONFIG, seed, healed);
         let mut sent: HashMap<String, (Behaviour, Vec<u64>)> = HashMap::new();
         let mut number = 0;
