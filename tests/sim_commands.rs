@@ -113,7 +113,28 @@ fn a_command_is_bash_with_a_documented_environment() {
     );
     assert_eq!(launch.cwd, "/");
     assert_eq!(launch.credentials, Some(Credentials { uid: 0, gid: 0, groups: vec![0] }));
-    assert_eq!(agent.starts("b", &json!({"cwd": "/tmp"})).1.cwd, "/tmp");
+}
+
+#[test]
+fn a_directory_is_looked_at_by_a_child_before_the_command_starts_there() {
+    let mut agent = Agent::new("");
+    let frame = |id: &str| json!({"id": id, "method": "sync.bash", "cmd": "cmd", "cwd": "/srv"});
+    let effects = agent.asks(&frame("a"));
+    let [Effect::Spawn { child, program: Program::Task(Task::Reach(path)) }] = &effects[..] else {
+        panic!("no look at it: {effects:?}")
+    };
+    assert_eq!(path, "/srv");
+    agent.rig.event(Event::Output(*child, Stream::Out, b"null"));
+    let (_, launch) = started(&agent.ends(*child, Exit::Code(0)));
+    assert_eq!(launch.cwd, "/srv");
+
+    // On a dead mount the look never ends; it costs its own reply and nothing else.
+    let [Effect::Spawn { child, .. }] = agent.asks(&frame("b"))[..] else { panic!("no look at it") };
+    let effects = agent.rig.tick();
+    assert_eq!(effects[..2], [Effect::Signal { child, signal: libc::SIGKILL }, Effect::Release { child }]);
+    let (_, outcome) = reply(&effects);
+    assert_eq!(outcome.retcode, 3107);
+    assert!(outcome.detail.is_some_and(|detail| detail.starts_with("cwd: ")));
 }
 
 #[test]
@@ -234,7 +255,7 @@ fn an_agent_that_was_held_up_gives_the_whole_grace_all_the_same() {
 #[test]
 fn the_step_that_failed_at_the_start_is_named() {
     let mut agent = Agent::new("");
-    let (child, _) = agent.starts("a", &json!({"cwd": "/nowhere"}));
+    let (child, _) = agent.starts("a", &json!({}));
     let error = StartError { step: "cwd: chdir to /nowhere".into(), reason: "No such file".into() };
     let (_, outcome) = reply(&agent.rig.event(Event::NotStarted(child, error)));
     assert_eq!(outcome.retcode, 3107);

@@ -55,6 +55,7 @@ struct Active {
 #[derive(Debug)]
 enum Phase {
     Identifying(Box<Identifying>),
+    Reaching(Box<Reaching>),
     Running(Box<Run>),
 }
 
@@ -65,10 +66,20 @@ struct Identifying {
     command: Command,
 }
 
+/// Its directory is being looked at, in a child that a dead mount may keep:
+/// the start of the command itself would hold up the loop there.
+#[derive(Debug)]
+struct Reaching {
+    task: PendingTask<()>,
+    command: Command,
+    identity: Identity,
+}
+
 impl Phase {
     fn child(&self) -> ChildId {
         match self {
             Phase::Identifying(pending) => pending.task.child(),
+            Phase::Reaching(pending) => pending.task.child(),
             Phase::Running(run) => run.child(),
         }
     }
@@ -76,6 +87,7 @@ impl Phase {
     fn deadline(&self) -> Instant {
         match self {
             Phase::Identifying(pending) => pending.task.deadline(),
+            Phase::Reaching(pending) => pending.task.deadline(),
             Phase::Running(run) => run.deadline(),
         }
     }
@@ -160,17 +172,18 @@ impl Exec {
         for Waiting { id, .. } in self.waiting.drain(..) {
             done.push(Done { id, outcome: Outcome::with_detail(Retcode::Cancelled, reason) });
         }
-        self.active.retain_mut(|active| match &mut active.phase {
-            Phase::Running(run) => {
-                run.cancel(now, fx);
-                true
+        self.active.retain_mut(|active| {
+            match &mut active.phase {
+                Phase::Running(run) => {
+                    run.cancel(now, fx);
+                    return true;
+                }
+                Phase::Identifying(pending) => pending.task.cancel(fx),
+                Phase::Reaching(pending) => pending.task.cancel(fx),
             }
-            Phase::Identifying(pending) => {
-                pending.task.cancel(fx);
-                let outcome = Outcome::with_detail(Retcode::Cancelled, reason);
-                done.push(Done { id: std::mem::take(&mut active.id), outcome });
-                false
-            }
+            let outcome = Outcome::with_detail(Retcode::Cancelled, reason);
+            done.push(Done { id: std::mem::take(&mut active.id), outcome });
+            false
         });
     }
 
@@ -216,7 +229,7 @@ impl Exec {
             (Phase::Identifying(mut pending), _) => match pending.task.handle(now, event, fx) {
                 None => ControlFlow::Continue(Phase::Identifying(pending)),
                 Some(Ok(Some(identity))) => {
-                    ControlFlow::Continue(self.start(now, pending.command, &identity, fx))
+                    ControlFlow::Continue(self.begin(now, pending.command, identity, fx))
                 }
                 Some(Ok(None)) => {
                     let detail = unknown_account(&pending.command);
@@ -224,6 +237,16 @@ impl Exec {
                 }
                 Some(Err(reason)) => {
                     let detail = format!("user: the user database did not answer: {reason}");
+                    ControlFlow::Break(Outcome::with_detail(Retcode::CouldNotStart, detail))
+                }
+            },
+            (Phase::Reaching(mut pending), _) => match pending.task.handle(now, event, fx) {
+                None => ControlFlow::Continue(Phase::Reaching(pending)),
+                Some(Ok(())) => {
+                    ControlFlow::Continue(self.start(now, pending.command, &pending.identity, fx))
+                }
+                Some(Err(reason)) => {
+                    let detail = format!("cwd: its file system does not answer: {reason}");
                     ControlFlow::Break(Outcome::with_detail(Retcode::CouldNotStart, detail))
                 }
             },
@@ -245,7 +268,7 @@ impl Exec {
         while self.active.len() < self.settings.max_children {
             let Some(Waiting { id, command, .. }) = self.waiting.pop_front() else { return };
             let phase = match as_whom(&command, &self.own) {
-                AsWhom::Own => self.start(now, command, &self.own, fx),
+                AsWhom::Own => self.begin(now, command, self.own.clone(), fx),
                 AsWhom::Other { user, group } => {
                     let task = PendingTask::start(now, Task::Identify { user, group }, fx);
                     Phase::Identifying(Box::new(Identifying { task, command }))
@@ -256,6 +279,16 @@ impl Exec {
                 }
             };
             self.active.push(Active { id, phase });
+        }
+    }
+
+    fn begin(&self, now: Now, command: Command, identity: Identity, fx: &mut Effects) -> Phase {
+        match &command.cwd {
+            None => self.start(now, command, &identity, fx),
+            Some(cwd) => {
+                let task = PendingTask::start(now, Task::Reach(cwd.clone()), fx);
+                Phase::Reaching(Box::new(Reaching { task, command, identity }))
+            }
         }
     }
 

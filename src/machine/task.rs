@@ -14,6 +14,9 @@ pub enum Task {
     /// replaces the user's own primary group. Answered by [`Identity`], or by
     /// `null` where there is no such user or group.
     Identify { user: Account, group: Option<Account> },
+    /// Looks at a path, be it there or not: on a dead mount nobody comes back
+    /// from that. Answered by `null`.
+    Reach(String),
 }
 
 /// As whom a command runs.

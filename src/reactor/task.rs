@@ -51,6 +51,11 @@ fn run(task: &Task) -> Result<Vec<u8>, String> {
     let answer = match task {
         Task::Resolve(server) => serde_json::to_vec(&resolve(server)?),
         Task::Identify { user, group } => serde_json::to_vec(&identify(user, group.as_ref())?),
+        Task::Reach(path) => {
+            // Whoever goes there next will hear the reason, as the user that it is.
+            let _ = std::fs::metadata(path);
+            serde_json::to_vec(&())
+        }
     };
     answer.map_err(|e| e.to_string())
 }

@@ -221,6 +221,7 @@ impl World {
                 let output = if found { serde_json::to_string(&addresses).unwrap() } else { String::new() };
                 Behaviour { output, code: i32::from(!found), runs_ms, ..Behaviour::default() }
             }
+            Program::Task(Task::Reach(_)) => Behaviour { output: "null".into(), ..Behaviour::default() },
             Program::Task(Task::Identify { .. }) => {
                 Behaviour { output: serde_json::to_string(&Some(root())).unwrap(), ..Behaviour::default() }
             }
