@@ -16,6 +16,7 @@ use crate::task::PendingTask;
 use crate::wire::{Account, Command, Outcome, Retcode};
 use launch::{AsWhom, as_whom, launch};
 use run::Run;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -229,7 +230,7 @@ impl Exec {
             (Phase::Identifying(mut pending), _) => match pending.task.handle(now, event, fx) {
                 None => ControlFlow::Continue(Phase::Identifying(pending)),
                 Some(Ok(Some(identity))) => {
-                    ControlFlow::Continue(self.begin(now, pending.command, identity, fx))
+                    ControlFlow::Continue(self.begin(now, pending.command, Cow::Owned(identity), fx))
                 }
                 Some(Ok(None)) => {
                     let detail = unknown_account(&pending.command);
@@ -268,7 +269,7 @@ impl Exec {
         while self.active.len() < self.settings.max_children {
             let Some(Waiting { id, command, .. }) = self.waiting.pop_front() else { return };
             let phase = match as_whom(&command, &self.own) {
-                AsWhom::Own => self.begin(now, command, self.own.clone(), fx),
+                AsWhom::Own => self.begin(now, command, Cow::Borrowed(&self.own), fx),
                 AsWhom::Other { user, group } => {
                     let task = PendingTask::start(now, Task::Identify { user, group }, fx);
                     Phase::Identifying(Box::new(Identifying { task, command }))
@@ -282,11 +283,12 @@ impl Exec {
         }
     }
 
-    fn begin(&self, now: Now, command: Command, identity: Identity, fx: &mut Effects) -> Phase {
+    fn begin(&self, now: Now, command: Command, identity: Cow<'_, Identity>, fx: &mut Effects) -> Phase {
         match &command.cwd {
             None => self.start(now, command, &identity, fx),
             Some(cwd) => {
                 let task = PendingTask::start(now, Task::Reach(cwd.clone()), fx);
+                let identity = identity.into_owned();
                 Phase::Reaching(Box::new(Reaching { task, command, identity }))
             }
         }
