@@ -11,7 +11,7 @@ use aspire::gearman::Config;
 use aspire::machine::{Effect, Event, Launch, Program, limits};
 use aspire::wire::frame::{MAX_FRAME_BYTES, encode};
 use aspire::wire::session::Frame;
-use aspire::wire::{Retcode, request};
+use aspire::wire::{Retcode, command, request};
 use page::{Page, flags_of_help};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -116,8 +116,8 @@ fn the_ranges_of_the_configuration_are_refused_beyond() {
 
 #[test]
 fn the_limits_are_those_of_the_code() {
-    let (least, most) = (request::TIMEOUT_SECONDS.start(), request::TIMEOUT_SECONDS.end());
-    let (name, cmd) = (request::MAX_NAME_BYTES, request::MAX_CMD_BYTES);
+    let (least, most) = (command::TIMEOUT_SECONDS.start(), command::TIMEOUT_SECONDS.end());
+    let (name, cmd) = (command::MAX_NAME_BYTES, command::MAX_CMD_BYTES);
     hold(
         "LIMITS",
         &[
@@ -130,7 +130,7 @@ fn the_limits_are_those_of_the_code() {
                 "env",
                 format!(
                     "{} variables, each with a name of 1 to {name} bytes, and of at most {cmd} bytes",
-                    request::MAX_ENV_ENTRIES
+                    command::MAX_ENV_ENTRIES
                 ),
             ),
         ],

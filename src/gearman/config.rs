@@ -2,7 +2,7 @@
 
 use crate::exec::{AllowList, ExecSettings};
 use crate::link::LinkSettings;
-use crate::wire::request::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
+use crate::wire::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
 use crate::wire::server_list;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};

@@ -6,6 +6,7 @@
 //! [`reply`]. Each is read from the line straight into its own type, so that
 //! hostile input costs no more memory than the values it really carries.
 
+pub mod command;
 pub mod enroll;
 pub mod frame;
 mod head;
@@ -15,7 +16,8 @@ pub mod retcode;
 pub mod server_list;
 pub mod session;
 
+pub use command::{Account, Command};
 pub use frame::{FrameError, FrameReader, MAX_FRAME_BYTES};
 pub use reply::{Encoding, Outcome, Reply};
-pub use request::{Account, Call, CallError, Command, Rejected, Request};
+pub use request::{Call, CallError, Rejected, Request};
 pub use retcode::Retcode;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::command::{Account, MAX_ENV_ENTRIES};
 use proptest::prelude::*;
 
 fn parse(json: &str) -> Result<Request, Rejected> {

@@ -1,7 +1,8 @@
 //! Frames of the link itself, and what else may arrive on it.
 
+use crate::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
 use crate::head::Head;
-use crate::request::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS, Rejected, Request};
+use crate::request::{Rejected, Request};
 use crate::{FrameError, Reply};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The command line.
 
 use super::error::Error;
-use aspire_wire::request::TIMEOUT_SECONDS;
+use aspire_wire::command::TIMEOUT_SECONDS;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ pub use writer::{keep_written, write_rest};
 use crate::clock::{self, EpochMs};
 use crate::limits::{DEADLINE_MARGIN_SECONDS, MAX_TAGS, MAX_WORD_BYTES};
 use crate::store::hosts::HostRow;
-use aspire_wire::request::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS, GRACE_SECONDS, TIMEOUT_SECONDS};
+use aspire_wire::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS, GRACE_SECONDS, TIMEOUT_SECONDS};
 use aspire_wire::session::Init;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

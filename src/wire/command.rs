@@ -1,0 +1,208 @@
+//! Commands: what all methods that run one have in common.
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The longest command, in bytes: what Linux takes as one argument (`MAX_ARG_STRLEN`) less its NUL.
+pub const MAX_CMD_BYTES: usize = 128 * 1024 - 1;
+/// The longest name of a user, a group or a variable, and the longest path, in
+/// bytes: `PATH_MAX` less its NUL.
+pub const MAX_NAME_BYTES: usize = 4095;
+/// Variables in one request's `env`.
+pub const MAX_ENV_ENTRIES: usize = 1024;
+/// `timeout`, in seconds.
+pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;
+/// `timeout` where neither the request nor the host's configuration says one, in seconds.
+pub const DEFAULT_TIMEOUT_SECONDS: u64 = 120;
+/// From one time-out to the next, in seconds.
+pub const GRACE_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
+/// The same where the host's configuration does not say.
+pub const DEFAULT_GRACE_SECONDS: u64 = 3;
+
+/// The arguments that all commands have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// The line for `bash -c`, 1 to [`MAX_CMD_BYTES`] bytes.
+    #[serde(deserialize_with = "cmd")]
+    pub cmd: String,
+    /// Seconds, in [`TIMEOUT_SECONDS`]; the agent's configuration says what none means.
+    #[serde(default, deserialize_with = "timeout")]
+    pub timeout: Option<u64>,
+    #[serde(default)]
+    pub user: Option<Account>,
+    #[serde(default)]
+    pub group: Option<Account>,
+    /// Added to the documented environment, or in the place of what is there.
+    #[serde(default, deserialize_with = "environment")]
+    pub env: BTreeMap<String, String>,
+    /// An absolute path.
+    #[serde(default, deserialize_with = "cwd")]
+    pub cwd: Option<String>,
+    #[serde(rename = "id", default)]
+    _id: Skipped,
+    #[serde(rename = "method", default)]
+    _method: Skipped,
+}
+
+impl Command {
+    /// A command with nothing but its line.
+    #[must_use]
+    pub fn new(cmd: impl Into<String>) -> Self {
+        Command {
+            cmd: cmd.into(),
+            timeout: None,
+            user: None,
+            group: None,
+            env: BTreeMap::new(),
+            cwd: None,
+            _id: Skipped,
+            _method: Skipped,
+        }
+    }
+}
+
+/// A user or a group, as the request names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Account {
+    Name(String),
+    Id(u32),
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Account::Name(name) => f.write_str(name),
+            Account::Id(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+/// A field that the head has read already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Skipped;
+
+impl<'de> Deserialize<'de> for Skipped {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Skipped)
+    }
+}
+
+impl<'de> Deserialize<'de> for Account {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AccountVisitor;
+        impl Visitor<'_> for AccountVisitor {
+            type Value = Account;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name or a numeric id")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Account, E> {
+                if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+                    let id =
+                        text.parse().map_err(|_| E::custom(format_args!("no id is as large as {text}")))?;
+                    return Ok(Account::Id(id));
+                }
+                plain("", text, 1, MAX_NAME_BYTES)?;
+                Ok(Account::Name(text.to_owned()))
+            }
+
+            fn visit_u64<E: de::Error>(self, id: u64) -> Result<Account, E> {
+                u32::try_from(id)
+                    .map(Account::Id)
+                    .map_err(|_| E::custom(format_args!("no id is as large as {id}")))
+            }
+        }
+        deserializer.deserialize_any(AccountVisitor)
+    }
+}
+
+fn cmd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let cmd = String::deserialize(deserializer)?;
+    plain("", &cmd, 1, MAX_CMD_BYTES)?;
+    Ok(cmd)
+}
+
+fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct TimeoutVisitor;
+    impl Visitor<'_> for TimeoutVisitor {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number of seconds")
+        }
+
+        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<u64, E> {
+            let (least, most) = (TIMEOUT_SECONDS.start(), TIMEOUT_SECONDS.end());
+            match seconds {
+                _ if seconds < *least => {
+                    Err(E::custom(format_args!("must be at least {least} second, got {seconds}")))
+                }
+                _ if seconds > *most => {
+                    Err(E::custom(format_args!("must be at most {most} seconds, got {seconds}")))
+                }
+                _ => Ok(seconds),
+            }
+        }
+
+        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<u64, E> {
+            Err(E::custom(format_args!("must be at least {} second, got {seconds}", TIMEOUT_SECONDS.start())))
+        }
+    }
+    deserializer.deserialize_any(TimeoutVisitor).map(Some)
+}
+
+fn cwd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    plain("", &path, 1, MAX_NAME_BYTES)?;
+    if !path.starts_with('/') {
+        return Err(de::Error::custom(format_args!("must be an absolute path, got {path:?}")));
+    }
+    Ok(Some(path))
+}
+
+fn environment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct EnvironmentVisitor;
+    impl<'de> Visitor<'de> for EnvironmentVisitor {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of strings")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut env = BTreeMap::new();
+            while let Some(name) = map.next_key::<String>()? {
+                if env.len() == MAX_ENV_ENTRIES {
+                    return Err(de::Error::custom(format_args!("at most {MAX_ENV_ENTRIES} variables")));
+                }
+                plain("a name ", &name, 1, MAX_NAME_BYTES)?;
+                if name.contains('=') {
+                    return Err(de::Error::custom(format_args!("a name must not contain '=', got {name:?}")));
+                }
+                let value = map.next_value::<String>()?;
+                plain("", &value, 0, MAX_CMD_BYTES - name.len() - 1)?;
+                env.insert(name, value);
+            }
+            Ok(env)
+        }
+    }
+    deserializer.deserialize_map(EnvironmentVisitor)
+}
+
+/// What may become a C string of a bounded length. `what` goes before the reason.
+fn plain<E: de::Error>(what: &str, text: &str, least: usize, most: usize) -> Result<(), E> {
+    let length = text.len();
+    if length < least {
+        Err(E::custom(format_args!("{what}must not be empty")))
+    } else if length > most {
+        Err(E::custom(format_args!("{what}must be at most {most} bytes, got {length}")))
+    } else if text.contains('\0') {
+        Err(E::custom(format_args!("{what}must not contain a NUL")))
+    } else {
+        Ok(())
+    }
+}
