@@ -117,6 +117,7 @@ impl Gearman {
                 debug!("request=begins id={id:?} cmd={:?}", command.cmd);
                 self.exec.submit(now, id, command, fx, done);
             }
+            Call::JobCancel(_) => done.push(Done { id, outcome: Outcome::new(Retcode::UnknownMethod) }),
             Call::AgentInfo => {
                 let outcome = Outcome::new(Retcode::NormalTermination).with_data(&self.info(now));
                 done.push(Done { id, outcome });

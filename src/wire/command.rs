@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// The longest command, in bytes: what Linux takes as one argument (`MAX_ARG_STRLEN`) less its NUL.
 pub const MAX_CMD_BYTES: usize = 128 * 1024 - 1;
@@ -13,13 +14,22 @@ pub const MAX_NAME_BYTES: usize = 4095;
 /// Variables in one request's `env`.
 pub const MAX_ENV_ENTRIES: usize = 1024;
 /// `timeout`, in seconds.
-pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 1..=86_400;
+pub const TIMEOUT_SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// `timeout` where neither the request nor the host's configuration says one, in seconds.
 pub const DEFAULT_TIMEOUT_SECONDS: u64 = 120;
 /// From one time-out to the next, in seconds.
-pub const GRACE_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
+pub const GRACE_SECONDS: RangeInclusive<u64> = 1..=3600;
 /// The same where the host's configuration does not say.
 pub const DEFAULT_GRACE_SECONDS: u64 = 3;
+
+/// `limits.cpu`, in seconds.
+pub const CPU_SECONDS: RangeInclusive<u64> = TIMEOUT_SECONDS;
+/// `limits.memory`, in bytes.
+pub const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 50;
+/// `limits.files`, in open descriptors. A shell that loads its libraries needs a fourth.
+pub const OPEN_FILES: RangeInclusive<u64> = 4..=1 << 20;
+/// `limits.processes`, of the user as a whole.
+pub const PROCESSES: RangeInclusive<u64> = 1..=1 << 22;
 
 /// The arguments that all commands have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -41,6 +51,11 @@ pub struct Command {
     /// An absolute path.
     #[serde(default, deserialize_with = "cwd")]
     pub cwd: Option<String>,
+    /// Whether output is sent while the command runs, too.
+    #[serde(default)]
+    pub stream: bool,
+    #[serde(default)]
+    pub limits: Limits,
     #[serde(rename = "id", default)]
     _id: Skipped,
     #[serde(rename = "method", default)]
@@ -58,10 +73,31 @@ impl Command {
             group: None,
             env: BTreeMap::new(),
             cwd: None,
+            stream: false,
+            limits: Limits::default(),
             _id: Skipped,
             _method: Skipped,
         }
     }
+}
+
+/// What each process of a command may use at most; `None` is what the agent itself may.
+/// The system's own limits, see setrlimit(2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Seconds of processor time, in [`CPU_SECONDS`].
+    #[serde(default, deserialize_with = "cpu")]
+    pub cpu: Option<u64>,
+    /// Bytes of address space, in [`MEMORY_BYTES`]; as a number, or as text such as `100M`.
+    #[serde(default, deserialize_with = "memory")]
+    pub memory: Option<u64>,
+    /// Open descriptors, in [`OPEN_FILES`].
+    #[serde(default, deserialize_with = "files")]
+    pub files: Option<u64>,
+    /// Processes of the command's user, in [`PROCESSES`]. Root has no such limit.
+    #[serde(default, deserialize_with = "processes")]
+    pub processes: Option<u64>,
 }
 
 /// A user or a group, as the request names it.
@@ -127,32 +163,87 @@ fn cmd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
 }
 
 fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    struct TimeoutVisitor;
-    impl Visitor<'_> for TimeoutVisitor {
-        type Value = u64;
+    Quantity { range: TIMEOUT_SECONDS, one: "second", many: "seconds" }.read(deserializer)
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a whole number of seconds")
-        }
+fn cpu<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Quantity { range: CPU_SECONDS, one: "second", many: "seconds" }.read(deserializer)
+}
 
-        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<u64, E> {
-            let (least, most) = (TIMEOUT_SECONDS.start(), TIMEOUT_SECONDS.end());
-            match seconds {
-                _ if seconds < *least => {
-                    Err(E::custom(format_args!("must be at least {least} second, got {seconds}")))
-                }
-                _ if seconds > *most => {
-                    Err(E::custom(format_args!("must be at most {most} seconds, got {seconds}")))
-                }
-                _ => Ok(seconds),
-            }
-        }
+fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Quantity { range: MEMORY_BYTES, one: "byte", many: "bytes" }.read(deserializer)
+}
 
-        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<u64, E> {
-            Err(E::custom(format_args!("must be at least {} second, got {seconds}", TIMEOUT_SECONDS.start())))
+fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Quantity { range: OPEN_FILES, one: "descriptor", many: "descriptors" }.read(deserializer)
+}
+
+fn processes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Quantity { range: PROCESSES, one: "process", many: "processes" }.read(deserializer)
+}
+
+/// Reads a whole number in a range. One of bytes may also be text with a unit of 1024: `K`, `M` or `G`.
+struct Quantity {
+    range: RangeInclusive<u64>,
+    one: &'static str,
+    many: &'static str,
+}
+
+impl Quantity {
+    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<u64>, D::Error> {
+        deserializer.deserialize_any(self).map(Some)
+    }
+
+    fn too_small<E: de::Error>(&self, got: impl fmt::Display) -> E {
+        let least = *self.range.start();
+        let unit = if least == 1 { self.one } else { self.many };
+        E::custom(format_args!("must be at least {least} {unit}, got {got}"))
+    }
+
+    fn too_large<E: de::Error>(&self, got: impl fmt::Display) -> E {
+        E::custom(format_args!("must be at most {} {}, got {got}", self.range.end(), self.many))
+    }
+}
+
+impl Visitor<'_> for Quantity {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_text = if self.one == "byte" { ", or a string such as \"100M\"" } else { "" };
+        write!(f, "a whole number of {}{or_text}", self.many)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+        match number {
+            _ if number < *self.range.start() => Err(self.too_small(number)),
+            _ if number > *self.range.end() => Err(self.too_large(number)),
+            _ => Ok(number),
         }
     }
-    deserializer.deserialize_any(TimeoutVisitor).map(Some)
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+        Err(self.too_small(number))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+        let wrong = || E::invalid_type(de::Unexpected::Str(text), &self);
+        if self.one != "byte" {
+            return Err(wrong());
+        }
+        let (digits, shift) = match text.as_bytes() {
+            [.., b'K'] => (&text[..text.len() - 1], 10),
+            [.., b'M'] => (&text[..text.len() - 1], 20),
+            [.., b'G'] => (&text[..text.len() - 1], 30),
+            _ => (text, 0),
+        };
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)) {
+            Some(number) => self.visit_u64(number),
+            None => Err(self.too_large(text)),
+        }
+    }
 }
 
 fn cwd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -194,7 +285,7 @@ fn environment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<St
 }
 
 /// What may become a C string of a bounded length. `what` goes before the reason.
-fn plain<E: de::Error>(what: &str, text: &str, least: usize, most: usize) -> Result<(), E> {
+pub(crate) fn plain<E: de::Error>(what: &str, text: &str, least: usize, most: usize) -> Result<(), E> {
     let length = text.len();
     if length < least {
         Err(E::custom(format_args!("{what}must not be empty")))

@@ -16,8 +16,8 @@ pub mod retcode;
 pub mod server_list;
 pub mod session;
 
-pub use command::{Account, Command};
+pub use command::{Account, Command, Limits};
 pub use frame::{FrameError, FrameReader, MAX_FRAME_BYTES};
 pub use reply::{Encoding, Outcome, Reply};
-pub use request::{Call, CallError, Rejected, Request};
+pub use request::{Call, CallError, JobCancel, Rejected, Request};
 pub use retcode::Retcode;

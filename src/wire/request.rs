@@ -1,10 +1,10 @@
 //! Requests: what an operator sends to a host.
 
-use crate::command::{Command, Skipped};
+use crate::command::{Command, Skipped, plain};
 use crate::head::Head;
 use crate::{FrameError, Retcode};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer};
 
 /// The longest request id, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
@@ -24,8 +24,23 @@ pub struct Request {
 pub enum Call {
     /// `sync.bash`: run a command and answer when it has ended.
     SyncBash(Command),
+    /// `job.cancel`: end a command that runs or waits, and answer when it has ended.
+    JobCancel(JobCancel),
     /// `agent.info`: what the agent is and does.
     AgentInfo,
+}
+
+/// What `job.cancel` ends.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobCancel {
+    /// The id of the request that began it, 1 to [`MAX_ID_BYTES`] bytes.
+    #[serde(deserialize_with = "job")]
+    pub job: String,
+    #[serde(rename = "id", default)]
+    _id: Skipped,
+    #[serde(rename = "method", default)]
+    _method: Skipped,
 }
 
 /// Why a call was not understood. Whoever sent it is at fault.
@@ -89,6 +104,7 @@ impl Call {
         };
         match method {
             "sync.bash" => params(line).map(Call::SyncBash),
+            "job.cancel" => params(line).map(Call::JobCancel),
             "agent.info" => params::<NoParams>(line).map(|_| Call::AgentInfo),
             other => {
                 let shown: String = other.chars().take(64).collect();
@@ -137,6 +153,12 @@ fn reason_without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
     text.strip_suffix(&position).unwrap_or(&text).to_owned()
+}
+
+fn job<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let job = String::deserialize(deserializer)?;
+    plain("", &job, 1, MAX_ID_BYTES)?;
+    Ok(job)
 }
 
 /// The arguments of a method that takes none.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::command::{Account, MAX_ENV_ENTRIES};
+use crate::command::{Account, Limits, MAX_ENV_ENTRIES};
 use proptest::prelude::*;
 
 fn parse(json: &str) -> Result<Request, Rejected> {
@@ -33,6 +33,36 @@ fn ids_may_be_numbers_or_digits() {
 }
 
 #[test]
+fn limits_are_numbers_and_memory_may_have_a_unit() {
+    let limits = |json: &str| {
+        let json = format!(r#"{{"id":"1","method":"sync.bash","cmd":"ls","limits":{json}}}"#);
+        let Call::SyncBash(command) = parse(&json).unwrap().call else { panic!("{json}") };
+        command.limits
+    };
+    assert_eq!(limits("{}"), Limits::default());
+    let all = limits(r#"{"cpu":10,"memory":104857600,"files":64,"processes":7}"#);
+    let expected = Limits { cpu: Some(10), memory: Some(100 << 20), files: Some(64), processes: Some(7) };
+    assert_eq!(all, expected);
+    for (text, bytes) in [("2048K", 2 << 20), ("100M", 100 << 20), ("3G", 3 << 30), ("1048576", 1 << 20)] {
+        assert_eq!(limits(&format!(r#"{{"memory":"{text}"}}"#)).memory, Some(bytes), "{text}");
+    }
+}
+
+#[test]
+fn what_is_cancelled_is_named() {
+    let request = parse(r#"{"id":"c","method":"job.cancel","job":"r-1"}"#).unwrap();
+    let Call::JobCancel(cancel) = request.call else { panic!("not a cancel") };
+    assert_eq!(cancel.job, "r-1");
+    for (json, reason) in [
+        (r#"{"id":"c","method":"job.cancel"}"#, "missing field `job`"),
+        (r#"{"id":"c","method":"job.cancel","job":""}"#, "job: must not be empty"),
+        (r#"{"id":"c","method":"job.cancel","job":7}"#, "job: invalid type: integer `7`, expected a string"),
+    ] {
+        assert_eq!(refusal(json), (3021, reason.to_owned()));
+    }
+}
+
+#[test]
 fn every_bad_field_is_named_with_the_reason() {
     let sync = |rest: &str| format!(r#"{{"id":"1","method":"sync.bash",{rest}}}"#);
     let cases = [
@@ -60,6 +90,28 @@ fn every_bad_field_is_named_with_the_reason() {
         ),
         (sync(r#""cmd":"ls","env":{"A=B":"c"}"#), "env: a name must not contain '=', got \"A=B\""),
         (sync(r#""cmd":"ls","env":{"A":1}"#), "env.A: invalid type: integer `1`, expected a string"),
+        (sync(r#""cmd":"ls","stream":1"#), "stream: invalid type: integer `1`, expected a boolean"),
+        (sync(r#""cmd":"ls","limits":{"cpu":0}"#), "limits.cpu: must be at least 1 second, got 0"),
+        (
+            sync(r#""cmd":"ls","limits":{"memory":1000}"#),
+            "limits.memory: must be at least 1048576 bytes, got 1000",
+        ),
+        (
+            sync(r#""cmd":"ls","limits":{"memory":"1MB"}"#),
+            "limits.memory: invalid type: string \"1MB\", expected a whole number of bytes, or a string such as \"100M\"",
+        ),
+        (
+            sync(r#""cmd":"ls","limits":{"memory":"99999999999999999999"}"#),
+            "limits.memory: must be at most 1125899906842624 bytes, got 99999999999999999999",
+        ),
+        (
+            sync(r#""cmd":"ls","limits":{"files":"10"}"#),
+            "limits.files: invalid type: string \"10\", expected a whole number of descriptors",
+        ),
+        (
+            sync(r#""cmd":"ls","limits":{"processes":-1}"#),
+            "limits.processes: must be at least 1 process, got -1",
+        ),
         (sync(r#""cmd":"ls","env":["A"]"#), "env: invalid type: sequence, expected an object of strings"),
     ];
     for (json, reason) in &cases {
@@ -150,7 +202,7 @@ proptest! {
         method in prop_oneof![Just("sync.bash".to_owned()), "[a-z.]{0,10}"],
         fields in prop::collection::btree_map(
             prop_oneof![
-                Just("cmd"), Just("timeout"), Just("user"), Just("group"), Just("env"), Just("cwd"), Just("other")
+                Just("cmd"), Just("timeout"), Just("user"), Just("group"), Just("env"), Just("cwd"), Just("limits"), Just("other")
             ],
             json_value(),
             0..6,

@@ -3,7 +3,9 @@
 use crate::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
 use crate::head::Head;
 use crate::request::{Rejected, Request};
-use crate::{FrameError, Reply};
+use crate::{Encoding, FrameError, Reply};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -61,8 +63,45 @@ pub enum FromAgent {
     Init(Init),
     Ping,
     Reply(Reply),
+    Output(Output),
     /// A method that this version does not know: logged and passed over.
     Unknown(String),
+}
+
+/// A piece of what a command writes, sent while it runs.
+///
+/// The pieces of one stream make, one after the other, the beginning of what the
+/// reply will have of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// The request's.
+    pub id: String,
+    pub stream: StreamName,
+    /// Text; a piece ends with a whole character.
+    pub data: String,
+    /// How `data` is written; plain text where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+}
+
+impl Output {
+    /// Text where the piece is UTF-8, else base64.
+    #[must_use]
+    pub fn new(id: impl Into<String>, stream: StreamName, piece: &[u8]) -> Self {
+        let (data, encoding) = match std::str::from_utf8(piece) {
+            Ok(text) => (text.to_owned(), None),
+            Err(_) => (STANDARD.encode(piece), Some(Encoding::Base64)),
+        };
+        Output { id: id.into(), stream, data, encoding }
+    }
+}
+
+/// Where a command wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamName {
+    Stdout,
+    Stderr,
 }
 
 /// What an agent receives.
@@ -91,6 +130,7 @@ pub enum Frame<'a> {
     Ping,
     Pong,
     Bye { reason: &'a str },
+    Output(&'a Output),
 }
 
 impl FromAgent {
@@ -104,6 +144,7 @@ impl FromAgent {
             None => Reply::from_head(&head, line).map(FromAgent::Reply),
             Some("init") => typed(line).map(FromAgent::Init),
             Some("ping") => Ok(FromAgent::Ping),
+            Some("output") => typed(line).map(FromAgent::Output),
             Some(other) => Ok(FromAgent::Unknown(other.chars().take(64).collect())),
         }
     }
@@ -163,6 +204,21 @@ mod tests {
             text(Frame::Redirect { server: "127.0.10.1,10.92.1.130:8181" }),
             "{\"method\":\"redirect\",\"server\":\"127.0.10.1,10.92.1.130:8181\"}\n"
         );
+    }
+
+    #[test]
+    fn a_piece_of_output_goes_to_and_fro() {
+        let output =
+            Output { id: "a".into(), stream: StreamName::Stdout, data: "so far\n".into(), encoding: None };
+        let frame = encode(&Frame::Output(&output));
+        let text = String::from_utf8(frame.clone()).unwrap();
+        let expected = r#"{"method":"output","id":"a","stream":"stdout","data":"so far\n"}"#;
+        assert_eq!(text.trim_end(), expected);
+        let Ok(FromAgent::Output(read)) = FromAgent::parse(frame.trim_ascii_end()) else { panic!("{text}") };
+        assert_eq!(read, output);
+        let output = Output::new("a", StreamName::Stderr, b"\xff");
+        assert_eq!((output.data.as_str(), output.encoding), ("/w==", Some(Encoding::Base64)));
+        assert!(FromAgent::parse(br#"{"method":"output","id":"a","stream":"stdin","data":""}"#).is_err());
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Peer {
                     acts.push(Act::Say(encode(&Frame::Pong)));
                 }
                 FromAgent::Reply(reply) => self.replies.push(reply),
+                FromAgent::Output(_) => {}
                 FromAgent::Unknown(method) => panic!("the agent sent {method}"),
             }
         }

@@ -191,6 +191,7 @@ impl Session {
                 (FromAgent::Init(_), _) | (_, Phase::Greeting) => return Err(LinkEnd::Unexpected),
                 (FromAgent::Ping, _) => self.link.push(&Frame::Pong),
                 (FromAgent::Reply(reply), _) => self.take_reply(&reply)?,
+                (FromAgent::Output(_), _) => {}
                 (FromAgent::Unknown(method), _) => {
                     tracing::debug!(host = %self.link.host.id, method, "unknown method passed over");
                 }
