@@ -6,90 +6,15 @@ mod sim;
 
 use aspire::gearman::{Config, ConfigSource, Gearman};
 use aspire::machine::{
-    ChildId, ConnId, Credentials, Effect, Event, Exit, Identity, Launch, Machine as _, Program, Signal,
-    StartError, Stream, Task,
+    Credentials, Effect, Event, Exit, Identity, Machine as _, Program, Signal, StartError, Stream, Task,
 };
+use aspire::wire::Account;
 use aspire::wire::frame::encode;
-use aspire::wire::session::{Frame, FromAgent};
-use aspire::wire::{Account, Outcome};
+use aspire::wire::session::Frame;
 use serde_json::json;
-use sim::{Rig, gearman, root};
+use sim::agent::{Agent, reply, started, text};
+use sim::{Rig, root};
 use std::time::Duration;
-
-/// A gearman with a ready link.
-struct Agent {
-    rig: Rig<Gearman>,
-    conn: ConnId,
-}
-
-impl Agent {
-    fn new(config: &str) -> Self {
-        Self::running_as(config, root())
-    }
-
-    fn running_as(config: &str, own: Identity) -> Self {
-        let mut rig = gearman(&format!("[link]\nserver = \"10.0.0.1\"\n{config}"), own, 1);
-        let [Effect::Connect { conn, .. }] = rig.tick()[..] else { panic!("no connect") };
-        rig.event(Event::Connected(conn));
-        rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600 })));
-        Agent { rig, conn }
-    }
-
-    fn asks(&mut self, frame: &serde_json::Value) -> Vec<Effect> {
-        let frame = encode(frame);
-        self.rig.event(Event::Received(self.conn, &frame))
-    }
-
-    /// Sends a command and returns the child that is started for it.
-    fn starts(&mut self, id: &str, more: &serde_json::Value) -> (ChildId, Launch) {
-        let mut frame = json!({"id": id, "method": "sync.bash", "cmd": "cmd"});
-        frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        started(&self.asks(&frame))
-    }
-
-    /// Both streams end, then the process.
-    fn ends(&mut self, child: ChildId, exit: Exit) -> Vec<Effect> {
-        self.rig.event(Event::OutputEnded(child, Stream::Out));
-        self.rig.event(Event::OutputEnded(child, Stream::Err));
-        self.rig.event(Event::Exited(child, exit))
-    }
-
-    /// Ticks and says what signals went where and how long it took.
-    fn next_signal(&mut self) -> (i32, Duration) {
-        let begin = self.rig.now.mono;
-        match self.rig.tick()[..] {
-            [Effect::Signal { signal, .. }] => (signal, self.rig.now.mono.since(begin)),
-            ref other => panic!("no signal: {other:?}"),
-        }
-    }
-}
-
-fn started(effects: &[Effect]) -> (ChildId, Launch) {
-    match effects {
-        [Effect::Spawn { child, program: Program::Exec(launch) }] => (*child, (**launch).clone()),
-        other => panic!("no command was started: {other:?}"),
-    }
-}
-
-/// The one reply among the effects.
-fn reply(effects: &[Effect]) -> (String, Outcome) {
-    let replies: Vec<_> = effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Send { bytes, .. } => match FromAgent::parse(bytes.trim_ascii_end()) {
-                Ok(FromAgent::Reply(reply)) => Some((reply.id, reply.outcome)),
-                _ => None,
-            },
-            _ => None,
-        })
-        .collect();
-    let Ok([reply]) = <[_; 1]>::try_from(replies) else { panic!("not one reply: {effects:?}") };
-    reply
-}
-
-fn text(outcome: &Outcome) -> &str {
-    serde_json::from_str(outcome.data.as_ref().expect("data").get()).expect("a string")
-}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -152,7 +77,7 @@ fn the_reply_says_how_the_command_ended() {
         let (id, outcome) = reply(&agent.ends(child, exit));
         assert_eq!((id.as_str(), outcome.retcode), ("a", retcode));
         assert_eq!((outcome.exitcode, outcome.signal), (exitcode, signal));
-        assert_eq!((text(&outcome), outcome.stderr.as_deref()), ("out", Some("err")));
+        assert_eq!((text(&outcome).as_str(), outcome.stderr.as_deref()), ("out", Some("err")));
         assert_eq!((outcome.elapsed, outcome.dropped), (Some(0.25), Some(0)));
     }
 }
@@ -165,7 +90,7 @@ fn end_of_process_and_end_of_pipes_come_in_either_order() {
     agent.rig.event(Event::Output(child, Stream::Out, b"late"));
     agent.rig.event(Event::OutputEnded(child, Stream::Err));
     let (_, outcome) = reply(&agent.rig.event(Event::OutputEnded(child, Stream::Out)));
-    assert_eq!((outcome.retcode, text(&outcome)), (2, "late"));
+    assert_eq!((outcome.retcode, text(&outcome).as_str()), (2, "late"));
 }
 
 #[test]
@@ -178,7 +103,7 @@ fn a_descendant_that_holds_the_pipes_delays_the_reply_a_bounded_moment() {
     let effects = agent.rig.tick();
     assert_eq!(effects[0], Effect::Release { child });
     let (_, outcome) = reply(&effects);
-    assert_eq!((outcome.retcode, text(&outcome)), (2, "so far"));
+    assert_eq!((outcome.retcode, text(&outcome).as_str()), (2, "so far"));
     assert!(agent.rig.now.mono.since(exited) <= SECOND / 2);
 }
 
@@ -191,7 +116,7 @@ fn a_command_that_shrugs_is_killed_at_the_third_time_out() {
     assert_eq!(agent.next_signal(), (libc::SIGINT, 2 * SECOND));
     assert_eq!(agent.next_signal(), (libc::SIGKILL, 2 * SECOND));
     let (_, outcome) = reply(&agent.ends(child, Exit::Signal(9)));
-    assert_eq!((outcome.retcode, outcome.signal, text(&outcome)), (3104, Some(9), "so far"));
+    assert_eq!((outcome.retcode, outcome.signal, text(&outcome).as_str()), (3104, Some(9), "so far"));
     assert_eq!(outcome.elapsed, Some(9.0));
 }
 

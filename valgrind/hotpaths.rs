@@ -1,7 +1,7 @@
 //! Three paths that every command takes, run over and over so that valgrind/run
 //! can count their instructions: `hotpaths PATH TIMES`.
 
-use aspire::exec::{AllowList, Exec, ExecSettings};
+use aspire::exec::{AllowList, Done, Exec, ExecSettings, Fact};
 use aspire::machine::{Effect, Effects, Event, Exit, Identity, Instant, Now, Stream};
 use aspire::wire::frame::encode;
 use aspire::wire::session::FromServer;
@@ -58,18 +58,19 @@ fn output_to_replies(times: u32) -> Option<u32> {
     let output = LINE.repeat(LINES);
     let mut exec = Exec::new(settings(), root());
     let now = Now { mono: Instant::default(), wall: SystemTime::UNIX_EPOCH };
-    let (mut fx, mut done) = (Effects::default(), Vec::new());
+    let (mut fx, mut facts) = (Effects::default(), Vec::new());
     let mut count = 0;
     for _ in 0..times {
-        exec.submit(now, "id".into(), command.clone(), &mut fx, &mut done);
+        exec.submit(now, "id".into(), command.clone(), &mut fx, &mut facts);
         let Effect::Spawn { child, .. } = fx.take().pop()? else { return None };
         for piece in output.as_bytes().chunks(output.len() / PIECES) {
-            exec.handle(now, &Event::Output(child, Stream::Out, black_box(piece)), &mut fx, &mut done);
+            exec.handle(now, &Event::Output(child, Stream::Out, black_box(piece)), &mut fx, &mut facts);
         }
-        exec.handle(now, &Event::OutputEnded(child, Stream::Out), &mut fx, &mut done);
-        exec.handle(now, &Event::OutputEnded(child, Stream::Err), &mut fx, &mut done);
-        exec.handle(now, &Event::Exited(child, Exit::Code(0)), &mut fx, &mut done);
-        count += u32::from(black_box(done.pop()?).outcome.is_success());
+        exec.handle(now, &Event::OutputEnded(child, Stream::Out), &mut fx, &mut facts);
+        exec.handle(now, &Event::OutputEnded(child, Stream::Err), &mut fx, &mut facts);
+        exec.handle(now, &Event::Exited(child, Exit::Code(0)), &mut fx, &mut facts);
+        let Fact::Done(Done { outcome, .. }) = black_box(facts.pop()?) else { return None };
+        count += u32::from(outcome.is_success());
     }
     Some(count)
 }
@@ -96,7 +97,7 @@ fn request(line: &[u8]) -> Option<Request> {
 fn command() -> Option<Command> {
     match request(FRAME.trim_ascii_end())?.call {
         Call::SyncBash(command) => Some(command),
-        Call::AgentInfo => None,
+        _ => None,
     }
 }
 

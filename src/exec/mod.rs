@@ -4,6 +4,7 @@
 //! of its user, and its [`run::Run`] to a [`Done`].
 
 mod launch;
+mod live;
 mod output;
 mod run;
 mod settings;
@@ -13,6 +14,7 @@ pub use settings::{AllowList, ExecSettings};
 use crate::machine::limits::{WAITING_BYTES, WAITING_COMMANDS};
 use crate::machine::{ChildId, Effects, Event, Identity, Instant, Now, Program, Task, earliest};
 use crate::task::PendingTask;
+use crate::wire::session::Output;
 use crate::wire::{Account, Command, Outcome, Retcode};
 use launch::{AsWhom, as_whom, launch};
 use run::Run;
@@ -33,11 +35,25 @@ pub struct Exec {
     closed: Option<String>,
 }
 
+/// What the table tells its machine.
+#[derive(Debug)]
+pub enum Fact {
+    /// More of what a command writes that is wanted while it runs.
+    Output(Output),
+    Done(Done),
+}
+
 /// A command that came to its end, and the id of its request.
 #[derive(Debug)]
 pub struct Done {
     pub id: String,
     pub outcome: Outcome,
+}
+
+impl Fact {
+    pub fn done(id: String, outcome: Outcome) -> Self {
+        Fact::Done(Done { id, outcome })
+    }
 }
 
 #[derive(Debug)]
@@ -100,9 +116,9 @@ impl Exec {
     }
 
     /// New settings, for commands that start from now on. Those that wait were permitted already.
-    pub fn configure(&mut self, now: Now, settings: ExecSettings, fx: &mut Effects, done: &mut Vec<Done>) {
+    pub fn configure(&mut self, now: Now, settings: ExecSettings, fx: &mut Effects, facts: &mut Vec<Fact>) {
         self.settings = settings;
-        self.fill_places(now, fx, done);
+        self.fill_places(now, fx, facts);
     }
 
     /// Commands that have a process.
@@ -119,8 +135,15 @@ impl Exec {
         earliest(self.active.iter().map(|active| Some(active.phase.deadline())))
     }
 
-    /// Takes a command in; what is refused at once, or cannot start, goes into `done`.
-    pub fn submit(&mut self, now: Now, id: String, command: Command, fx: &mut Effects, done: &mut Vec<Done>) {
+    /// Takes a command in; what is refused at once, or cannot start, goes into `facts`.
+    pub fn submit(
+        &mut self,
+        now: Now,
+        id: String,
+        command: Command,
+        fx: &mut Effects,
+        facts: &mut Vec<Fact>,
+    ) {
         let bytes = bytes_of(&command);
         let refusal = if let Some(reason) = &self.closed {
             Some(Outcome::with_detail(Retcode::Cancelled, reason.clone()))
@@ -140,11 +163,11 @@ impl Exec {
             None
         };
         if let Some(outcome) = refusal {
-            done.push(Done { id, outcome });
+            facts.push(Fact::done(id, outcome));
             return;
         }
         self.waiting.push_back(Waiting { id, command, bytes });
-        self.fill_places(now, fx, done);
+        self.fill_places(now, fx, facts);
     }
 
     /// Whether there is no room for one more that has to wait and is this large.
@@ -154,45 +177,56 @@ impl Exec {
     }
 
     /// Takes in an event of a child, or a tick. False where the child is not one of ours.
-    pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, done: &mut Vec<Done>) -> bool {
+    pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, facts: &mut Vec<Fact>) -> bool {
         match event {
-            Event::Tick => self.tick(now, fx, done),
+            Event::Tick => self.tick(now, fx, facts),
             Event::NotStarted(child, _)
             | Event::Output(child, ..)
             | Event::OutputEnded(child, _)
             | Event::OutputFailed(child, ..)
-            | Event::Exited(child, _) => return self.step(*child, now, event, fx, done),
+            | Event::Exited(child, _) => return self.step(*child, now, event, fx, facts),
             _ => {}
         }
         true
     }
 
     /// Ends everything, and refuses what comes from now on.
-    pub fn close(&mut self, now: Now, reason: &str, fx: &mut Effects, done: &mut Vec<Done>) {
+    pub fn close(&mut self, now: Now, reason: &str, fx: &mut Effects, facts: &mut Vec<Fact>) {
         self.closed = Some(reason.to_owned());
         for Waiting { id, .. } in self.waiting.drain(..) {
-            done.push(Done { id, outcome: Outcome::with_detail(Retcode::Cancelled, reason) });
+            facts.push(Fact::done(id, Outcome::with_detail(Retcode::Cancelled, reason)));
         }
-        self.active.retain_mut(|active| {
-            match &mut active.phase {
-                Phase::Running(run) => {
-                    run.cancel(now, fx);
-                    return true;
-                }
-                Phase::Identifying(pending) => pending.task.cancel(fx),
-                Phase::Reaching(pending) => pending.task.cancel(fx),
-            }
-            let outcome = Outcome::with_detail(Retcode::Cancelled, reason);
-            done.push(Done { id: std::mem::take(&mut active.id), outcome });
-            false
-        });
+        for active in std::mem::take(&mut self.active) {
+            self.active.extend(cancelled(active, now, reason, fx, facts));
+        }
     }
 
-    fn tick(&mut self, now: Now, fx: &mut Effects, done: &mut Vec<Done>) {
+    /// Ends the command of this request. False where it neither runs nor waits.
+    pub fn cancel(
+        &mut self,
+        now: Now,
+        id: &str,
+        reason: &str,
+        fx: &mut Effects,
+        facts: &mut Vec<Fact>,
+    ) -> bool {
+        if let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) {
+            self.waiting.remove(index);
+            facts.push(Fact::done(id.to_owned(), Outcome::with_detail(Retcode::Cancelled, reason)));
+            return true;
+        }
+        let Some(index) = self.active.iter().position(|active| active.id == id) else { return false };
+        let active = self.active.swap_remove(index);
+        self.active.extend(cancelled(active, now, reason, fx, facts));
+        self.fill_places(now, fx, facts);
+        true
+    }
+
+    fn tick(&mut self, now: Now, fx: &mut Effects, facts: &mut Vec<Fact>) {
         let due = |active: &&Active| now.mono >= active.phase.deadline();
         let due: Vec<ChildId> = self.active.iter().filter(due).map(|active| active.phase.child()).collect();
         for child in due {
-            self.step(child, now, &Event::Tick, fx, done);
+            self.step(child, now, &Event::Tick, fx, facts);
         }
     }
 
@@ -203,17 +237,17 @@ impl Exec {
         now: Now,
         event: &Event<'_>,
         fx: &mut Effects,
-        done: &mut Vec<Done>,
+        facts: &mut Vec<Fact>,
     ) -> bool {
         let Some(index) = self.active.iter().position(|active| active.phase.child() == child) else {
             return false;
         };
         let Active { id, phase } = self.active.swap_remove(index);
-        match self.advance(phase, now, event, fx) {
+        match self.advance(&id, phase, now, event, fx, facts) {
             ControlFlow::Continue(phase) => self.active.push(Active { id, phase }),
             ControlFlow::Break(outcome) => {
-                done.push(Done { id, outcome });
-                self.fill_places(now, fx, done);
+                facts.push(Fact::done(id, outcome));
+                self.fill_places(now, fx, facts);
             }
         }
         true
@@ -221,10 +255,12 @@ impl Exec {
 
     fn advance(
         &self,
+        id: &str,
         phase: Phase,
         now: Now,
         event: &Event<'_>,
         fx: &mut Effects,
+        facts: &mut Vec<Fact>,
     ) -> ControlFlow<Outcome, Phase> {
         match (phase, event) {
             (Phase::Identifying(mut pending), _) => match pending.task.handle(now, event, fx) {
@@ -255,8 +291,12 @@ impl Exec {
                 ControlFlow::Break(Outcome::with_detail(Retcode::CouldNotStart, error.to_string()))
             }
             (Phase::Running(mut run), _) => {
-                if run.handle(now, event, fx) {
-                    ControlFlow::Break(run.outcome(now, self.closed.clone()))
+                let ended = run.handle(now, event, fx);
+                let pieces = if ended { run.last_pieces() } else { run.pieces(now) };
+                let output = |(stream, piece)| Fact::Output(Output::new(id, stream, piece));
+                facts.extend(pieces.into_iter().map(output));
+                if ended {
+                    ControlFlow::Break(run.outcome(now))
                 } else {
                     ControlFlow::Continue(Phase::Running(run))
                 }
@@ -265,7 +305,7 @@ impl Exec {
     }
 
     /// Starts waiting commands while there is a free place.
-    fn fill_places(&mut self, now: Now, fx: &mut Effects, done: &mut Vec<Done>) {
+    fn fill_places(&mut self, now: Now, fx: &mut Effects, facts: &mut Vec<Fact>) {
         while self.active.len() < self.settings.max_children {
             let Some(Waiting { id, command, .. }) = self.waiting.pop_front() else { return };
             let phase = match as_whom(&command, &self.own) {
@@ -275,7 +315,7 @@ impl Exec {
                     Phase::Identifying(Box::new(Identifying { task, command }))
                 }
                 AsWhom::NotPermitted(reason) => {
-                    done.push(Done { id, outcome: Outcome::with_detail(Retcode::NotPermitted, reason) });
+                    facts.push(Fact::done(id, Outcome::with_detail(Retcode::NotPermitted, reason)));
                     continue;
                 }
             };
@@ -296,11 +336,31 @@ impl Exec {
 
     fn start(&self, now: Now, command: Command, identity: &Identity, fx: &mut Effects) -> Phase {
         let timeout = command.timeout.map_or(self.settings.timeout, Duration::from_secs);
+        let stream = command.stream;
         let launch = launch(command, identity, &self.own, &self.settings);
         let child = fx.spawn(Program::Exec(Box::new(launch)));
-        let run = Run::new(now, child, timeout, self.settings.grace, self.settings.output_limit);
-        Phase::Running(Box::new(run))
+        Phase::Running(Box::new(Run::new(now, child, timeout, stream, &self.settings)))
     }
+}
+
+/// Ends one; what still has to end by itself is given back.
+fn cancelled(
+    mut active: Active,
+    now: Now,
+    reason: &str,
+    fx: &mut Effects,
+    facts: &mut Vec<Fact>,
+) -> Option<Active> {
+    match &mut active.phase {
+        Phase::Running(run) => {
+            run.cancel(now, reason, fx);
+            return Some(active);
+        }
+        Phase::Identifying(pending) => pending.task.cancel(fx),
+        Phase::Reaching(pending) => pending.task.cancel(fx),
+    }
+    facts.push(Fact::done(active.id, Outcome::with_detail(Retcode::Cancelled, reason)));
+    None
 }
 
 /// What the parts of a command that may be large take.

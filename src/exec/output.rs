@@ -19,26 +19,62 @@ impl Capture {
     /// Takes in what was read.
     ///
     /// # Errors
-    /// There is no memory for it; nothing of it was kept.
+    /// There is no memory for it: it was dropped whole.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
         let (kept, dropped) = bytes.split_at(bytes.len().min(self.limit - self.kept.len()));
-        self.kept.try_reserve(kept.len())?;
+        if let Err(error) = self.kept.try_reserve(kept.len()) {
+            self.dropped += bytes.len() as u64;
+            return Err(error);
+        }
         self.kept.extend_from_slice(kept);
         self.dropped += dropped.len() as u64;
         Ok(())
     }
 
-    /// What was kept, and how many bytes were dropped. A character that the
-    /// limit cut in two is dropped whole, so that text stays text.
-    pub fn into_parts(mut self) -> (Vec<u8>, u64) {
-        if self.dropped > 0
-            && let Err(error) = std::str::from_utf8(&self.kept)
-            && error.error_len().is_none()
-        {
-            self.dropped += (self.kept.len() - error.valid_up_to()) as u64;
-            self.kept.truncate(error.valid_up_to());
+    /// Drops everything, so that there is memory again.
+    pub fn give_up(&mut self) {
+        self.dropped += self.kept.len() as u64;
+        self.limit = 0;
+        self.kept = Vec::new();
+    }
+
+    /// Nothing follows. A character that the limit cut in two is dropped whole,
+    /// so that text stays text.
+    pub fn end(&mut self) {
+        if self.dropped > 0 {
+            let whole = whole_characters(&self.kept);
+            self.dropped += (self.kept.len() - whole) as u64;
+            self.kept.truncate(whole);
         }
-        (self.kept, self.dropped)
+    }
+
+    /// What was kept.
+    pub fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// Bytes that were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// What was kept from this place on.
+    pub fn from(&self, place: usize) -> &[u8] {
+        self.kept.get(place..).unwrap_or_default()
+    }
+
+    /// The same without a character at the end of which a part may still come.
+    pub fn text_from(&self, place: usize) -> &[u8] {
+        let bytes = self.from(place);
+        &bytes[..whole_characters(bytes)]
+    }
+}
+
+/// Bytes without the beginning of a character at their end.
+fn whole_characters(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => bytes.len(),
     }
 }
 
@@ -51,7 +87,8 @@ mod tests {
         for piece in pieces {
             capture.push(piece).unwrap();
         }
-        capture.into_parts()
+        capture.end();
+        (capture.kept, capture.dropped)
     }
 
     #[test]
@@ -69,6 +106,16 @@ mod tests {
         assert_eq!(captured(4, &["aé世".as_bytes()]), ("aé".as_bytes().to_vec(), 3));
         assert_eq!(captured(5, &["aé世".as_bytes()]), ("aé".as_bytes().to_vec(), 3));
         assert_eq!(captured(6, &["aé世".as_bytes()]), ("aé世".as_bytes().to_vec(), 0));
+    }
+
+    #[test]
+    fn what_is_given_up_is_counted_and_nothing_more_is_kept() {
+        let mut capture = Capture::new(10);
+        capture.push(b"abc").unwrap();
+        capture.give_up();
+        capture.push(b"def").unwrap();
+        assert_eq!((capture.kept(), capture.dropped()), (&b""[..], 6));
+        assert_eq!((capture.from(2), capture.text_from(2)), (&b""[..], &b""[..]));
     }
 
     #[test]

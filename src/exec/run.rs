@@ -1,5 +1,7 @@
 //! One execution of one command, from the start of its process to its answer.
 
+use super::ExecSettings;
+use super::live::{Live, Piece};
 use super::output::Capture;
 use crate::machine::limits::{DRAIN, KILL_WAIT};
 use crate::machine::{ChildId, Effect, Effects, Event, Exit, Instant, Now, Stream};
@@ -15,8 +17,12 @@ pub struct Run {
     /// When the stage ends by itself.
     until: Instant,
     verdict: Verdict,
+    /// Why it was cancelled.
+    reason: Option<String>,
     out: Capture,
     err: Capture,
+    /// Where whoever asked wants the output while it is written.
+    live: Option<Live>,
     open_streams: u8,
     ended: Option<(Exit, Instant)>,
 }
@@ -46,16 +52,18 @@ enum Verdict {
 
 impl Run {
     /// Begins to watch a child that is being started.
-    pub fn new(now: Now, child: ChildId, timeout: Duration, grace: Duration, output_limit: usize) -> Self {
+    pub fn new(now: Now, child: ChildId, timeout: Duration, stream: bool, settings: &ExecSettings) -> Self {
         Run {
             child,
-            grace,
+            grace: settings.grace,
             started: now.mono,
             stage: Stage::Running,
             until: now.mono + timeout,
             verdict: Verdict::ByItself,
-            out: Capture::new(output_limit),
-            err: Capture::new(output_limit),
+            reason: None,
+            out: Capture::new(settings.output_limit),
+            err: Capture::new(settings.output_limit),
+            live: stream.then(Live::default),
             open_streams: 2,
             ended: None,
         }
@@ -66,16 +74,33 @@ impl Run {
     }
 
     pub fn deadline(&self) -> Instant {
-        self.until
+        let live = self.live.as_ref().and_then(|live| live.deadline([&self.out, &self.err]));
+        live.map_or(self.until, |live| live.min(self.until))
+    }
+
+    /// Output that is to be sent now.
+    pub fn pieces(&mut self, now: Now) -> Vec<Piece<'_>> {
+        let captures = [&self.out, &self.err];
+        self.live.as_mut().map(|live| live.pieces(now.mono, captures)).unwrap_or_default()
+    }
+
+    /// The command has come to its end: output that was not sent yet.
+    pub fn last_pieces(&mut self) -> Vec<Piece<'_>> {
+        self.out.end();
+        self.err.end();
+        let captures = [&self.out, &self.err];
+        self.live.as_mut().map(|live| live.rest(captures)).unwrap_or_default()
     }
 
     /// Takes in an event of its child, or a tick. True is the end:
-    /// [`Run::outcome`] has the answer.
+    /// [`Run::last_pieces`] and [`Run::outcome`] have the answer.
     pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects) -> bool {
         match event {
             Event::Output(_, stream, bytes) => {
                 let capture = if *stream == Stream::Out { &mut self.out } else { &mut self.err };
                 if capture.push(bytes).is_err() {
+                    self.out.give_up();
+                    self.err.give_up();
                     self.kill(now, Verdict::OutOfMemory, fx);
                 }
             }
@@ -95,17 +120,19 @@ impl Run {
     }
 
     /// Ends the command because nobody wants it any more: SIGTERM, and after
-    /// the grace time SIGKILL.
-    pub fn cancel(&mut self, now: Now, fx: &mut Effects) {
-        if self.ended.is_none() && self.stage != Stage::Killed {
+    /// the grace time SIGKILL. The first reason stays.
+    pub fn cancel(&mut self, now: Now, reason: &str, fx: &mut Effects) {
+        let under_way = self.verdict == Verdict::Cancelled;
+        if self.ended.is_none() && self.stage != Stage::Killed && !under_way {
             self.verdict = Verdict::Cancelled;
+            self.reason = Some(reason.to_owned());
             self.signal(libc::SIGTERM, fx);
             self.enter(Stage::InterruptedAgain, now.mono + self.grace);
         }
     }
 
-    /// The answer. `detail` may say more than the retcode.
-    pub fn outcome(self, now: Now, detail: Option<String>) -> Outcome {
+    /// The answer.
+    pub fn outcome(self, now: Now) -> Outcome {
         let retcode = match (self.verdict, self.ended) {
             (Verdict::ByItself, Some((Exit::Code(0), _))) => Retcode::NormalTermination,
             (Verdict::ByItself, Some((Exit::Code(_), _))) => Retcode::ExitedWithAnError,
@@ -118,15 +145,13 @@ impl Run {
         };
         let (exit, end) = self.ended.unwrap_or((Exit::Signal(libc::SIGKILL), now.mono));
         let still_there = || format!("the process has not ended {} s after SIGKILL", KILL_WAIT.as_secs());
-        let (out, out_dropped) = self.out.into_parts();
-        let (err, err_dropped) = self.err.into_parts();
-        let mut outcome = Outcome::new(retcode).with_output(&out, &err);
+        let mut outcome = Outcome::new(retcode).with_output(self.out.kept(), self.err.kept());
         match exit {
             Exit::Code(code) => outcome.exitcode = Some(code),
             Exit::Signal(signal) => outcome.signal = Some(signal),
         }
-        outcome.detail = detail.or_else(|| self.ended.is_none().then(still_there));
-        outcome.dropped = Some(out_dropped + err_dropped);
+        outcome.detail = self.reason.or_else(|| self.ended.is_none().then(still_there));
+        outcome.dropped = Some(self.out.dropped() + self.err.dropped());
         outcome.elapsed = Some(seconds(end.since(self.started)));
         outcome
     }

@@ -4,13 +4,13 @@ mod config;
 
 pub use config::{Config, ConfigError};
 
-use crate::exec::{Done, Exec};
-use crate::link::{Fact, Link};
+use crate::exec::{self, Done, Exec};
+use crate::link::{self, Link};
 use crate::machine::{ConnId, Effect, Effects, Event, Identity, Instant, Machine, Now, Signal, earliest};
 use crate::store::{Answered, Seen};
 use crate::wire::frame::encode;
-use crate::wire::session::Init;
-use crate::wire::{Call, Outcome, Reply, Request, Retcode};
+use crate::wire::session::{Frame, Init, Output};
+use crate::wire::{Call, JobCancel, Outcome, Reply, Request, Retcode};
 use log::{debug, error, info, warn};
 use serde_json::json;
 use std::collections::HashMap;
@@ -52,6 +52,8 @@ pub struct Gearman {
     answered: Answered,
     /// The connection that each request under way came by.
     asked_by: HashMap<String, ConnId>,
+    /// By the request that is to end: the requests that wait for this.
+    cancels: HashMap<String, Vec<String>>,
     stopping: bool,
 }
 
@@ -65,24 +67,25 @@ impl Gearman {
             exec: Exec::new(config.exec, host.own.clone()),
             answered: Answered::default(),
             asked_by: HashMap::new(),
+            cancels: HashMap::new(),
             stopping: false,
             host,
             source,
         }
     }
 
-    fn fact(&mut self, now: Now, fact: Fact, fx: &mut Effects, done: &mut Vec<Done>) {
+    fn link_fact(&mut self, now: Now, fact: link::Fact, fx: &mut Effects, news: &mut Vec<exec::Fact>) {
         match fact {
-            Fact::Up { server, heartbeat } => {
+            link::Fact::Up { server, heartbeat } => {
                 info!("link=ready server={server} heartbeat={}s", heartbeat.as_secs());
             }
-            Fact::Tried { server, reason } => warn!("link=tried server={server} reason={reason:?}"),
-            Fact::Redirected { to } => info!("link=redirected to={to:?}"),
-            Fact::Down { reason, wait } => {
+            link::Fact::Tried { server, reason } => warn!("link=tried server={server} reason={reason:?}"),
+            link::Fact::Redirected { to } => info!("link=redirected to={to:?}"),
+            link::Fact::Down { reason, wait } => {
                 warn!("link=down reason={reason:?} next_try={:.1}s", wait.as_secs_f64());
             }
-            Fact::Request(request) => self.request(now, request, fx, done),
-            Fact::Rejected(rejected) => {
+            link::Fact::Request(request) => self.request(now, request, fx, news),
+            link::Fact::Rejected(rejected) => {
                 warn!("request=refused id={:?} reason={:?}", rejected.id, rejected.error.to_string());
                 if let Some(conn) = self.link.ready() {
                     self.link.send(conn, encode(&Reply::from(rejected)), fx);
@@ -91,7 +94,7 @@ impl Gearman {
         }
     }
 
-    fn request(&mut self, now: Now, request: Request, fx: &mut Effects, done: &mut Vec<Done>) {
+    fn request(&mut self, now: Now, request: Request, fx: &mut Effects, news: &mut Vec<exec::Fact>) {
         let Request { id, call } = request;
         let asked_by = self.link.ready();
         match self.answered.seen(&id) {
@@ -115,13 +118,50 @@ impl Gearman {
             Call::SyncBash(command) => {
                 info!("request=begins id={id:?} method=sync.bash");
                 debug!("request=begins id={id:?} cmd={:?}", command.cmd);
-                self.exec.submit(now, id, command, fx, done);
+                self.exec.submit(now, id, command, fx, news);
             }
-            Call::JobCancel(_) => done.push(Done { id, outcome: Outcome::new(Retcode::UnknownMethod) }),
+            Call::JobCancel(JobCancel { job, .. }) => self.cancel(now, id, job, fx, news),
             Call::AgentInfo => {
                 let outcome = Outcome::new(Retcode::NormalTermination).with_data(&self.info(now));
-                done.push(Done { id, outcome });
+                news.push(exec::Fact::done(id, outcome));
             }
+        }
+    }
+
+    /// Answered when the command has ended.
+    fn cancel(&mut self, now: Now, id: String, job: String, fx: &mut Effects, news: &mut Vec<exec::Fact>) {
+        info!("request=begins id={id:?} method=job.cancel job={job:?}");
+        if self.exec.cancel(now, &job, "cancelled by a request", fx, news) {
+            self.cancels.entry(job).or_default().push(id);
+            return;
+        }
+        let detail = match self.answered.seen(&job) {
+            Seen::Answered(_) => "job: it has ended already",
+            _ => "job: no command of this id runs or waits here",
+        };
+        news.push(exec::Fact::done(id, Outcome::with_detail(Retcode::NotFound, detail)));
+    }
+
+    fn exec_fact(&mut self, fact: exec::Fact, fx: &mut Effects) {
+        match fact {
+            exec::Fact::Output(output) => self.pass_on(&output, fx),
+            exec::Fact::Done(done) => {
+                let Done { id, outcome } = done;
+                let waiting = self.cancels.remove(&id).unwrap_or_default();
+                let data = json!({"job": id, "retcode": outcome.retcode});
+                self.finish(Done { id, outcome }, fx);
+                for id in waiting {
+                    let outcome = Outcome::new(Retcode::NormalTermination).with_data(&data);
+                    self.finish(Done { id, outcome }, fx);
+                }
+            }
+        }
+    }
+
+    /// Where nobody listens it is lost: the reply has it all.
+    fn pass_on(&mut self, output: &Output, fx: &mut Effects) {
+        if let Some(conn) = self.asked_by.get(&output.id) {
+            self.link.send(*conn, encode(&Frame::Output(output)), fx);
         }
     }
 
@@ -154,14 +194,14 @@ impl Gearman {
         })
     }
 
-    fn signal(&mut self, now: Now, signal: Signal, fx: &mut Effects, done: &mut Vec<Done>) {
+    fn signal(&mut self, now: Now, signal: Signal, fx: &mut Effects, news: &mut Vec<exec::Fact>) {
         match signal {
             // It is under way; beginning anew would put off the end of what does not obey.
             Signal::Stop if self.stopping => {}
             Signal::Stop => {
                 info!("agent=stopping running={} waiting={}", self.exec.running(), self.exec.waiting());
                 self.stopping = true;
-                self.exec.close(now, "the agent is stopping", fx, done);
+                self.exec.close(now, "the agent is stopping", fx, news);
             }
             // New settings could end the link that the last answers go by.
             Signal::Reload if self.stopping => fx.push(Effect::ReopenLog),
@@ -186,7 +226,7 @@ impl Gearman {
         now: Now,
         file: Result<Option<&[u8]>, String>,
         fx: &mut Effects,
-        done: &mut Vec<Done>,
+        news: &mut Vec<exec::Fact>,
     ) {
         let shown = self.source.path.display();
         let config = file.and_then(|bytes| {
@@ -203,7 +243,7 @@ impl Gearman {
                 info!("config=reloaded file={shown:?}");
                 let init = init(&self.host, &config);
                 self.link.configure(now, config.link, init, fx);
-                self.exec.configure(now, config.exec, fx, done);
+                self.exec.configure(now, config.exec, fx, news);
             }
         }
     }
@@ -211,20 +251,20 @@ impl Gearman {
 
 impl Machine for Gearman {
     fn handle(&mut self, now: Now, event: Event<'_>, fx: &mut Effects) {
-        let (mut facts, mut done) = (Vec::new(), Vec::new());
+        let (mut facts, mut news) = (Vec::new(), Vec::new());
         match event {
-            Event::Signal(signal) => self.signal(now, signal, fx, &mut done),
-            Event::FileRead(file) => self.reload(now, file, fx, &mut done),
+            Event::Signal(signal) => self.signal(now, signal, fx, &mut news),
+            Event::FileRead(file) => self.reload(now, file, fx, &mut news),
             event => {
                 self.link.handle(now, &event, fx, &mut facts);
-                self.exec.handle(now, &event, fx, &mut done);
+                self.exec.handle(now, &event, fx, &mut news);
             }
         }
         for fact in facts {
-            self.fact(now, fact, fx, &mut done);
+            self.link_fact(now, fact, fx, &mut news);
         }
-        for done in done {
-            self.finish(done, fx);
+        for fact in news {
+            self.exec_fact(fact, fx);
         }
         if self.stopping && self.exec.running() == 0 {
             self.link.stop(fx);

@@ -40,6 +40,8 @@ pub const WAITING_BYTES: usize = 16 * 1024 * 1024;
 pub const DRAIN: Duration = Duration::from_millis(200);
 /// How long a killed command may take to end before the answer is given without it.
 pub const KILL_WAIT: Duration = Duration::from_secs(1);
+/// The least time between two pieces of a command's live output.
+pub const LIVE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Answers kept so that a repeated request is not run again.
 pub const ANSWERED_REQUESTS: usize = 1024;

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod agent;
 pub mod child;
 pub mod server;
 pub mod world;
