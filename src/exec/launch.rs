@@ -59,6 +59,7 @@ pub fn launch(command: Command, identity: &Identity, own: &Identity, settings: &
     Launch {
         argv: vec![settings.shell.clone(), "-c".into(), command.cmd],
         env: env.into_iter().collect(),
+        limits: command.limits,
         cwd: command.cwd.unwrap_or_else(|| "/".into()),
         credentials: (own.uid == 0).then(|| Credentials {
             uid: identity.uid,

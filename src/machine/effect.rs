@@ -1,6 +1,7 @@
 //! What a machine may ask for.
 
 use super::{ChildId, ConnId, Task};
+use crate::wire::Limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -73,6 +74,7 @@ pub struct Launch {
     pub cwd: String,
     /// `None` stays with the agent's own.
     pub credentials: Option<Credentials>,
+    pub limits: Limits,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

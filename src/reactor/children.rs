@@ -1,8 +1,9 @@
 //! The child processes and their pipes.
 
+use super::cgroup::{Cgroup, Cgroups};
 use super::family::Family;
 use super::{spawn, sys, task};
-use crate::machine::{ChildId, Exit, Program, StartError, Stream};
+use crate::machine::{ChildId, Exit, Launch, Program, StartError, Stream};
 use mio::unix::pipe::Receiver;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
@@ -21,6 +22,8 @@ pub(super) type Pipes = [(Stream, Receiver); 2];
 pub(super) struct Children {
     by_pid: HashMap<Pid, Child>,
     dev_null: File,
+    open_files: spawn::OpenFiles,
+    cgroups: Cgroups,
 }
 
 #[derive(Debug)]
@@ -28,7 +31,14 @@ struct Child {
     id: ChildId,
     /// What is left of it is killed when it ends.
     doomed: bool,
-    family: Family,
+    descendants: Descendants,
+}
+
+/// How those are found that came from a child.
+#[derive(Debug)]
+enum Descendants {
+    In(Cgroup),
+    Of(Family),
 }
 
 impl Children {
@@ -38,7 +48,8 @@ impl Children {
         sys::learn_of_children()?;
         nix::sys::prctl::set_child_subreaper(true)?;
         let dev_null = File::options().read(true).write(true).open("/dev/null")?;
-        Ok(Children { by_pid: HashMap::new(), dev_null })
+        let (open_files, cgroups) = (spawn::OpenFiles::raise(), Cgroups::new());
+        Ok(Children { by_pid: HashMap::new(), dev_null, open_files, cgroups })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -46,44 +57,96 @@ impl Children {
     }
 
     pub fn start(&mut self, id: ChildId, program: &Program) -> Result<Pipes, StartError> {
-        let failed = |step: &str, e: io::Error| StartError { step: step.into(), reason: e.to_string() };
-        let (out, out_end) = read_pipe().map_err(|e| failed("pipe", e))?;
-        let (err, err_end) = read_pipe().map_err(|e| failed("pipe", e))?;
-        let inode = |end: &OwnedFd| fstat(end).map(|stat| stat.st_ino).map_err(|e| failed("fstat", e.into()));
-        let pipes = [inode(&out_end)?, inode(&err_end)?];
-        let stdio = [self.dev_null.as_fd(), out_end.as_fd(), err_end.as_fd()];
-        let pid = match program {
-            Program::Exec(launch) => spawn::spawn(launch, stdio)?,
-            Program::Task(task) => task::spawn(task, stdio)?,
+        let (out, out_end) = read_pipe().map_err(failed("pipe"))?;
+        let (err, err_end) = read_pipe().map_err(failed("pipe"))?;
+        let (pid, descendants) = match program {
+            Program::Exec(launch) => self.execute(launch, &out_end, &err_end)?,
+            Program::Task(task) => {
+                let stdio = [self.dev_null.as_fd(), out_end.as_fd(), err_end.as_fd()];
+                let pid = Pid::from_raw(task::spawn(task, stdio)?);
+                (pid, Descendants::known_to_proc(pid, &out_end, &err_end))
+            }
         };
-        let pid = Pid::from_raw(pid);
-        self.by_pid.insert(pid, Child { id, doomed: false, family: Family::new(pid, pipes) });
+        self.by_pid.insert(pid, Child { id, doomed: false, descendants });
         Ok([(Stream::Out, out), (Stream::Err, err)])
+    }
+
+    fn execute(
+        &mut self,
+        launch: &Launch,
+        out: &OwnedFd,
+        err: &OwnedFd,
+    ) -> Result<(Pid, Descendants), StartError> {
+        let stdio = [self.dev_null.as_fd(), out.as_fd(), err.as_fd()];
+        let taken = self.cgroups.take().map_err(failed("cgroup"))?;
+        let folder = taken.as_ref().map(|(_, folder)| folder.as_fd());
+        let started = spawn::spawn(launch, stdio, &self.open_files, folder);
+        let cgroup = taken.map(|(cgroup, _)| cgroup);
+        match started {
+            Ok(started) => {
+                let pid = Pid::from_raw(started.pid);
+                if let Some(errno) = started.uncontained {
+                    self.cgroups.do_without(errno.desc());
+                }
+                let descendants = match cgroup.filter(|_| started.uncontained.is_none()) {
+                    Some(cgroup) => Descendants::In(cgroup),
+                    None => Descendants::known_to_proc(pid, out, err),
+                };
+                Ok((pid, descendants))
+            }
+            Err(error) => {
+                cgroup.into_iter().for_each(|cgroup| self.cgroups.give_back(cgroup));
+                Err(error)
+            }
+        }
     }
 
     /// Signals the child's process group. The child is not reaped yet, so the
     /// number is still its own. One that has ended already is passed over.
     pub fn signal(&mut self, id: ChildId, signal: i32) {
-        if let Some((pid, child)) = self.by_pid.iter_mut().find(|(_, child)| child.id == id) {
-            child.doomed = true;
-            child.family.look();
-            // The one failure is a group that has ended: its exit is on its way.
-            let _ = Signal::try_from(signal).and_then(|signal| killpg(*pid, signal));
+        let Some((pid, child)) = self.by_pid.iter_mut().find(|(_, child)| child.id == id) else { return };
+        child.doomed = true;
+        match &mut child.descendants {
+            Descendants::In(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
+            Descendants::In(_) => {}
+            Descendants::Of(family) => family.look(),
         }
+        // The one failure is a group that has ended: its exit is on its way.
+        let _ = Signal::try_from(signal).and_then(|signal| killpg(*pid, signal));
     }
 
     /// Reaps one child that has ended, an adopted orphan without an id.
     /// `None` where none has.
     pub fn reap(&mut self) -> Option<(Option<ChildId>, Exit)> {
         let (pid, exit) = sys::ended_child()?;
-        let mut child = self.by_pid.remove(&pid);
-        if let Some(child) = child.as_mut().filter(|child| child.doomed) {
+        let child = self.by_pid.remove(&pid);
+        let id = child.as_ref().map(|child| child.id);
+        match child.map(|child| (child.descendants, child.doomed)) {
+            Some((Descendants::In(mut cgroup), doomed)) => {
+                if doomed {
+                    cgroup.kill();
+                }
+                self.cgroups.give_back(cgroup);
+            }
             // While its leader is a zombie the group's number cannot be another's.
-            child.family.end();
+            Some((Descendants::Of(mut family), true)) => family.end(),
+            _ => {}
         }
         let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-        Some((child.map(|child| child.id), exit))
+        Some((id, exit))
     }
+}
+
+impl Descendants {
+    fn known_to_proc(leader: Pid, out: &OwnedFd, err: &OwnedFd) -> Self {
+        // Without its inode a pipe shows nobody to be of the family.
+        let inode = |end: &OwnedFd| fstat(end).map_or(0, |stat| stat.st_ino);
+        Descendants::Of(Family::new(leader, [inode(out), inode(err)]))
+    }
+}
+
+fn failed(step: &str) -> impl Fn(io::Error) -> StartError {
+    move |error| StartError { step: step.into(), reason: error.to_string() }
 }
 
 /// A pipe whose read end does not block; the child's end does, as programs expect.

@@ -6,6 +6,7 @@
 //! and carry out the effects that it asks for ([`apply`]).
 
 mod apply;
+mod cgroup;
 mod children;
 mod clock;
 mod connection;

@@ -6,8 +6,16 @@
 //! on a stack of its own, in our memory, while we are suspended. What fails
 //! there is written to [`Plan::failure`], which we read when we wake up.
 
+mod clone;
+mod limits;
+
+pub(super) use limits::OpenFiles;
+
 use crate::machine::{Launch, StartError};
-use libc::{c_char, c_int, c_long, c_void, gid_t, pid_t, uid_t};
+use clone::{clone, clone_into};
+use libc::{c_char, c_int, c_long, c_void, gid_t, pid_t, rlimit64, uid_t};
+use limits::Limit;
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use std::cell::Cell;
 use std::ffi::CString;
@@ -15,7 +23,6 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
-const STACK_BYTES: usize = 64 * 1024;
 /// Of new files, where the command does not say otherwise.
 const UMASK: c_long = 0o022;
 
@@ -24,6 +31,8 @@ const UMASK: c_long = 0o022;
 enum Step {
     Session,
     Descriptors,
+    /// By its place in the plan.
+    Limit(usize),
     Groups,
     Group,
     User,
@@ -37,62 +46,93 @@ struct Plan {
     envp: *const *const c_char,
     cwd: *const c_char,
     stdio: [RawFd; 3],
+    limits: *const Limit,
+    limit_count: usize,
     credentials: Option<(uid_t, gid_t, *const gid_t, usize)>,
     failure: Cell<Option<(Step, c_int)>>,
 }
 
+/// A program that runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Started {
+    pub pid: pid_t,
+    /// Why it is not in the cgroup where it was to be.
+    pub uncontained: Option<Errno>,
+}
+
 /// Starts the program with these descriptors as 0, 1 and 2, in a session
-/// of its own, with default signal dispositions and nothing else inherited.
+/// of its own, with default signal dispositions and nothing else inherited;
+/// in this cgroup, where there is one and the kernel can do it.
 ///
 /// # Errors
 /// The step that failed, and the system's reason; no child is left.
-pub(super) fn spawn(launch: &Launch, stdio: [BorrowedFd<'_>; 3]) -> Result<pid_t, StartError> {
+pub(super) fn spawn(
+    launch: &Launch,
+    stdio: [BorrowedFd<'_>; 3],
+    open_files: &OpenFiles,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Started, StartError> {
     let argv = c_strings(launch.argv.iter().cloned())?;
     let env = launch.env.iter().map(|(name, value)| format!("{name}={value}"));
     let env = c_strings(env)?;
     let cwd = c_string(launch.cwd.clone())?;
     let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&env));
+    let limits = limits::of(&launch.limits, open_files);
     let plan = Plan {
         argv: argv_pointers.as_ptr(),
         envp: env_pointers.as_ptr(),
         cwd: cwd.as_ptr(),
         stdio: stdio.map(|fd| fd.as_raw_fd()),
+        limits: limits.as_ptr(),
+        limit_count: limits.len(),
         credentials: launch.credentials.as_ref().map(|c| (c.uid, c.gid, c.groups.as_ptr(), c.groups.len())),
         failure: Cell::new(None),
     };
-    let pid = clone_suspended(&plan)?;
+    let started = clone_suspended(&plan, cgroup)?;
     match plan.failure.get() {
-        None => Ok(pid),
+        None => Ok(started),
         Some((step, errno)) => {
-            let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
-            Err(start_error(step_name(step, launch), errno))
+            let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(started.pid), None);
+            Err(start_error(step_name(step, launch, &limits), errno))
         }
     }
 }
 
-fn clone_suspended(plan: &Plan) -> Result<pid_t, StartError> {
-    let mut stack = vec![0u8; STACK_BYTES];
+/// Whether a child that is started in this cgroup comes to its own end.
+pub(super) fn lives_in(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
+    extern "C" fn end(_: *mut c_void) -> c_int {
+        // SAFETY: no destructor is skipped that would matter to anybody.
+        unsafe { libc::_exit(0) }
+    }
+    // SAFETY: `end` makes one system call, and no signal of ours has a handler.
+    let pid = unsafe { clone_into(cgroup, end, ptr::null_mut()) }?;
+    let status = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None)?;
+    Ok(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)))
+}
+
+fn clone_suspended(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Started, StartError> {
     let mut before = SigSet::empty();
     // No signal may be handled by a child that is still us.
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
         .map_err(|errno| start_error("sigprocmask".into(), errno as c_int))?;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack outlives the child's use of it, because CLONE_VFORK
-    // suspends us until the child has executed or ended; `child` makes nothing
-    // but system calls on `plan`, which lives as long. The stack's end is
-    // aligned down to 16 bytes as the ABI asks.
-    let pid = unsafe {
-        let end = stack.as_mut_ptr().add(STACK_BYTES);
-        let end = end.sub(end as usize % 16);
-        libc::clone(child, end.cast::<c_void>(), flags, ptr::from_ref(plan).cast_mut().cast())
+    let argument = ptr::from_ref(plan).cast_mut().cast();
+    // SAFETY: `child` makes nothing but system calls, on a plan that outlives them.
+    let contained = cgroup.map(|cgroup| unsafe { clone_into(cgroup, child, argument) });
+    let started = match contained {
+        Some(Ok(pid)) => Ok(Started { pid, uncontained: None }),
+        Some(Err(errno @ (Errno::EAGAIN | Errno::ENOMEM))) => Err(errno),
+        other => {
+            let uncontained = other.and_then(Result::err);
+            // SAFETY: as above.
+            unsafe { clone(child, argument) }.map(|pid| Started { pid, uncontained })
+        }
     };
-    let errno = nix::errno::Errno::last_raw();
     let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
-    if pid < 0 { Err(start_error("clone".into(), errno)) } else { Ok(pid) }
+    started.map_err(|errno| start_error("clone".into(), errno as c_int))
 }
 
 extern "C" fn child(plan: *mut c_void) -> c_int {
-    // SAFETY: `plan` is the one that `clone_suspended` was given, still alive.
+    // SAFETY: `plan` is the one that `spawn` made, still alive.
     let plan = unsafe { &*plan.cast::<Plan>() };
     // SAFETY: the pointers in the plan are those made in `spawn`, still alive;
     // only raw system calls are made. errno is ours to clobber: the parent
@@ -120,6 +160,13 @@ unsafe fn prepare_and_execute(plan: &Plan) -> Step {
         }
         // Ours are all close-on-exec; this is for what we inherited. Old kernels lack it.
         libc::syscall(libc::SYS_close_range, 3 as c_long, c_long::from(u32::MAX), 0 as c_long);
+        for place in 0..plan.limit_count {
+            let Limit { resource, value, .. } = &*plan.limits.add(place);
+            let (value, none) = (ptr::from_ref(value), ptr::null_mut::<rlimit64>());
+            if libc::syscall(libc::SYS_prlimit64, 0 as c_long, c_long::from(*resource), value, none) != 0 {
+                return Step::Limit(place);
+            }
+        }
         // Not libc's wrappers: they would tell the other threads of a process that is not ours.
         if let Some((uid, gid, groups, count)) = plan.credentials {
             if libc::syscall(libc::SYS_setgroups, count, groups) != 0 {
@@ -160,8 +207,9 @@ pub(super) unsafe fn default_signals() {
     }
 }
 
-fn step_name(step: Step, launch: &Launch) -> String {
+fn step_name(step: Step, launch: &Launch, limits: &[Limit]) -> String {
     match step {
+        Step::Limit(place) => format!("{}: setrlimit", limits[place].name),
         Step::Session => "setsid".into(),
         Step::Descriptors => "dup2".into(),
         Step::Groups => "setgroups".into(),

@@ -1,0 +1,203 @@
+//! A cgroup (v2) for each command, so that whatever came from it is found at
+//! once, a daemon that cut every other tie included: cgroups(7).
+//!
+//! They are folders below the agent's own, where we are root or it was delegated
+//! to us. No controller is switched on; what counts is `cgroup.kill` (Linux 5.14)
+//! and that the child begins its life there ([`super::spawn`]). The freezer of
+//! the first version is no help: a child can only be moved there, for which the
+//! kernel takes some 10 ms each time.
+
+use super::spawn;
+use log::warn;
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+/// What our own folder's name begins with; the pid follows.
+const PREFIX: &str = "aspire-";
+
+/// The folders, used again and again: to make one costs more than to look
+/// whether it is empty.
+#[derive(Debug)]
+pub(super) struct Cgroups {
+    /// Ours, in the agent's own cgroup; `None` where there can be none.
+    home: Option<PathBuf>,
+    /// Nothing should be left in them of the commands that they were taken for.
+    idle: Vec<Cgroup>,
+    /// There was something left when they were last looked at.
+    occupied: VecDeque<Cgroup>,
+    /// Of no more use: some kernels (6.18 for one) kill whatever is started in a
+    /// cgroup that was killed before, however long ago.
+    spent: Vec<Cgroup>,
+    made: u64,
+}
+
+/// One folder.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    folder: PathBuf,
+    killed: bool,
+}
+
+impl Cgroups {
+    /// None is made before the first is taken.
+    pub fn new() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let own = own_folder(&read("/proc/self/mounts"), &read("/proc/self/cgroup"));
+        let home = own.map(|own| own.join(format!("{PREFIX}{}", std::process::id())));
+        Cgroups { home, idle: Vec::new(), occupied: VecDeque::new(), spent: Vec::new(), made: 0 }
+    }
+
+    /// An empty one, and its folder for the child to start in. `None` where there can be none.
+    ///
+    /// # Errors
+    /// It passes: for the moment we have no descriptor or no memory for it.
+    pub fn take(&mut self) -> io::Result<Option<(Cgroup, File)>> {
+        const PASSES: [i32; 3] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+        match self.try_take() {
+            Err(error) if !error.raw_os_error().is_some_and(|errno| PASSES.contains(&errno)) => {
+                self.do_without(&error.to_string());
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    /// The command has ended, and perhaps left something there.
+    pub fn give_back(&mut self, cgroup: Cgroup) {
+        if cgroup.killed { &mut self.spent } else { &mut self.idle }.push(cgroup);
+    }
+
+    /// From now on descendants are found by other means.
+    pub fn do_without(&mut self, reason: &str) {
+        if let Some(home) = self.home.take() {
+            warn!("cgroups=unused reason={reason:?} instead=\"descendants are looked for in /proc\"");
+            remove(&home);
+        }
+    }
+
+    fn try_take(&mut self) -> io::Result<Option<(Cgroup, File)>> {
+        self.spent.retain(|cgroup| fs::remove_dir(&cgroup.folder).is_err());
+        // One look each time is enough to get all of them back.
+        self.idle.extend(self.occupied.pop_front());
+        while let Some(cgroup) = self.idle.pop() {
+            if cgroup.is_empty()? {
+                let folder = File::open(&cgroup.folder)?;
+                return Ok(Some((cgroup, folder)));
+            }
+            self.occupied.push_back(cgroup);
+        }
+        let Some(home) = self.home.clone() else { return Ok(None) };
+        let first = self.made == 0;
+        if first {
+            remove_abandoned(&home);
+            make_folder(&home)?;
+        }
+        let cgroup = Cgroup { folder: home.join(self.made.to_string()), killed: false };
+        make_folder(&cgroup.folder)?;
+        self.made += 1;
+        let folder = File::open(&cgroup.folder)?;
+        if first {
+            try_out(&cgroup.folder, &folder)?;
+        }
+        Ok(Some((cgroup, folder)))
+    }
+}
+
+/// What is not empty stays: a command has left it there on purpose.
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.as_ref().filter(|_| self.made > 0) {
+            remove(home);
+        }
+    }
+}
+
+impl Cgroup {
+    /// Kills whatever is there, all at once.
+    pub fn kill(&mut self) {
+        self.killed = true;
+        // The one failure is a folder that somebody has removed, for which it must be empty.
+        let _ = fs::write(self.folder.join("cgroup.kill"), "1");
+    }
+
+    fn is_empty(&self) -> io::Result<bool> {
+        let events = fs::read_to_string(self.folder.join("cgroup.events"))?;
+        Ok(events.lines().any(|line| line == "populated 0"))
+    }
+}
+
+/// Whether this kernel has what we need. Where the agent's own cgroup was once killed,
+/// some kernels kill whatever it starts in another (see [`Cgroups::spent`]).
+fn try_out(path: &Path, folder: &File) -> io::Result<()> {
+    if !path.join("cgroup.kill").exists() {
+        return Err(io::Error::new(ErrorKind::Unsupported, "this kernel has no cgroup.kill"));
+    }
+    if !spawn::lives_in(folder.as_fd())? {
+        return Err(io::Error::other("what is started in a cgroup is killed"));
+    }
+    Ok(())
+}
+
+/// The folder of the agent's own cgroup, as /proc names its mount and its path.
+fn own_folder(mounts: &str, cgroups: &str) -> Option<PathBuf> {
+    let mount = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let place = fields.next()?;
+        (fields.next()? == "cgroup2").then_some(place)
+    })?;
+    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    // Beyond the root of a namespace there is nothing for us.
+    (!path.contains("..")).then(|| Path::new(mount).join(path))
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Removes the folders of agents that are gone.
+fn remove_abandoned(home: &Path) {
+    let siblings = home.parent().and_then(|parent| fs::read_dir(parent).ok());
+    for sibling in siblings.into_iter().flatten().flatten() {
+        let name = sibling.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            remove(&sibling.path());
+        }
+    }
+}
+
+/// Removes the folder with those in it, as far as they are empty.
+fn remove(home: &Path) {
+    for folder in fs::read_dir(home).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(folder.path());
+    }
+    let _ = fs::remove_dir(home);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_folder_is_found_on_hosts_of_every_kind() {
+        let unified = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
+        let hybrid = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        let old = "cgroup /sys/fs/cgroup/freezer cgroup rw,freezer 0 0\n";
+        for (mounts, cgroups, folder) in [
+            (unified, "0::/system.slice/a.service\n", Some("/sys/fs/cgroup/system.slice/a.service")),
+            (hybrid, "9:name=systemd:/\n1:cpu:/\n0::/\n", Some("/sys/fs/cgroup/unified/")),
+            (unified, "0::/../other\n", None),
+            (old, "6:freezer:/\n", None),
+            ("", "0::/\n", None),
+        ] {
+            assert_eq!(own_folder(mounts, cgroups), folder.map(PathBuf::from), "{mounts} {cgroups}");
+        }
+    }
+}
