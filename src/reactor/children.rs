@@ -95,7 +95,9 @@ impl Children {
                 Ok((pid, descendants))
             }
             Err(error) => {
-                cgroup.into_iter().for_each(|cgroup| self.cgroups.give_back(cgroup));
+                if let Some(cgroup) = cgroup {
+                    self.cgroups.give_back(cgroup);
+                }
                 Err(error)
             }
         }
