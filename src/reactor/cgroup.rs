@@ -11,7 +11,7 @@ use super::spawn;
 use log::warn;
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -124,8 +124,9 @@ impl Cgroup {
     }
 
     fn is_empty(&self) -> io::Result<bool> {
-        let events = fs::read_to_string(self.folder.join("cgroup.events"))?;
-        Ok(events.lines().any(|line| line == "populated 0"))
+        let mut events = [0; 64];
+        let length = File::open(self.folder.join("cgroup.events"))?.read(&mut events)?;
+        Ok(events[..length].starts_with(b"populated 0\n"))
     }
 }
 

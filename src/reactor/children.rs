@@ -22,7 +22,7 @@ pub(super) type Pipes = [(Stream, Receiver); 2];
 pub(super) struct Children {
     by_pid: HashMap<Pid, Child>,
     dev_null: File,
-    open_files: spawn::OpenFiles,
+    inherited: spawn::Inherited,
     cgroups: Cgroups,
 }
 
@@ -48,8 +48,9 @@ impl Children {
         sys::learn_of_children()?;
         nix::sys::prctl::set_child_subreaper(true)?;
         let dev_null = File::options().read(true).write(true).open("/dev/null")?;
-        let (open_files, cgroups) = (spawn::OpenFiles::raise(), Cgroups::new());
-        Ok(Children { by_pid: HashMap::new(), dev_null, open_files, cgroups })
+        let (ignored, open_files) = (spawn::Ignored::look(), spawn::OpenFiles::raise());
+        let inherited = spawn::Inherited { ignored, open_files };
+        Ok(Children { by_pid: HashMap::new(), dev_null, inherited, cgroups: Cgroups::new() })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -63,7 +64,7 @@ impl Children {
             Program::Exec(launch) => self.execute(launch, &out_end, &err_end)?,
             Program::Task(task) => {
                 let stdio = [self.dev_null.as_fd(), out_end.as_fd(), err_end.as_fd()];
-                let pid = Pid::from_raw(task::spawn(task, stdio)?);
+                let pid = Pid::from_raw(task::spawn(task, stdio, self.inherited.ignored)?);
                 (pid, Descendants::known_to_proc(pid, &out_end, &err_end))
             }
         };
@@ -80,7 +81,7 @@ impl Children {
         let stdio = [self.dev_null.as_fd(), out.as_fd(), err.as_fd()];
         let taken = self.cgroups.take().map_err(failed("cgroup"))?;
         let folder = taken.as_ref().map(|(_, folder)| folder.as_fd());
-        let started = spawn::spawn(launch, stdio, &self.open_files, folder);
+        let started = spawn::spawn(launch, stdio, &self.inherited, folder);
         let cgroup = taken.map(|(cgroup, _)| cgroup);
         match started {
             Ok(started) => {

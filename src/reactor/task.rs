@@ -2,7 +2,7 @@
 //! answers on its standard output. The agent has one thread, so the child may
 //! go on without executing anything.
 
-use super::spawn::default_signals;
+use super::spawn::Ignored;
 use crate::machine::{Identity, StartError, Task};
 use crate::wire::Account;
 use crate::wire::server_list::Server;
@@ -13,22 +13,26 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// Starts the task with these descriptors as 0, 1 and 2.
-pub(super) fn spawn(task: &Task, stdio: [BorrowedFd<'_>; 3]) -> Result<libc::pid_t, StartError> {
+pub(super) fn spawn(
+    task: &Task,
+    stdio: [BorrowedFd<'_>; 3],
+    ignored: Ignored,
+) -> Result<libc::pid_t, StartError> {
     // SAFETY: there is no other thread whose locks the child could find taken.
     match unsafe { fork() } {
         Ok(ForkResult::Parent { child }) => Ok(child.as_raw()),
-        Ok(ForkResult::Child) => become_task(task, stdio),
+        Ok(ForkResult::Child) => become_task(task, stdio, ignored),
         Err(errno) => Err(StartError { step: "fork".into(), reason: errno.desc().into() }),
     }
 }
 
-fn become_task(task: &Task, stdio: [BorrowedFd<'_>; 3]) -> ! {
+fn become_task(task: &Task, stdio: [BorrowedFd<'_>; 3], ignored: Ignored) -> ! {
     // SAFETY: only system calls, on descriptors that are ours alone since the
     // fork; the agent's own connection must not be held open by its child.
     unsafe {
         libc::setsid();
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        default_signals();
+        ignored.end();
         for (wanted, fd) in (0..).zip(stdio) {
             libc::dup2(fd.as_raw_fd(), wanted);
         }

@@ -8,8 +8,10 @@
 
 mod clone;
 mod limits;
+mod signals;
 
 pub(super) use limits::OpenFiles;
+pub(super) use signals::Ignored;
 
 use crate::machine::{Launch, StartError};
 use clone::{clone, clone_into};
@@ -46,10 +48,18 @@ struct Plan {
     envp: *const *const c_char,
     cwd: *const c_char,
     stdio: [RawFd; 3],
+    ignored: Ignored,
     limits: *const Limit,
     limit_count: usize,
     credentials: Option<(uid_t, gid_t, *const gid_t, usize)>,
     failure: Cell<Option<(Step, c_int)>>,
+}
+
+/// What the agent has otherwise than its children shall have it.
+#[derive(Debug)]
+pub(super) struct Inherited {
+    pub ignored: Ignored,
+    pub open_files: OpenFiles,
 }
 
 /// A program that runs.
@@ -69,7 +79,7 @@ pub(super) struct Started {
 pub(super) fn spawn(
     launch: &Launch,
     stdio: [BorrowedFd<'_>; 3],
-    open_files: &OpenFiles,
+    inherited: &Inherited,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Started, StartError> {
     let argv = c_strings(launch.argv.iter().cloned())?;
@@ -77,12 +87,13 @@ pub(super) fn spawn(
     let env = c_strings(env)?;
     let cwd = c_string(launch.cwd.clone())?;
     let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&env));
-    let limits = limits::of(&launch.limits, open_files);
+    let limits = limits::of(&launch.limits, &inherited.open_files);
     let plan = Plan {
         argv: argv_pointers.as_ptr(),
         envp: env_pointers.as_ptr(),
         cwd: cwd.as_ptr(),
         stdio: stdio.map(|fd| fd.as_raw_fd()),
+        ignored: inherited.ignored,
         limits: limits.as_ptr(),
         limit_count: limits.len(),
         credentials: launch.credentials.as_ref().map(|c| (c.uid, c.gid, c.groups.as_ptr(), c.groups.len())),
@@ -152,7 +163,7 @@ unsafe fn prepare_and_execute(plan: &Plan) -> Step {
         if libc::setsid() < 0 {
             return Step::Session;
         }
-        default_signals();
+        plan.ignored.end();
         for (wanted, &fd) in (0..).zip(&plan.stdio) {
             if libc::dup2(fd, wanted) < 0 {
                 return Step::Descriptors;
@@ -185,25 +196,6 @@ unsafe fn prepare_and_execute(plan: &Plan) -> Step {
         }
         libc::execve(*plan.argv, plan.argv, plan.envp);
         Step::Execute
-    }
-}
-
-/// Every signal to its default, none blocked: what is ignored or blocked would
-/// be inherited by the program.
-pub(super) unsafe fn default_signals() {
-    /// The kernel's `struct sigaction`, with room: a handler of 0 is the default.
-    const DEFAULT: [u64; 4] = [0; 4];
-    const SET_BYTES: usize = 8;
-    // SAFETY: only system calls on local values; signals that refuse are left alone.
-    unsafe {
-        for signal in 1..=64 as c_long {
-            // Not libc's wrapper: it passes over the two that it keeps for itself.
-            let none = ptr::null_mut::<c_void>();
-            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, SET_BYTES);
-        }
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
     }
 }
 
