@@ -15,6 +15,7 @@ use aspire::wire::{Retcode, command, request};
 use page::{Page, flags_of_help};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -114,9 +115,12 @@ fn the_ranges_of_the_configuration_are_refused_beyond() {
     }
 }
 
+fn span(range: &RangeInclusive<u64>, unit: &str) -> String {
+    format!("{} to {} {unit}.", range.start(), range.end())
+}
+
 #[test]
 fn the_limits_are_those_of_the_code() {
-    let (least, most) = (command::TIMEOUT_SECONDS.start(), command::TIMEOUT_SECONDS.end());
     let (name, cmd) = (command::MAX_NAME_BYTES, command::MAX_CMD_BYTES);
     hold(
         "LIMITS",
@@ -124,8 +128,13 @@ fn the_limits_are_those_of_the_code() {
             ("frame", format!("{MAX_FRAME_BYTES} bytes")),
             ("id", format!("1 to {} bytes.", request::MAX_ID_BYTES)),
             ("cmd", format!("1 to {cmd} bytes.")),
-            ("timeout", format!("{least} to {most} seconds.")),
+            ("timeout", span(&command::TIMEOUT_SECONDS, "seconds")),
             ("user, group, cwd", format!("1 to {name} bytes each.")),
+            ("job", format!("1 to {} bytes.", request::MAX_ID_BYTES)),
+            ("limits.cpu", span(&command::CPU_SECONDS, "seconds")),
+            ("limits.memory", span(&command::MEMORY_BYTES, "bytes")),
+            ("limits.files", span(&command::OPEN_FILES, "descriptors")),
+            ("limits.processes", span(&command::PROCESSES, "processes")),
             (
                 "env",
                 format!(
@@ -151,6 +160,7 @@ fn the_limits_are_those_of_the_code() {
     );
     says("USER AND GROUP", &[format!("for at most {} seconds", limits::TASK_TIMEOUT.as_secs())]);
     says("END", &[format!("for {} milliseconds more", limits::DRAIN.as_millis())]);
+    says("LIVE OUTPUT", &[format!("every {} milliseconds", limits::LIVE_INTERVAL.as_millis())]);
     assert_eq!(limits::KILL_WAIT, Duration::from_secs(1));
     says("TIME-OUTS", &["has not ended a second after SIGKILL".into()]);
 }
