@@ -6,6 +6,7 @@ use aspire::wire::frame::encode;
 use aspire::wire::session::{Frame, FromAgent};
 use aspire::wire::{FrameReader, MAX_FRAME_BYTES, Reply};
 use serde_json::json;
+use std::collections::HashMap;
 
 /// What is wrong with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +65,21 @@ pub struct Peer {
     pub ready: bool,
     pub pings: u64,
     pub replies: Vec<Reply>,
+    /// What came of each command's output while it ran, by the request's id.
+    pub output: HashMap<String, String>,
 }
 
 impl Peer {
     pub fn new(fault: Fault, heartbeat: u64) -> Self {
-        Peer { fault, heartbeat, frames: FrameReader::default(), ready: false, pings: 0, replies: Vec::new() }
+        Peer {
+            fault,
+            heartbeat,
+            frames: FrameReader::default(),
+            ready: false,
+            pings: 0,
+            replies: Vec::new(),
+            output: HashMap::new(),
+        }
     }
 
     /// Takes in what the agent sent.
@@ -87,7 +98,9 @@ impl Peer {
                     acts.push(Act::Say(encode(&Frame::Pong)));
                 }
                 FromAgent::Reply(reply) => self.replies.push(reply),
-                FromAgent::Output(_) => {}
+                FromAgent::Output(output) => {
+                    self.output.entry(output.id).or_default().push_str(&output.data);
+                }
                 FromAgent::Unknown(method) => panic!("the agent sent {method}"),
             }
         }
@@ -121,5 +134,11 @@ impl Peer {
 
 /// A `sync.bash` frame.
 pub fn request(id: &str, timeout: u64, behaviour: &Behaviour) -> Vec<u8> {
-    encode(&json!({"id": id, "method": "sync.bash", "cmd": behaviour.line(), "timeout": timeout}))
+    let cmd = behaviour.line();
+    encode(&json!({"id": id, "method": "sync.bash", "cmd": cmd, "timeout": timeout, "stream": true}))
+}
+
+/// A `job.cancel` frame.
+pub fn cancel(id: &str, job: &str) -> Vec<u8> {
+    encode(&json!({"id": id, "method": "job.cancel", "job": job}))
 }
