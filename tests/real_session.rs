@@ -43,6 +43,8 @@ fn a_life() {
     agent.alone();
     time_outs(&mut link);
     agent.alone();
+    live(&mut link);
+    agent.alone();
     refusals(&mut link);
     let mut link = reconnects(&host, &polaris, link);
     signals(&host, &agent, &mut link);
@@ -158,6 +160,44 @@ fn time_outs(link: &mut Link) {
         let (cmd, retcode) = commands.iter().find(|(cmd, _)| reply["id"] == *cmd).unwrap();
         assert_eq!(reply["retcode"], *retcode, "{cmd}: {reply}");
     }
+}
+
+/// What is seen while it runs, and cancelled: running, waiting, shrugging.
+fn live(link: &mut Link) {
+    let commands = [
+        ("echo so far; sleep 60", 3108),
+        ("trap '' TERM; printf '\\xff'; (setsid sleep 60 &); while :; do sleep 0.1; done", 3108),
+        ("head -c 200000 /dev/zero | tee /dev/stderr", 2),
+        ("for i in 1 2 3 4 5; do echo $i; echo $i >&2; sleep 0.05; done; exit 3", 3101),
+    ];
+    for (cmd, _) in commands {
+        let limits = json!({"cpu": 50});
+        link.send(&json!({"id": cmd, "method": "sync.bash", "cmd": cmd, "stream": true, "limits": limits}));
+    }
+    link.bash("never starts", "sleep 60");
+    let cancel = |link: &mut Link, job: &str| {
+        let id = format!("cancels {job}");
+        link.send(&json!({"id": id, "method": "job.cancel", "job": job}));
+    };
+    cancel(link, "never starts");
+    let (mut begun, mut replies) = (0, 0);
+    // The commands with the one that never starts, and the three cancels.
+    while replies < commands.len() + 1 + 3 {
+        let frame = link.receive();
+        let cancelled = commands.iter().find(|(cmd, retcode)| frame["id"] == *cmd && *retcode == 3108);
+        if frame["method"] == "output" {
+            if let Some((cmd, _)) = cancelled {
+                begun += 1;
+                cancel(link, cmd);
+            }
+            continue;
+        }
+        replies += 1;
+        if let Some((cmd, retcode)) = commands.iter().find(|(cmd, _)| frame["id"] == *cmd) {
+            assert_eq!(frame["retcode"], *retcode, "{cmd}: {frame}");
+        }
+    }
+    assert_eq!(begun, 2, "each of the two wrote once");
 }
 
 /// What is not run, and what is not run again.
