@@ -302,3 +302,7 @@ fn more_signals() -> io::Result<SignalFd> {
     set.thread_block()?;
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
+
+#[cfg(test)]
+#[path = "reactor_tests.rs"]
+mod tests;
