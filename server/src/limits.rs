@@ -76,6 +76,8 @@ pub const MAX_LIVE_RESULT_BYTES: usize = 256 * 1024 * 1024;
 /// How long news is gathered before it is recorded: one transaction for many requests, and for
 /// the begin and the end of a short one. What is asked is on disk that much later than it is sent.
 pub const RECORD_LINGER: Duration = Duration::from_millis(2);
+/// From one write of the recorder to the next, so that under load many requests share one.
+pub const RECORD_PAUSE: Duration = Duration::from_millis(50);
 /// Rows of one transaction of the recorder.
 pub const MAX_ROWS_PER_COMMIT: usize = 2000;
 /// From a write that failed to the next try.

@@ -22,6 +22,7 @@ pub async fn keep_recorded(registry: &Registry, store: &Store, mut stop: watch::
             sleep(limits::RECORD_RETRY).await;
             registry.news.notify_one();
         }
+        let _ = timeout(limits::RECORD_PAUSE, stop.wait_for(|stop| *stop)).await;
     }
 }
 
