@@ -80,6 +80,8 @@ pub const RECORD_LINGER: Duration = Duration::from_millis(2);
 pub const RECORD_PAUSE: Duration = Duration::from_millis(50);
 /// Rows of one transaction of the recorder.
 pub const MAX_ROWS_PER_COMMIT: usize = 2000;
+/// Rows of one statement: with results of usual size it is far from what a database takes as one.
+pub const MAX_ROWS_PER_STATEMENT: usize = 50;
 /// From a write that failed to the next try.
 pub const RECORD_RETRY: Duration = Duration::from_secs(1);
 

@@ -2,10 +2,11 @@
 
 use super::{Store, StoreError, from_json, to_json};
 use crate::clock::EpochMs;
+use crate::limits::MAX_ROWS_PER_STATEMENT;
 use crate::requests::{Head, Settled, Target};
 use aspire_wire::{Outcome, Retcode};
-use sqlx::Row;
 use sqlx::any::{Any, AnyRow};
+use sqlx::{QueryBuilder, Row};
 use std::collections::HashSet;
 
 /// A request without what is large.
@@ -51,18 +52,20 @@ impl Store {
     /// Records all the news in one transaction.
     pub async fn record(&self, news: &[News<'_>]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
-        for item in news {
-            if item.first {
-                insert(&mut transaction, item).await?;
-            }
-            for (position, settled) in &item.settled {
-                let host = item.targets[*position as usize].host.as_str();
-                insert_result(&mut transaction, &item.head.id, *position, host, settled).await?;
-            }
-            // A row that was just inserted holds these already.
-            if !item.first {
-                update_counts(&mut transaction, item).await?;
-            }
+        let first: Vec<&News<'_>> = news.iter().filter(|item| item.first).collect();
+        insert(&mut transaction, &first).await?;
+        let results = news.iter().flat_map(|item| {
+            item.settled.iter().map(|(position, settled)| ResultRow {
+                request: &item.head.id,
+                position: *position,
+                host: &item.targets[*position as usize].host,
+                settled,
+            })
+        });
+        insert_results(&mut transaction, &results.collect::<Vec<_>>()).await?;
+        // A row that was just inserted holds these already.
+        for item in news.iter().filter(|item| !item.first) {
+            update_counts(&mut transaction, item).await?;
         }
         Ok(transaction.commit().await?)
     }
@@ -149,16 +152,18 @@ impl Store {
         let there: HashSet<i64> =
             there.iter().map(|row| row.try_get("position")).collect::<Result<_, _>>()?;
         let mut transaction = self.pool.begin().await?;
-        let mut missing = 0i64;
-        for (position, target) in (0u32..).zip(targets) {
-            if !there.contains(&i64::from(position)) {
-                let settled = Settled::new(target, outcome, now);
-                insert_result(&mut transaction, id, position, &target.host, &settled).await?;
-                missing += 1;
-            }
-        }
+        let missing = (0u32..).zip(targets).filter(|(position, _)| !there.contains(&i64::from(*position)));
+        let missing: Vec<_> =
+            missing.map(|(position, target)| (position, Settled::new(target, outcome, now))).collect();
+        let rows = missing.iter().map(|(position, settled)| ResultRow {
+            request: id,
+            position: *position,
+            host: &targets[*position as usize].host,
+            settled,
+        });
+        insert_results(&mut transaction, &rows.collect::<Vec<_>>()).await?;
         sqlx::query("UPDATE requests SET failed = failed + ?, finished = ? WHERE id = ?")
-            .bind(missing)
+            .bind(i64::try_from(missing.len()).unwrap_or(i64::MAX))
             .bind(now)
             .bind(id)
             .execute(&mut *transaction)
@@ -169,26 +174,38 @@ impl Store {
 
 type Transaction<'a> = sqlx::Transaction<'a, Any>;
 
-async fn insert(transaction: &mut Transaction<'_>, item: &News<'_>) -> Result<(), StoreError> {
-    let (succeeded, failed) = counts(item);
-    sqlx::query(
-        "INSERT INTO requests (id, digest, method, cmd, params, targets, hosts, succeeded, failed, deadline, \
-         finished, gmt_create) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&*item.head.id)
-    .bind(item.head.digest.as_str())
-    .bind(item.head.method.as_str())
-    .bind(item.head.cmd.as_deref())
-    .bind(item.head.params.as_str())
-    .bind(to_json(&item.targets))
-    .bind(i64::try_from(item.targets.len()).unwrap_or(i64::MAX))
-    .bind(succeeded)
-    .bind(failed)
-    .bind(item.head.deadline)
-    .bind(item.finished)
-    .bind(item.head.created)
-    .execute(&mut **transaction)
-    .await?;
+/// One row of the table `results`.
+struct ResultRow<'a> {
+    request: &'a str,
+    position: u32,
+    host: &'a str,
+    settled: &'a Settled,
+}
+
+/// Many rows in one statement: each costs the database's thread a turn.
+async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result<(), StoreError> {
+    for some in news.chunks(MAX_ROWS_PER_STATEMENT) {
+        let mut query = QueryBuilder::<Any>::new(
+            "INSERT INTO requests (id, digest, method, cmd, params, targets, hosts, succeeded, failed, \
+             deadline, finished, gmt_create) ",
+        );
+        query.push_values(some, |mut row, item| {
+            let (succeeded, failed) = counts(item);
+            row.push_bind(&*item.head.id)
+                .push_bind(item.head.digest.as_str())
+                .push_bind(item.head.method.as_str())
+                .push_bind(item.head.cmd.as_deref())
+                .push_bind(item.head.params.as_str())
+                .push_bind(to_json(&item.targets))
+                .push_bind(i64::try_from(item.targets.len()).unwrap_or(i64::MAX))
+                .push_bind(succeeded)
+                .push_bind(failed)
+                .push_bind(item.head.deadline)
+                .push_bind(item.finished)
+                .push_bind(item.head.created);
+        });
+        query.build().persistent(false).execute(&mut **transaction).await?;
+    }
     Ok(())
 }
 
@@ -212,24 +229,25 @@ fn counts(item: &News<'_>) -> (i64, i64) {
     })
 }
 
-async fn insert_result(
+/// As [`insert`].
+async fn insert_results(
     transaction: &mut Transaction<'_>,
-    request: &str,
-    position: u32,
-    host: &str,
-    settled: &Settled,
+    results: &[ResultRow<'_>],
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO results (request, position, host, retcode, finished, entry) VALUES (?, ?, ?, ?, ?, ?)",
-    )
-    .bind(request)
-    .bind(i64::from(position))
-    .bind(host)
-    .bind(i64::from(settled.retcode))
-    .bind(settled.at)
-    .bind(settled.json())
-    .execute(&mut **transaction)
-    .await?;
+    for some in results.chunks(MAX_ROWS_PER_STATEMENT) {
+        let mut query = QueryBuilder::<Any>::new(
+            "INSERT INTO results (request, position, host, retcode, finished, entry) ",
+        );
+        query.push_values(some, |mut row, result| {
+            row.push_bind(result.request)
+                .push_bind(i64::from(result.position))
+                .push_bind(result.host)
+                .push_bind(i64::from(result.settled.retcode))
+                .push_bind(result.settled.at)
+                .push_bind(result.settled.json());
+        });
+        query.build().persistent(false).execute(&mut **transaction).await?;
+    }
     Ok(())
 }
 
