@@ -116,8 +116,7 @@ impl Gearman {
         self.asked_by.extend(asked_by.map(|conn| (id.clone(), conn)));
         match call {
             Call::SyncBash(command) => {
-                info!("request=begins id={id:?} method=sync.bash");
-                debug!("request=begins id={id:?} cmd={:?}", command.cmd);
+                debug!("request=begins id={id:?} method=sync.bash cmd={:?}", command.cmd);
                 self.exec.submit(now, id, command, fx, news);
             }
             Call::JobCancel(JobCancel { job, .. }) => self.cancel(now, id, job, fx, news),
@@ -130,7 +129,7 @@ impl Gearman {
 
     /// Answered when the command has ended.
     fn cancel(&mut self, now: Now, id: String, job: String, fx: &mut Effects, news: &mut Vec<exec::Fact>) {
-        info!("request=begins id={id:?} method=job.cancel job={job:?}");
+        debug!("request=begins id={id:?} method=job.cancel job={job:?}");
         if self.exec.cancel(now, &job, "cancelled by a request", fx, news) {
             self.cancels.entry(job).or_default().push(id);
             return;

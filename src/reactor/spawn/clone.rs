@@ -14,7 +14,7 @@ const STACK_BYTES: usize = 16 * 1024;
 ///
 /// # Safety
 /// Until then it may make nothing but system calls, and must leave our memory as it is
-/// but for what `argument` points to. No signal may be handled.
+/// but for what `argument` points to. No signal may have a handler: it would run there.
 pub(super) unsafe fn clone(entry: Entry, argument: *mut c_void) -> Result<pid_t, Errno> {
     let mut stack = vec![0u8; STACK_BYTES];
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;

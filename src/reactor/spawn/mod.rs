@@ -18,7 +18,6 @@ use clone::{clone, clone_into};
 use libc::{c_char, c_int, c_long, c_void, gid_t, pid_t, rlimit64, uid_t};
 use limits::Limit;
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use std::cell::Cell;
 use std::ffi::CString;
 use std::io;
@@ -122,12 +121,9 @@ pub(super) fn lives_in(cgroup: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 fn clone_suspended(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Started, StartError> {
-    let mut before = SigSet::empty();
-    // No signal may be handled by a child that is still us.
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
-        .map_err(|errno| start_error("sigprocmask".into(), errno as c_int))?;
     let argument = ptr::from_ref(plan).cast_mut().cast();
-    // SAFETY: `child` makes nothing but system calls, on a plan that outlives them.
+    // SAFETY: `child` makes nothing but system calls, on a plan that outlives them, and the
+    // agent handles no signal: those that it hears of it reads from descriptors.
     let contained = cgroup.map(|cgroup| unsafe { clone_into(cgroup, child, argument) });
     let started = match contained {
         Some(Ok(pid)) => Ok(Started { pid, uncontained: None }),
@@ -138,7 +134,6 @@ fn clone_suspended(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Starte
             unsafe { clone(child, argument) }.map(|pid| Started { pid, uncontained })
         }
     };
-    let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
     started.map_err(|errno| start_error("clone".into(), errno as c_int))
 }
 
