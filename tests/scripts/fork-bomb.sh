@@ -1,0 +1,7 @@
+#!/bin/sh
+# A fork bomb that is waited for. Only with a limit of processes!
+# shellcheck disable=SC2264
+bomb() {
+    bomb | bomb
+}
+bomb
