@@ -2,10 +2,12 @@
 //! mark in its environment, wherever it went and whoever its parent is by now.
 
 use crate::rig::agent::signal;
-use crate::rig::until;
-use nix::sys::signal::Signal;
+use crate::rig::{PATIENCE, until};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpgid, getpgrp};
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Instant;
 
 /// The variable that requests set, and that nothing else on the host has.
 pub const MARK: &str = "ASPIRE_MATRIX";
@@ -56,17 +58,31 @@ pub struct Sweep(pub String);
 
 impl Drop for Sweep {
     fn drop(&mut self) {
-        kill_all(&self.0);
+        // Not in vain for ever: what is dropped after this has to be ended as well.
+        let begun = Instant::now();
+        while !kill_once(&self.0) && begun.elapsed() < PATIENCE {}
     }
 }
 
-/// Kills the marked until there are none: some may fork meanwhile.
+/// Kills the marked until there are none.
 pub fn kill_all(prefix: &str) {
-    until(&format!("the processes of {prefix} to be gone"), || {
-        let left = census(prefix);
-        for process in left.values().flatten() {
-            signal(process.pid, Signal::SIGKILL);
-        }
-        left.is_empty().then_some(())
-    });
+    until(&format!("the processes of {prefix} to be gone"), || kill_once(prefix).then_some(()));
+}
+
+/// True where there was nobody.
+fn kill_once(prefix: &str) -> bool {
+    let left = census(prefix);
+    for process in left.values().flatten() {
+        // All of a group at once, before any of them forks again. Its number is
+        // no other's while one of its processes is there, and this test's own
+        // group has no mark.
+        let group = getpgid(Some(pid(process))).ok().filter(|group| *group != getpgrp());
+        let _ = group.map(|group| killpg(group, Signal::SIGKILL));
+        signal(process.pid, Signal::SIGKILL);
+    }
+    left.is_empty()
+}
+
+fn pid(process: &Process) -> Pid {
+    Pid::from_raw(process.pid.cast_signed())
 }

@@ -107,7 +107,7 @@ impl Pass {
         let replies = self.receive(all.len());
         for sent in all {
             let (End::ByItself(wanted) | End::Told { timed_out: wanted, .. }) = &sent.shape.end;
-            let (reply, arrived) = &replies[&sent.id];
+            let Some((reply, arrived)) = self.reply(sent, &replies, &sent.id) else { continue };
             self.judge(sent, reply, wanted);
             self.judge_time(sent, reply, wanted, arrived.duration_since(begun));
         }
@@ -125,7 +125,7 @@ impl Pass {
         let replies = self.receive(brief.len());
         for sent in &brief {
             let End::ByItself(wanted) = &sent.shape.end else { continue };
-            let (reply, arrived) = &replies[&sent.id];
+            let Some((reply, arrived)) = self.reply(sent, &replies, &sent.id) else { continue };
             self.judge(sent, reply, wanted);
             self.judge_time(sent, reply, wanted, arrived.duration_since(begun));
             self.send_cancel(sent);
@@ -176,12 +176,21 @@ impl Pass {
         self.session.link.send(&cancel);
     }
 
+    /// As many replies, or those that came before the patience ended.
     fn receive(&mut self, count: usize) -> Replies {
-        let replies = (0..count).map(|_| {
-            let reply = self.session.link.receive();
-            (reply["id"].as_str().unwrap().to_owned(), (reply, Instant::now()))
+        let replies = (0..count).map_while(|_| {
+            let reply = self.session.link.try_next().ok().flatten()?;
+            Some((reply["id"].as_str().unwrap().to_owned(), (reply, Instant::now())))
         });
         replies.collect()
+    }
+
+    fn reply<'r>(&mut self, sent: &Sent, replies: &'r Replies, id: &str) -> Option<&'r (Value, Instant)> {
+        let reply = replies.get(id);
+        if reply.is_none() {
+            self.find(sent, &format!("no reply to {id}"));
+        }
+        reply
     }
 
     fn wait_until_ready(&mut self, told: &[&Sent]) {

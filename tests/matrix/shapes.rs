@@ -199,6 +199,7 @@ fn hearing(place: &Place<'_>) -> Vec<Shape> {
         lasts("stops its child", "sleep 600 & kill -STOP $!; wait", Stopped),
     ];
     if let Some(user) = place.bomber {
+        // It goes off only where it finds itself limited.
         let bomb = lasts("a fork bomb", FORK_BOMB, Many(20))
             .timed_out(INTERRUPTED.somehow())
             .cancelled(TERMINATED.somehow());

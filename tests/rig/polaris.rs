@@ -123,15 +123,21 @@ impl Link {
 
     /// The next frame; `None` where the agent has hung up.
     pub fn next(&mut self) -> Option<Value> {
-        let mut line = String::new();
-        match self.stream.read_line(&mut line) {
-            Ok(0) => None,
-            Ok(_) => Some(serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"))),
+        match self.try_next() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 panic!("nothing came for {} s", PATIENCE.as_secs())
             }
-            Err(_) => None,
+            next => next.ok().flatten(),
         }
+    }
+
+    /// As [`Link::next`], to a caller who can say better what did not come.
+    pub fn try_next(&mut self) -> io::Result<Option<Value>> {
+        let mut line = String::new();
+        Ok(match self.stream.read_line(&mut line)? {
+            0 => None,
+            _ => Some(serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"))),
+        })
     }
 
     /// Everything that still comes, to the end of the link.
