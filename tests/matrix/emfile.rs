@@ -76,21 +76,20 @@ fn start(host: &Host, descriptors: u32) -> Agent {
 /// Waits until every command runs or is refused, and cancels those that run.
 fn cancelled(link: &mut Link, token: &str, case: &str) -> Vec<Value> {
     let mut replies = Vec::new();
-    until(&format!("{case}: each to run or to be refused"), || {
-        link.send(&json!({"id": "info", "method": "agent.info"}));
-        loop {
+    let running = until(&format!("{case}: two programs of each to run, or none"), || {
+        // Under an id of its own: a repeated request has the answer of the first.
+        let info = format!("info-{:016x}", fastrand::u64(..));
+        link.send(&json!({"id": info, "method": "agent.info"}));
+        let running = loop {
             let reply = link.receive();
-            if reply["id"] == "info" {
-                let running = usize::try_from(reply["data"]["running"].as_u64().unwrap()).unwrap();
-                return (running + replies.len() == COMMANDS).then_some(());
+            if reply["id"] == info {
+                break usize::try_from(reply["data"]["running"].as_u64().unwrap()).unwrap();
             }
             replies.push(reply);
-        }
-    });
-    let running = COMMANDS - replies.len();
-    until(&format!("{case}: two programs of each to run"), || {
+        };
         let living = census(token);
-        (living.len() == running && living.values().all(|living| living.len() > 1)).then_some(())
+        let run = living.len() == running && living.values().all(|living| living.len() > 1);
+        (run && running + replies.len() == COMMANDS).then_some(running)
     });
     for id in census(token).keys() {
         link.send(&json!({"id": format!("c-{id}"), "method": "job.cancel", "job": id}));
