@@ -200,9 +200,7 @@ fn hearing(place: &Place<'_>) -> Vec<Shape> {
     ];
     if let Some(user) = place.bomber {
         // It goes off only where it finds itself limited.
-        let bomb = lasts("a fork bomb", FORK_BOMB, Many(20))
-            .timed_out(INTERRUPTED.somehow())
-            .cancelled(TERMINATED.somehow());
+        let bomb = lasts("a fork bomb", FORK_BOMB, Many(20));
         shapes.push(bomb.with(json!({"user": user, "limits": {"processes": 40}})));
     }
     shapes
