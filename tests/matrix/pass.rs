@@ -50,7 +50,6 @@ pub struct Pass {
 
 /// Goes through all shapes as often as the environment says.
 pub fn go_through(shell: &'static str, mode: Mode, bomber: &'static str) {
-    let rounds = std::env::var(ROUNDS).map_or(1, |rounds| rounds.parse().expect(ROUNDS));
     let mut pass = Pass::new(shell, mode);
     pass.session.link.output_of("true");
     let before = process::descriptors(pass.session.agent.pid());
@@ -65,7 +64,7 @@ pub fn go_through(shell: &'static str, mode: Mode, bomber: &'static str) {
     if !place.cgroups {
         aloud("that a daemon dies with its command, which needs a writable cgroup v2");
     }
-    for round in 0..rounds {
+    for round in 0..rounds() {
         pass.round(round, &all(&place));
         let Connected { agent, .. } = &pass.session;
         agent.alone();
@@ -74,6 +73,10 @@ pub fn go_through(shell: &'static str, mode: Mode, bomber: &'static str) {
         });
         assert_eq!((process::zombies(agent.pid()), process::status(agent.pid(), "Threads")), (0, "1".into()));
     }
+}
+
+pub fn rounds() -> usize {
+    std::env::var(ROUNDS).map_or(1, |rounds| rounds.parse().expect(ROUNDS))
 }
 
 impl Pass {
