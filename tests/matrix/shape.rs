@@ -80,10 +80,10 @@ pub enum Dropped {
 /// far from any time-out.
 const BRIEF: f64 = 10.0;
 /// SIGINT, the first. (That it came, and came alone, those tell who hear it in
-/// their own way; a busy machine may be late, but not as late as SIGKILL.)
-pub const INTERRUPTED: Reply = Reply::of(3103, How::Signal(2), 1.0, 3.0);
+/// their own way; a busy machine may be late.)
+pub const INTERRUPTED: Reply = Reply::of(3103, How::Signal(2), 1.0, 4.0);
 /// SIGINT, the second.
-pub const INTERRUPTED_TWICE: Reply = Reply::of(3103, How::Signal(2), 2.0, 3.0);
+pub const INTERRUPTED_TWICE: Reply = Reply::of(3103, How::Signal(2), 2.0, 5.0);
 /// SIGKILL, the third time-out.
 pub const FORCE_KILLED: Reply = Reply::of(3104, How::Signal(9), 3.0, 6.0);
 /// SIGTERM of a cancel. How far it went the signal says, so that time may be lost.
