@@ -40,6 +40,8 @@ pub struct Pass {
     // First to end: the agent after it would adopt what is swept.
     _sweep: Sweep,
     session: Connected,
+    /// The agent's descriptors when it had nothing to do.
+    before: Vec<String>,
     /// Names the shell, and with the mode this pass.
     shell: &'static str,
     mode: Mode,
@@ -51,8 +53,6 @@ pub struct Pass {
 /// Goes through all shapes as often as the environment says.
 pub fn go_through(shell: &'static str, mode: Mode, bomber: &'static str) {
     let mut pass = Pass::new(shell, mode);
-    pass.session.link.output_of("true");
-    let before = process::descriptors(pass.session.agent.pid());
     let place = Place {
         folder: &pass.session.host.path("folders"),
         bomber: is_root().then_some(bomber),
@@ -66,12 +66,9 @@ pub fn go_through(shell: &'static str, mode: Mode, bomber: &'static str) {
     }
     for round in 0..rounds() {
         pass.round(round, &all(&place));
-        let Connected { agent, .. } = &pass.session;
-        agent.alone();
-        until("the descriptors to be as before", || {
-            (process::descriptors(agent.pid()) == before).then_some(())
-        });
-        assert_eq!((process::zombies(agent.pid()), process::status(agent.pid(), "Threads")), (0, "1".into()));
+        kill_all(&pass.token);
+        pass.session.agent.alone();
+        pass.agent_is_as_before();
     }
 }
 
@@ -82,8 +79,10 @@ pub fn rounds() -> usize {
 impl Pass {
     fn new(shell: &'static str, mode: Mode) -> Pass {
         let token = format!("{:016x}", fastrand::u64(..));
-        let session = connected(&format!("shell = \"/bin/{shell}\""));
-        Pass { _sweep: Sweep(token.clone()), session, shell, mode, token, findings: Vec::new() }
+        let mut session = connected(&format!("shell = \"/bin/{shell}\""));
+        session.link.output_of("true");
+        let before = process::descriptors(session.agent.pid());
+        Pass { _sweep: Sweep(token.clone()), session, before, shell, mode, token, findings: Vec::new() }
     }
 
     fn round(&mut self, round: usize, shapes: &[Shape]) {
@@ -97,7 +96,18 @@ impl Pass {
         self.look_who_is_left(&all);
         let findings = std::mem::take(&mut self.findings);
         assert!(findings.is_empty(), "round {round}:\n{}", findings.join("\n"));
-        kill_all(&self.token);
+        // Though some were left, and hold the other ends of their pipes.
+        self.agent_is_as_before();
+    }
+
+    /// It holds nothing more, has reaped whoever ended, and is one thread.
+    fn agent_is_as_before(&self) {
+        let pid = self.session.agent.pid();
+        until(&format!("{} × {:?}: the agent to be as before", self.shell, self.mode), || {
+            let as_before = process::descriptors(pid) == self.before && process::zombies(pid) == 0;
+            as_before.then_some(())
+        });
+        assert_eq!(process::status(pid, "Threads"), "1");
     }
 
     /// Everything is sent at once and waited for.
