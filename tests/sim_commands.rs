@@ -121,6 +121,16 @@ fn a_command_that_shrugs_is_killed_at_the_third_time_out() {
 }
 
 #[test]
+fn the_time_of_a_command_begins_with_its_process() {
+    let mut agent = Agent::new("");
+    let (child, _) = agent.starts("a", &json!({"timeout": 5}));
+    agent.rig.pass(2 * SECOND);
+    agent.rig.event(Event::Started(child));
+    assert_eq!(agent.next_signal(), (libc::SIGINT, 5 * SECOND));
+    assert_eq!(reply(&agent.ends(child, Exit::Signal(2))).1.elapsed, Some(5.0));
+}
+
+#[test]
 fn a_command_that_obeys_has_timed_out_whatever_it_says_then() {
     for (interrupts, exit) in [(1, Exit::Signal(2)), (1, Exit::Code(0)), (2, Exit::Code(130))] {
         let mut agent = Agent::new("");

@@ -180,7 +180,8 @@ impl Exec {
     pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, facts: &mut Vec<Fact>) -> bool {
         match event {
             Event::Tick => self.tick(now, fx, facts),
-            Event::NotStarted(child, _)
+            Event::Started(child)
+            | Event::NotStarted(child, _)
             | Event::Output(child, ..)
             | Event::OutputEnded(child, _)
             | Event::OutputFailed(child, ..)

@@ -96,6 +96,11 @@ impl Run {
     /// [`Run::last_pieces`] and [`Run::outcome`] have the answer.
     pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects) -> bool {
         match event {
+            // Many may have been started before it.
+            Event::Started(_) => {
+                self.until = self.until + now.mono.since(self.started);
+                self.started = now.mono;
+            }
             Event::Output(_, stream, bytes) => {
                 let capture = if *stream == Stream::Out { &mut self.out } else { &mut self.err };
                 if capture.push(bytes).is_err() {

@@ -22,7 +22,7 @@ pub enum Effect {
     Close {
         conn: ConnId,
     },
-    /// Answered by `NotStarted`, or by output and `Exited`.
+    /// Answered by `NotStarted`, or by `Started`, output and `Exited`.
     Spawn {
         child: ChildId,
         program: Program,

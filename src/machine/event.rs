@@ -12,6 +12,8 @@ pub enum Event<'a> {
     Received(ConnId, &'a [u8]),
     /// The connection ended without having been asked to. Nothing follows.
     Closed(ConnId, ConnectionEnd),
+    /// The child's process runs, from now on.
+    Started(ChildId),
     /// The child could not be started. Nothing follows.
     NotStarted(ChildId, StartError),
     /// The child wrote something.

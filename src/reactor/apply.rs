@@ -52,7 +52,7 @@ impl Reactor {
 
     fn close(&mut self, conn: ConnId) {
         if let Some((token, connection)) = self.sources.connection(conn) {
-            connection.close(self.now);
+            connection.close(self.turn);
             self.sources.make_ready(token);
         }
     }
@@ -62,11 +62,15 @@ impl Reactor {
             let unwatched = |e: io::Error| StartError { step: "epoll".into(), reason: e.to_string() };
             self.watch_pipes(child, pipes).map_err(unwatched)
         });
-        if let Err(error) = started {
-            self.release(child);
-            self.children.signal(child, libc::SIGKILL);
-            self.outcomes.push_back(AtOnce::NotStarted(child, error));
-        }
+        let outcome = match started {
+            Ok(()) => AtOnce::Started(child, self.clock.now()),
+            Err(error) => {
+                self.release(child);
+                self.children.signal(child, libc::SIGKILL);
+                AtOnce::NotStarted(child, error)
+            }
+        };
+        self.outcomes.push_back(outcome);
     }
 
     fn release(&mut self, child: ChildId) {

@@ -119,7 +119,8 @@ impl Cgroup {
     /// Kills whatever is there, all at once.
     pub fn kill(&mut self) {
         self.killed = true;
-        // The one failure is a folder that somebody has removed, for which it must be empty.
+        // A folder that somebody has removed was empty. Where we have no descriptor for it,
+        // there is one when the command is reaped.
         let _ = fs::write(self.folder.join("cgroup.kill"), "1");
     }
 

@@ -44,7 +44,8 @@ const EVENTS_A_TURN: usize = 128;
 pub struct Reactor {
     poll: Poll,
     clock: Clock,
-    now: Now,
+    /// When the poll returned.
+    turn: Now,
     sources: Sources,
     children: Children,
     fx: Effects,
@@ -61,6 +62,7 @@ pub struct Reactor {
 /// The answer to an effect that did not have to be waited for.
 enum AtOnce {
     Closed(ConnId, ConnectionEnd),
+    Started(ChildId, Now),
     NotStarted(ChildId, StartError),
     FileRead(Result<Option<Vec<u8>>, String>),
 }
@@ -78,7 +80,7 @@ impl Reactor {
         sources.insert(Source::MoreSignals(more_signals()?))?;
         Ok(Reactor {
             poll,
-            now: clock.now(),
+            turn: clock.now(),
             clock,
             sources,
             children: Children::new()?,
@@ -108,7 +110,7 @@ impl Reactor {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
             }
-            self.now = self.clock.now();
+            self.turn = self.clock.now();
             for event in &events {
                 if let Some(Source::Connection(connection)) = self.sources.by_token(event.token()) {
                     connection.became_ready(
@@ -139,10 +141,10 @@ impl Reactor {
     /// By the time at which the poll returned: after a turn that took long, what
     /// became ready meanwhile is looked at before any deadline.
     fn tick(&mut self, machine: &mut impl Machine) {
-        if machine.deadline().is_some_and(|deadline| self.now.mono >= deadline) {
-            self.hand_over(machine, Event::Tick);
+        if machine.deadline().is_some_and(|deadline| self.turn.mono >= deadline) {
+            self.hand_over_at(self.turn, machine, Event::Tick);
         }
-        if self.linger_deadline().is_some_and(|deadline| self.now.mono >= deadline) {
+        if self.linger_deadline().is_some_and(|deadline| self.turn.mono >= deadline) {
             self.drop_lingering();
         }
     }
@@ -160,7 +162,7 @@ impl Reactor {
     fn step_connection(&mut self, token: Token, machine: &mut impl Machine) {
         let mut buffer = std::mem::take(&mut self.buffer);
         if let Some(Source::Connection(connection)) = self.sources.by_token(token) {
-            let (id, step) = (connection.id, connection.step(self.now, &mut buffer));
+            let (id, step) = (connection.id, connection.step(self.turn, &mut buffer));
             match step {
                 Step::Idle => {}
                 Step::Busy => self.sources.make_ready(token),
@@ -244,23 +246,28 @@ impl Reactor {
     /// Gives the machine an event and does what it asks for, and so on with
     /// what that brings about at once.
     fn hand_over(&mut self, machine: &mut impl Machine, event: Event<'_>) {
-        machine.handle(self.now, event, &mut self.fx);
+        self.hand_over_at(self.clock.now(), machine, event);
+    }
+
+    fn hand_over_at(&mut self, now: Now, machine: &mut impl Machine, event: Event<'_>) {
+        machine.handle(now, event, &mut self.fx);
         self.apply();
         while let Some(outcome) = self.outcomes.pop_front() {
-            let event = match &outcome {
-                AtOnce::Closed(conn, end) => Event::Closed(*conn, end.clone()),
-                AtOnce::NotStarted(child, error) => Event::NotStarted(*child, error.clone()),
+            let (now, event) = match &outcome {
+                AtOnce::Started(child, at) => (*at, Event::Started(*child)),
+                AtOnce::Closed(conn, end) => (now, Event::Closed(*conn, end.clone())),
+                AtOnce::NotStarted(child, error) => (now, Event::NotStarted(*child, error.clone())),
                 AtOnce::FileRead(answer) => {
-                    Event::FileRead(answer.as_ref().map(Option::as_deref).map_err(Clone::clone))
+                    (now, Event::FileRead(answer.as_ref().map(Option::as_deref).map_err(Clone::clone)))
                 }
             };
-            machine.handle(self.now, event, &mut self.fx);
+            machine.handle(now, event, &mut self.fx);
             self.apply();
         }
     }
 
     fn drop_lingering(&mut self) {
-        let due = |c: &&connection::Connection| c.deadline().is_some_and(|at| self.now.mono >= at);
+        let due = |c: &&connection::Connection| c.deadline().is_some_and(|at| self.turn.mono >= at);
         let ids: Vec<ConnId> = self.sources.connections().filter(due).map(|c| c.id).collect();
         for id in ids {
             if let Some((token, _)) = self.sources.connection(id) {

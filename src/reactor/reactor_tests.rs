@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
-
 use super::*;
 use crate::machine::Effect;
 use std::net::UdpSocket;

@@ -19,6 +19,7 @@ pub enum Happening {
     Connected(ConnId),
     Received(ConnId, Vec<u8>),
     Closed(ConnId, ConnectionEnd),
+    Started(ChildId),
     NotStarted(ChildId),
     Output(ChildId, Vec<u8>),
     Exited(ChildId, Exit),
@@ -135,6 +136,9 @@ impl World {
                 self.open = None;
                 rig.event(Event::Closed(conn, end))
             }
+            Happening::Started(child) if self.children.contains_key(&child) => {
+                rig.event(Event::Started(child))
+            }
             Happening::Output(child, bytes) if self.children.contains_key(&child) => {
                 rig.event(Event::Output(child, Stream::Out, &bytes))
             }
@@ -233,6 +237,7 @@ impl World {
         if behaviour.does_not_start {
             self.soon(Happening::NotStarted(child));
         } else {
+            self.soon(Happening::Started(child));
             self.soon(Happening::Output(child, behaviour.output.clone().into_bytes()));
             let runs = Duration::from_millis(behaviour.runs_ms.max(2));
             self.later(runs, Happening::Exited(child, Exit::Code(behaviour.code)));
@@ -268,7 +273,8 @@ impl World {
 fn subject(happening: &Happening) -> u64 {
     match happening {
         Happening::Connected(conn) | Happening::Received(conn, _) | Happening::Closed(conn, _) => conn.0,
-        Happening::NotStarted(child)
+        Happening::Started(child)
+        | Happening::NotStarted(child)
         | Happening::Output(child, _)
         | Happening::Exited(child, _)
         | Happening::PipesClosed(child) => child.0,
