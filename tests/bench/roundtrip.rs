@@ -9,38 +9,12 @@
 #[path = "../fleet/mod.rs"]
 mod fleet;
 
+mod floor;
+
 use fleet::Fleet;
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, posix_spawn};
-use nix::sys::wait::waitpid;
-use nix::unistd::pipe2;
+use floor::Floor;
 use serde_json::json;
-use std::ffi::CString;
-use std::fs::File;
-use std::io::Read as _;
 use std::time::{Duration, Instant};
-
-const ENVIRONMENT: [&str; 6] = [
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME=/root",
-    "USER=root",
-    "LOGNAME=root",
-    "SHELL=/bin/bash",
-    "LANG=C",
-];
-
-/// One `bash -c true`, its output read to the end, reaped.
-fn spawn_and_reap() {
-    let (read, write) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
-    let mut actions = PosixSpawnFileActions::init().unwrap();
-    actions.add_dup2(std::os::fd::AsRawFd::as_raw_fd(&write), 1).unwrap();
-    let attributes = PosixSpawnAttr::init().unwrap();
-    let text = |text: &str| CString::new(text).unwrap();
-    let argv = ["/bin/bash", "-c", "true"].map(text);
-    let pid = posix_spawn(c"/bin/bash", &actions, &attributes, &argv, &ENVIRONMENT.map(text)).unwrap();
-    drop(write);
-    File::from(read).read_to_end(&mut Vec::new()).unwrap();
-    waitpid(pid, None).unwrap();
-}
 
 fn timed(act: impl FnOnce()) -> Duration {
     let begin = Instant::now();
@@ -55,6 +29,7 @@ fn quantile(sorted: &[Duration], of_hundred: usize) -> f64 {
 fn main() {
     let rounds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(1000);
     let fleet = Fleet::start(env!("CARGO_BIN_EXE_gearman"), "release", "");
+    let bare = Floor::new();
     // As the agent saw it, from the start of bash to its end.
     let true_over_rest = || {
         let entry = fleet.run(&json!({"cmd": "true"}));
@@ -66,7 +41,7 @@ fn main() {
     }
     let (mut rest, mut agent, mut floor) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        floor.push(timed(spawn_and_reap));
+        floor.push(timed(|| bare.one()));
         rest.push(timed(|| agent.push(true_over_rest())));
     }
     for times in [&mut rest, &mut agent, &mut floor] {

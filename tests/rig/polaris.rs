@@ -140,6 +140,22 @@ impl Link {
         })
     }
 
+    /// Waits for a frame, and hands over all that have arrived whole, as they
+    /// came. False where the link has ended or was silent for too long.
+    pub fn take_lines(&mut self, mut take: impl FnMut(&[u8])) -> bool {
+        let mut line = Vec::new();
+        loop {
+            match self.stream.read_until(b'\n', &mut line) {
+                Ok(length) if length > 0 => take(&line),
+                _ => return false,
+            }
+            line.clear();
+            if !self.stream.buffer().contains(&b'\n') {
+                return true;
+            }
+        }
+    }
+
     /// Everything that still comes, to the end of the link.
     pub fn rest(&mut self) -> Vec<Value> {
         std::iter::from_fn(|| self.next()).collect()
