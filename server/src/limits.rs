@@ -71,7 +71,8 @@ pub const DEADLINE_SECONDS: RangeInclusive<u64> = 1..=90_000;
 pub const DEADLINE_MARGIN_SECONDS: u64 = 30;
 /// Requests that run or are not recorded yet.
 pub const MAX_LIVE_REQUESTS: usize = 10_000;
-/// Bytes of results that are in memory when a new request is taken.
+/// Bytes of results and of live output that are in memory when a new request is taken; from then on
+/// no live output is.
 pub const MAX_LIVE_RESULT_BYTES: usize = 256 * 1024 * 1024;
 /// How long news is gathered before it is recorded: one transaction for many requests, and for
 /// the begin and the end of a short one. What is asked is on disk that much later than it is sent.
@@ -85,8 +86,22 @@ pub const MAX_ROWS_PER_STATEMENT: usize = 50;
 /// From a write that failed to the next try.
 pub const RECORD_RETRY: Duration = Duration::from_secs(1);
 
-/// Results that a streaming reader gets in one piece.
-pub const MAX_RESULTS_PER_CHUNK: usize = 64;
+/// Lines that a streaming reader gets in one piece.
+pub const MAX_LINES_PER_CHUNK: usize = 64;
+
+// Live output, and the end of what runs.
+
+/// Bytes of one stream of one host that are passed on while the command runs: the most that an
+/// agent keeps of it (`exec.output_limit`).
+pub const MAX_OUTPUT_BYTES_PER_STREAM: usize = 64 * 1024;
+/// Bytes of memory for the live output of one request, all hosts together. What comes after that
+/// is in the final states alone.
+pub const MAX_OUTPUT_BYTES_PER_REQUEST: usize = 4 * 1024 * 1024;
+/// Bytes that a line of live output costs beyond its own.
+pub const OUTPUT_LINE_BYTES: usize = 128;
+/// How long a host has to confirm that a command was cancelled is its grace and this, in seconds:
+/// one for a process that was killed, the rest for the way there and back.
+pub const CANCEL_MARGIN_SECONDS: u64 = 6;
 
 // Tokens.
 

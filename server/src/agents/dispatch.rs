@@ -1,25 +1,29 @@
 //! One request to many hosts: sends it, and sees to it that each host has its
 //! final state by the deadline.
 
-use super::hub::NotSent;
+use super::cancel::cancel;
+use super::hub::{Hub, NotSent};
 use crate::app::App;
 use crate::clock;
 use crate::hosts::Host;
-use crate::requests::{Live, ReplyTo};
+use crate::requests::{Asked, Live, ReplyTo};
 use aspire_wire::{Outcome, Retcode};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
-/// Sends `frame` to `hosts`, which are the request's targets in their order,
-/// `None` where there is no such host. Returns at once; the results come to
-/// the request, whether anybody waits for them or not.
-pub fn dispatch(app: &Arc<App>, request: &Arc<Live>, frame: &Bytes, hosts: Vec<Option<Arc<Host>>>) {
+/// The request's targets in their order, `None` where there is no such host.
+pub type Hosts = Vec<Option<Arc<Host>>>;
+
+/// Sends `frame` to `hosts`. Returns at once; the results come to the request,
+/// whether anybody waits for them or not.
+pub fn dispatch(app: &Arc<App>, request: &Arc<Live>, frame: &Bytes, hosts: Hosts) {
     for (position, host) in (0u32..).zip(&hosts) {
         let failure = match host {
             None => Some(Outcome::new(Retcode::NoSuchHost)),
             Some(host) => {
-                let to = ReplyTo { request: request.clone(), position };
+                let to = ReplyTo { request: request.clone(), position, asked: Asked::Request };
                 app.hub.send(host.id, &request.head.id, frame, to).err().map(not_sent)
             }
         };
@@ -27,7 +31,9 @@ pub fn dispatch(app: &Arc<App>, request: &Arc<Live>, frame: &Bytes, hosts: Vec<O
             request.settle(position, &outcome);
         }
     }
-    tokio::spawn(expire(app.clone(), request.clone(), hosts));
+    // Not before: a request that is cancelled has been sent to every host that it will be sent to.
+    let (app, request) = (app.clone(), request.clone());
+    tokio::spawn(async move { see_to_the_end(&app.hub, &request, &hosts).await });
 }
 
 fn not_sent(reason: NotSent) -> Outcome {
@@ -37,16 +43,26 @@ fn not_sent(reason: NotSent) -> Outcome {
     }
 }
 
-/// The deadline is the server's own: it holds whatever the agents do.
-async fn expire(app: Arc<App>, request: Arc<Live>, hosts: Vec<Option<Arc<Host>>>) {
+/// The deadline is the server's own: it holds whatever the agents do. So does the end of a
+/// request that somebody cancels, whether he waits for it or not.
+pub(super) async fn see_to_the_end(hub: &Hub, request: &Arc<Live>, hosts: &Hosts) {
     let left = u64::try_from(request.head.deadline - clock::now()).unwrap_or(0);
-    if tokio::time::timeout(Duration::from_millis(left), request.ended()).await.is_ok() {
-        return;
-    }
-    for position in request.unsettled() {
-        if let Some(host) = &hosts[position as usize] {
-            app.hub.forget(host.id, &request.head.id);
+    let deadline = Instant::now() + Duration::from_millis(left);
+    tokio::select! {
+        () = request.ended() => {}
+        () = request.cancelled() => cancel(hub, request, hosts, deadline).await,
+        () = sleep_until(deadline) => {
+            for position in request.unsettled() {
+                give_up(hub, request, hosts, position, &Outcome::new(Retcode::NoReplyInTime));
+            }
         }
-        request.settle(position, &Outcome::new(Retcode::NoReplyInTime));
     }
+}
+
+/// Waits for this host no longer.
+pub(super) fn give_up(hub: &Hub, request: &Live, hosts: &Hosts, position: u32, outcome: &Outcome) {
+    if let Some(host) = &hosts[position as usize] {
+        hub.forget(host.id, &request.head.id);
+    }
+    request.settle(position, outcome);
 }

@@ -2,7 +2,7 @@
 //! to a host; the reply comes to where it belongs), so that the link may be
 //! held by another process of a cluster one day.
 
-use super::link::{Link, Order, Refused};
+use super::link::{Cancel, Link, Order, Refused};
 use crate::requests::ReplyTo;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -35,11 +35,21 @@ pub enum Registered {
 impl Hub {
     /// Sends one frame; the reply, or the link's end, settles `to`.
     pub fn send(&self, host: Uuid, id: &Arc<str>, frame: &Bytes, to: ReplyTo) -> Result<(), NotSent> {
-        let link = self.read().get(&host).cloned().ok_or(NotSent::Offline)?;
-        link.request(id, frame, to).map_err(|refused| match refused {
-            Refused::Closed => NotSent::Offline,
-            Refused::Busy => NotSent::Busy,
-        })
+        let link = self.link(host).ok_or(NotSent::Offline)?;
+        link.request(id, frame, to).map_err(not_sent)
+    }
+
+    /// Withdraws the request, or sends `frame`, the wish of this `id` to cancel it.
+    pub fn cancel(
+        &self,
+        host: Uuid,
+        request: &str,
+        id: &Arc<str>,
+        frame: &Bytes,
+        to: ReplyTo,
+    ) -> Result<Cancel, NotSent> {
+        let link = self.link(host).ok_or(NotSent::Offline)?;
+        link.cancel(request, id, frame, to).map_err(not_sent)
     }
 
     /// Nobody waits for this reply any more.
@@ -106,5 +116,12 @@ impl Hub {
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<Uuid, Arc<Link>>> {
         self.links.write().expect("nothing panics while it holds the hub")
+    }
+}
+
+fn not_sent(refused: Refused) -> NotSent {
+    match refused {
+        Refused::Closed => NotSent::Offline,
+        Refused::Busy => NotSent::Busy,
     }
 }

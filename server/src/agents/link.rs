@@ -4,8 +4,8 @@ use crate::hosts::Host;
 use crate::limits;
 use crate::requests::ReplyTo;
 use aspire_wire::frame;
-use aspire_wire::session::Frame;
-use aspire_wire::{Outcome, Retcode};
+use aspire_wire::session::{Frame, Output};
+use aspire_wire::{Outcome, Reply, Retcode};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -22,14 +22,22 @@ pub struct Link {
 
 #[derive(Debug, Default)]
 struct Inner {
-    outbox: VecDeque<Bytes>,
+    outbox: VecDeque<Queued>,
     outbox_bytes: usize,
-    /// By request id.
+    /// By the id of what was asked.
     pending: HashMap<Arc<str>, ReplyTo>,
     order: Option<Order>,
     /// Takes nothing more.
     closed: bool,
     waker: Option<Waker>,
+}
+
+/// A frame that waits to be written.
+#[derive(Debug)]
+struct Queued {
+    frame: Bytes,
+    /// The request that it is, by its id.
+    request: Option<Arc<str>>,
 }
 
 /// What the link's task is to do next.
@@ -50,6 +58,15 @@ pub enum Refused {
     Busy,
 }
 
+/// What became of the wish to cancel a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    /// The agent will never hear of the request.
+    Withdrawn,
+    /// The agent has it, or a part of it, and was asked.
+    Asked,
+}
+
 impl Link {
     pub fn new(host: Arc<Host>, peer: SocketAddr) -> Link {
         Link { host, peer, inner: Mutex::default() }
@@ -65,9 +82,31 @@ impl Link {
             return Err(Refused::Busy);
         }
         inner.pending.insert(id.clone(), to);
-        inner.push(frame.clone());
+        inner.push(Queued { frame: frame.clone(), request: Some(id.clone()) });
         inner.wake();
         Ok(())
+    }
+
+    /// Takes the request back where it still waits to be written; else queues `frame`, the wish of
+    /// this `id` to cancel it. There is always room for one: the request took up more.
+    pub fn cancel(
+        &self,
+        request: &str,
+        id: &Arc<str>,
+        frame: &Bytes,
+        to: ReplyTo,
+    ) -> Result<Cancel, Refused> {
+        let mut inner = self.inner();
+        if inner.withdraw(request) {
+            return Ok(Cancel::Withdrawn);
+        }
+        if inner.closed {
+            return Err(Refused::Closed);
+        }
+        inner.pending.insert(id.clone(), to);
+        inner.push(Queued { frame: frame.clone(), request: None });
+        inner.wake();
+        Ok(Cancel::Asked)
     }
 
     /// Queues one of the link's own frames. For the link's task, which needs no waking.
@@ -77,7 +116,7 @@ impl Link {
 
     /// Queues a whole frame, as [`Link::push`].
     pub fn push_bytes(&self, frame: Bytes) {
-        self.inner().push(frame);
+        self.inner().push(Queued { frame, request: None });
     }
 
     /// Ends the link. A reason to leave, once given, stays.
@@ -90,9 +129,16 @@ impl Link {
         inner.wake();
     }
 
-    /// Takes a reply to the request.
-    pub fn answered(&self, id: &str) -> Option<ReplyTo> {
-        self.inner().take(id)
+    /// Takes a reply to where it belongs. Whether it was waited for.
+    pub fn answered(&self, reply: &Reply) -> bool {
+        let to = self.inner().take(&reply.id);
+        to.inspect(|to| to.answered(&reply.outcome)).is_some()
+    }
+
+    /// Takes a piece of output to where it belongs. Whether anything became of it.
+    pub fn output(&self, piece: &Output) -> bool {
+        let to = self.inner().pending.get(piece.id.as_str()).cloned();
+        to.is_some_and(|to| to.output(piece))
     }
 
     /// Nobody waits any more.
@@ -113,13 +159,7 @@ impl Link {
     /// The next frame to write.
     pub fn pop(&self) -> Option<Bytes> {
         let mut inner = self.inner();
-        let frame = inner.outbox.pop_front()?;
-        inner.outbox_bytes -= cost(&frame);
-        if inner.outbox.is_empty() {
-            // An idle link keeps no memory of a busy one.
-            inner.outbox = VecDeque::new();
-        }
-        Some(frame)
+        inner.remove(0)
     }
 
     /// The task has ended: whoever still waits is told.
@@ -134,7 +174,7 @@ impl Link {
         if !pending.is_empty() {
             let outcome = Outcome::with_detail(Retcode::LinkLost, reason);
             for to in pending.into_values() {
-                to.settle(&outcome);
+                to.lost(&outcome);
             }
         }
     }
@@ -145,14 +185,35 @@ impl Link {
 }
 
 impl Inner {
-    fn push(&mut self, frame: Bytes) {
-        if self.outbox_bytes + cost(&frame) > limits::MAX_OUTBOX_BYTES {
+    fn push(&mut self, queued: Queued) {
+        let cost = cost(&queued.frame);
+        if self.outbox_bytes + cost > limits::MAX_OUTBOX_BYTES {
             self.closed = true;
             self.order = Some(Order::Leave("the agent does not read what it is sent".into()));
             return;
         }
-        self.outbox_bytes += cost(&frame);
-        self.outbox.push_back(frame);
+        self.outbox_bytes += cost;
+        self.outbox.push_back(queued);
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Bytes> {
+        let Queued { frame, .. } = self.outbox.remove(index)?;
+        self.outbox_bytes -= cost(&frame);
+        if self.outbox.is_empty() {
+            // An idle link keeps no memory of a busy one.
+            self.outbox = VecDeque::new();
+        }
+        Some(frame)
+    }
+
+    /// Whether the request had not left.
+    fn withdraw(&mut self, request: &str) -> bool {
+        let index = self.outbox.iter().position(|queued| queued.request.as_deref() == Some(request));
+        if let Some(index) = index {
+            self.remove(index);
+            self.take(request);
+        }
+        index.is_some()
     }
 
     fn take(&mut self, id: &str) -> Option<ReplyTo> {
@@ -179,20 +240,23 @@ fn cost(frame: &Bytes) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::{Facts, Settings, Status};
-    use crate::requests::{Head, Registry, Target};
-    use crate::store::hosts::HostRow;
+    use crate::agents::samples::{begun, host};
+    use crate::requests::{Asked, Registry};
 
     fn link() -> Link {
-        let row = HostRow {
-            id: uuid::Uuid::nil(),
-            settings: Settings::default(),
-            facts: Facts::default(),
-            status: Status::Unknown,
-            last_seen: None,
-            created: 0,
-        };
-        Link::new(Arc::new(Host::new(row)), SocketAddr::from(([127, 0, 0, 1], 1)))
+        Link::new(host(3), SocketAddr::from(([127, 0, 0, 1], 1)))
+    }
+
+    /// Sends a request of this id on the link.
+    fn asked(link: &Link, registry: &Registry, id: &str) -> ReplyTo {
+        let to = ReplyTo { request: begun(registry, id, 1), position: 0, asked: Asked::Request };
+        link.request(&id.into(), &Bytes::from(format!("{id}\n")), to.clone()).unwrap();
+        to
+    }
+
+    fn cancel(link: &Link, request: &str, to: &ReplyTo) -> Result<Cancel, Refused> {
+        let to = ReplyTo { asked: Asked::Cancel, ..to.clone() };
+        link.cancel(request, &"cancel".into(), &Bytes::from_static(b"cancel\n"), to)
     }
 
     #[test]
@@ -212,19 +276,51 @@ mod tests {
     fn an_idle_link_keeps_no_memory_of_a_busy_one() {
         let (link, registry) = (link(), Registry::default());
         for n in 0..100 {
-            let id: Arc<str> = n.to_string().into();
-            let target = Target { host: "h".into(), name: None };
-            let (method, params, digest) = ("m".into(), "{}".into(), String::new());
-            let head = Head { id: id.clone(), method, cmd: None, params, digest, created: 0, deadline: 1 };
-            let request = registry.start(head, vec![target]).unwrap();
-            link.request(&id, &Bytes::from_static(b"{}\n"), ReplyTo { request, position: 0 }).unwrap();
+            asked(&link, &registry, &n.to_string());
         }
         while link.pop().is_some() {}
+        let done = Outcome::new(Retcode::NormalTermination);
         for n in 0..99 {
-            assert!(link.answered(&n.to_string()).is_some());
+            assert!(link.answered(&Reply::new(n.to_string(), done.clone())));
         }
         link.forget("99");
         let inner = link.inner();
         assert_eq!((inner.pending.capacity(), inner.outbox.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn what_has_not_left_is_withdrawn_and_nothing_else() {
+        let (link, registry) = (link(), Registry::default());
+        let to = ["one", "two", "three"].map(|id| asked(&link, &registry, id));
+        assert_eq!(cancel(&link, "two", &to[1]), Ok(Cancel::Withdrawn));
+        assert_eq!([link.pop().unwrap(), link.pop().unwrap()], ["one\n", "three\n"]);
+        assert_eq!((link.pop(), link.inner().outbox_bytes), (None, 0));
+        assert!(!link.answered(&Reply::new("two", Outcome::new(Retcode::NormalTermination))));
+        assert_eq!(cancel(&link, "three", &to[2]), Ok(Cancel::Asked));
+        assert_eq!(link.pop().unwrap(), "cancel\n");
+        link.order(Order::Leave("away".into()));
+        assert_eq!(cancel(&link, "one", &to[0]), Err(Refused::Closed));
+    }
+
+    #[test]
+    fn a_full_link_still_takes_the_wish_to_cancel() {
+        let (link, registry) = (link(), Registry::default());
+        for n in 0..limits::MAX_PENDING_PER_LINK {
+            asked(&link, &registry, &n.to_string());
+        }
+        let to = ReplyTo { request: begun(&registry, "more", 1), position: 0, asked: Asked::Request };
+        assert_eq!(link.request(&"more".into(), &Bytes::new(), to.clone()), Err(Refused::Busy));
+        while link.pop().is_some() {}
+        assert_eq!(cancel(&link, "0", &to), Ok(Cancel::Asked));
+    }
+
+    #[test]
+    fn a_link_that_ends_leaves_the_word_to_the_request_itself() {
+        let (link, registry) = (link(), Registry::default());
+        let to = asked(&link, &registry, "one");
+        link.pop();
+        cancel(&link, "one", &to).unwrap();
+        link.close("gone");
+        assert_eq!(to.request.results().0[0].retcode, Retcode::LinkLost.code());
     }
 }

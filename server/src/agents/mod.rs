@@ -1,11 +1,14 @@
 //! The agents' port: connections ([`listener`]), the task of each link
 //! ([`session`]), who holds which link ([`hub`]), and requests to many
-//! ([`dispatch`]).
+//! ([`dispatch`]) with their end before the time ([`cancel`]).
 
+mod cancel;
 pub mod dispatch;
 pub mod hub;
 pub mod link;
 pub mod listener;
+#[cfg(test)]
+mod samples;
 pub mod session;
 
 use crate::limits;

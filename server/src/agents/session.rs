@@ -8,7 +8,7 @@ use super::link::{Link, Order};
 use crate::app::{App, STOPPING};
 use crate::hosts::{Conflict, Facts, Host};
 use crate::{clock, limits};
-use aspire_wire::session::{Frame, FromAgent, Init};
+use aspire_wire::session::{Frame, FromAgent, Init, Output};
 use aspire_wire::{FrameReader, Reply};
 use bytes::{Buf as _, Bytes};
 use std::future::poll_fn;
@@ -191,7 +191,7 @@ impl Session {
                 (FromAgent::Init(_), _) | (_, Phase::Greeting) => return Err(LinkEnd::Unexpected),
                 (FromAgent::Ping, _) => self.link.push(&Frame::Pong),
                 (FromAgent::Reply(reply), _) => self.take_reply(&reply)?,
-                (FromAgent::Output(_), _) => {}
+                (FromAgent::Output(piece), _) => self.take_output(&piece),
                 (FromAgent::Unknown(method), _) => {
                     tracing::debug!(host = %self.link.host.id, method, "unknown method passed over");
                 }
@@ -201,19 +201,25 @@ impl Session {
     }
 
     fn take_reply(&mut self, reply: &Reply) -> Result<(), LinkEnd> {
-        if let Some(to) = self.link.answered(&reply.id) {
-            to.settle(&reply.outcome);
-        } else if matches!(&self.phase, Phase::Probing(id) if *id == reply.id) {
+        if self.link.answered(reply) {
+            return Ok(());
+        }
+        if matches!(&self.phase, Phase::Probing(id) if *id == reply.id) {
             if let Some(newer) = self.app.hub.link(self.link.host.id) {
                 let peers = [self.link.peer, newer.peer];
                 let conflict = self.link.host.state().boots.conflicting(peers, clock::now());
                 self.report(conflict.as_ref());
             }
             return Err(LinkEnd::Told(REPLACED.into()));
-        } else {
-            tracing::debug!(host = %self.link.host.id, id = reply.id, "reply that nobody waits for");
         }
+        tracing::debug!(host = %self.link.host.id, id = reply.id, "reply that nobody waits for");
         Ok(())
+    }
+
+    fn take_output(&self, piece: &Output) {
+        if !self.link.output(piece) {
+            tracing::debug!(host = %self.link.host.id, id = piece.id, "output passed over");
+        }
     }
 
     /// Decides what to answer to `init`.

@@ -10,7 +10,7 @@ pub use directory::{Directory, Found};
 pub use writer::{keep_written, write_rest};
 
 use crate::clock::{self, EpochMs};
-use crate::limits::{DEADLINE_MARGIN_SECONDS, MAX_TAGS, MAX_WORD_BYTES};
+use crate::limits::{CANCEL_MARGIN_SECONDS, DEADLINE_MARGIN_SECONDS, MAX_TAGS, MAX_WORD_BYTES};
 use crate::store::hosts::HostRow;
 use aspire_wire::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS, GRACE_SECONDS, TIMEOUT_SECONDS};
 use aspire_wire::session::Init;
@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 use uuid::Uuid;
 
 pub type Tags = BTreeMap<String, String>;
@@ -65,6 +66,11 @@ impl Patience {
     pub fn last_word(self, timeout: Option<u64>) -> u64 {
         // The third time-out comes two graces after the first.
         timeout.unwrap_or(self.timeout).saturating_add(2 * self.grace + DEADLINE_MARGIN_SECONDS)
+    }
+
+    /// Until the host's last word on a command that it was told to cancel, with some to spare.
+    pub fn until_cancelled(self) -> Duration {
+        Duration::from_secs(self.grace + CANCEL_MARGIN_SECONDS)
     }
 }
 

@@ -1,33 +1,44 @@
-//! One request while it runs: a slot for each host, filled once.
+//! One request while it runs: a slot for each host, filled once, and a log of
+//! what came in.
 
+use super::output::{self, Allowance};
 use super::{Head, Settled, Target};
 use crate::clock::{self, EpochMs};
 use crate::limits;
 use crate::store::requests::News;
 use aspire_wire::Outcome;
+use aspire_wire::session::Output;
+use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// See the module. Whoever wants the results reads [`Live::since`] with a cursor of its own.
+/// See the module. Whoever wants what comes in reads [`Live::since`] with a cursor of its own.
 #[derive(Debug)]
 pub struct Live {
     pub head: Head,
     pub targets: Vec<Target>,
     progress: Mutex<Progress>,
-    /// A slot was filled.
+    /// The log has grown.
     arrival: Notify,
     /// All slots are filled.
     end: Notify,
+    /// Somebody wants it to end.
+    cancel: Notify,
     /// Tells the recorder.
     news: Arc<Notify>,
-    /// Bytes of all live requests' results together.
+    /// Bytes of all live requests' logs together.
     held_bytes: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
 struct Progress {
     slots: Vec<Option<Settled>>,
+    /// Output and final states as lines of JSON, in the order in which they came.
+    log: Vec<Bytes>,
+    /// What `log` has of `held_bytes`.
+    held: usize,
+    allowance: Allowance,
     /// Positions in the order in which they were filled.
     arrived: Vec<u32>,
     finished: Option<EpochMs>,
@@ -46,6 +57,9 @@ impl Live {
     ) -> Live {
         let progress = Progress {
             slots: vec![None; targets.len()],
+            log: Vec::with_capacity(targets.len()),
+            held: 0,
+            allowance: if head.stream { Allowance::of(targets.len()) } else { Allowance::none() },
             arrived: Vec::with_capacity(targets.len()),
             finished: None,
             recorded: None,
@@ -57,6 +71,7 @@ impl Live {
             progress: Mutex::new(progress),
             arrival: Notify::new(),
             end: Notify::new(),
+            cancel: Notify::new(),
             news,
             held_bytes,
         }
@@ -66,25 +81,63 @@ impl Live {
     pub fn settle(&self, position: u32, outcome: &Outcome) {
         let at = clock::now();
         let settled = Settled::new(&self.targets[position as usize], outcome, at);
-        let bytes = settled.line().len();
         let mut progress = self.progress();
         let slot = &mut progress.slots[position as usize];
         if slot.is_some() {
             return;
         }
-        *slot = Some(settled);
+        let line = slot.insert(settled).line().clone();
+        let cost = line.len();
+        progress.held += cost;
+        progress.log.push(line);
         progress.arrived.push(position);
         let ended = progress.arrived.len() == progress.slots.len();
         if ended {
             progress.finished = Some(at);
         }
+        self.held_bytes.fetch_add(cost, Ordering::Relaxed);
         drop(progress);
-        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.arrival.notify_waiters();
         if ended {
             self.end.notify_waiters();
         }
         self.news.notify_one();
+    }
+
+    /// Passes a piece of the host's output on to whoever reads the log. Once one is not, none of
+    /// the same stream is any more: what was passed on is the beginning of what the host's final
+    /// state holds. Whether it was.
+    pub fn output(&self, position: u32, piece: &Output) -> bool {
+        let length = output::length(piece);
+        let mut progress = self.progress();
+        if progress.slots[position as usize].is_some()
+            || !progress.allowance.takes(position, piece.stream, length)
+        {
+            return false;
+        }
+        let line = output::line(&self.targets[position as usize], piece);
+        let cost = line.len() + limits::OUTPUT_LINE_BYTES;
+        let room = limits::MAX_LIVE_RESULT_BYTES.saturating_sub(self.held_bytes.load(Ordering::Relaxed));
+        if cost > room || !progress.allowance.affords(cost) {
+            progress.allowance = Allowance::none();
+            return false;
+        }
+        self.held_bytes.fetch_add(cost, Ordering::Relaxed);
+        progress.held += cost;
+        progress.log.push(line);
+        drop(progress);
+        self.arrival.notify_waiters();
+        true
+    }
+
+    /// Asks that what still runs be ended. Whoever sees to the request's end does it, once.
+    pub fn cancel(&self) {
+        self.cancel.notify_one();
+    }
+
+    /// Waits until somebody has called [`Live::cancel`].
+    pub async fn cancelled(&self) {
+        self.cancel.notified().await;
     }
 
     /// Every slot that is still empty gets this.
@@ -110,22 +163,26 @@ impl Live {
     pub async fn ended(&self) {
         let mut notified = std::pin::pin!(self.end.notified());
         notified.as_mut().enable();
-        if self.progress().finished.is_none() {
+        if !self.is_finished() {
             notified.await;
         }
     }
 
-    /// The next results after the first `cursor` ones, in the order of their arrival;
-    /// waits for one, and answers `None` when there are no more.
-    pub async fn since(&self, cursor: usize) -> Option<Vec<Settled>> {
+    /// Whether every host has its final state.
+    pub fn is_finished(&self) -> bool {
+        self.progress().finished.is_some()
+    }
+
+    /// The next lines of the log after the first `cursor` ones; waits for one, and answers `None`
+    /// when there are no more.
+    pub async fn since(&self, cursor: usize) -> Option<Vec<Bytes>> {
         loop {
             let mut notified = std::pin::pin!(self.arrival.notified());
             notified.as_mut().enable();
             {
                 let progress = self.progress();
-                let slot = |n: &u32| progress.slots[*n as usize].clone();
-                let new = progress.arrived[cursor..].iter().take(limits::MAX_RESULTS_PER_CHUNK);
-                let new: Vec<_> = new.filter_map(slot).collect();
+                let new = progress.log[cursor..].iter().take(limits::MAX_LINES_PER_CHUNK);
+                let new: Vec<_> = new.cloned().collect();
                 if !new.is_empty() {
                     return Some(new);
                 }
@@ -176,20 +233,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        let bytes: usize = self.results().0.iter().map(|settled| settled.line().len()).sum();
-        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Where a host's reply belongs.
-#[derive(Debug, Clone)]
-pub struct ReplyTo {
-    pub request: Arc<Live>,
-    pub position: u32,
-}
-
-impl ReplyTo {
-    pub fn settle(&self, outcome: &Outcome) {
-        self.request.settle(self.position, outcome);
+        let held = self.progress().held;
+        self.held_bytes.fetch_sub(held, Ordering::Relaxed);
     }
 }

@@ -1,11 +1,14 @@
 //! Requests that run: what was asked, of which hosts, and what came back.
 
 mod live;
+mod output;
 pub mod record;
 mod registry;
+mod reply_to;
 
-pub use live::{Live, ReplyTo};
+pub use live::Live;
 pub use registry::{Full, Registry};
+pub use reply_to::{Asked, ReplyTo};
 
 use crate::clock::EpochMs;
 use aspire_wire::Outcome;
@@ -21,6 +24,8 @@ pub struct Head {
     pub cmd: Option<String>,
     /// The method's parameters, a JSON object.
     pub params: String,
+    /// Whether output is passed on while commands run.
+    pub stream: bool,
     /// SHA-256 over method, parameters and hosts, in hex: the same again is the same request.
     pub digest: String,
     pub created: EpochMs,

@@ -23,7 +23,7 @@ pub struct Registry {
 /// Too much is in memory already. Nobody's fault; it passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    #[error("too many results wait to be recorded; try again later")]
+    #[error("too many results are in memory, because they wait to be recorded or read; try again later")]
     Results,
     #[error("too many requests run at once; try again later")]
     Requests,
@@ -81,6 +81,7 @@ mod tests {
             method: "sync.bash".into(),
             cmd: None,
             params: "{}".into(),
+            stream: false,
             digest: String::new(),
             created: 1,
             deadline: 2,
@@ -123,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_gets_no_more_at_once_than_it_can_take() {
         let registry = Registry::default();
-        let hosts = limits::MAX_RESULTS_PER_CHUNK * 2 + 1;
+        let hosts = limits::MAX_LINES_PER_CHUNK * 2 + 1;
         let targets = (0..hosts).flat_map(|_| target()).collect();
         let request = registry.start(head("r"), targets).unwrap();
         request.settle_rest(&Outcome::new(Retcode::HostOffline));
@@ -131,7 +132,7 @@ mod tests {
         while let Some(chunk) = request.since(chunks.iter().sum()).await {
             chunks.push(chunk.len());
         }
-        assert_eq!(chunks, [limits::MAX_RESULTS_PER_CHUNK, limits::MAX_RESULTS_PER_CHUNK, 1]);
+        assert_eq!(chunks, [limits::MAX_LINES_PER_CHUNK, limits::MAX_LINES_PER_CHUNK, 1]);
     }
 
     #[tokio::test]

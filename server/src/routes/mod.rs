@@ -3,6 +3,7 @@
 mod body;
 mod enroll;
 mod health;
+mod history;
 mod hosts;
 mod json;
 mod requests;
@@ -23,8 +24,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 /// The web listener's calls.
 pub fn web(app: &Arc<App>) -> Router {
     let api = Router::new()
-        .route("/requests", get(requests::list).post(requests::create))
-        .route("/requests/{id}", get(requests::show))
+        .route("/requests", get(history::list).post(requests::create))
+        .route("/requests/{id}", get(history::show).delete(history::cancel))
         .route("/hosts", get(hosts::list))
         .route("/hosts/{id}", get(hosts::show).patch(hosts::change).delete(hosts::revoke))
         .route("/tokens", get(tokens::list).post(tokens::create))

@@ -1,28 +1,23 @@
-//! Requests to hosts: the one that is made now, and the ones that were.
+//! Requests to hosts as they are made, and their answers.
 
-use super::body::{Object, Path, Query};
+use super::body::Object;
 use super::hosts::several;
 use super::json::{blame, typed};
 use crate::agents::dispatch::dispatch;
 use crate::app::{App, STOPPING};
-use crate::clock::{self, EpochMs};
+use crate::clock;
 use crate::hosts::{Found, Host};
-use crate::limits::{
-    DEADLINE_SECONDS, DEFAULT_PAGE_ENTRIES, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES, PAGE_ENTRIES,
-};
+use crate::limits::{DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
 use crate::problem::Problem;
-use crate::requests::{Head, Live, Settled, Target, hex, record};
-use crate::store::requests::{Stored, Summary};
+use crate::requests::{Head, Live, Settled, Target, hex};
 use aspire_wire::request::MAX_ID_BYTES;
 use aspire_wire::{CallError, MAX_FRAME_BYTES, Outcome, Request, Retcode};
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
@@ -73,14 +68,19 @@ pub async fn create(
             live
         } else if let Some(stored) = app.store.find_request(&checked.head.id).await? {
             same(&checked.head, &stored.digest)?;
-            return Ok(replay(&stored, stream));
+            return Ok(given(&checked.head.id, stored.entries.iter().map(String::as_str), stream));
         } else {
             begin(&app, checked)?
         }
     } else {
         begin(&app, checked)?
     };
-    Ok(if stream { streamed(request) } else { whole(&request).await })
+    if stream && !request.is_finished() {
+        return Ok(streamed(request));
+    }
+    request.ended().await;
+    let (settled, _) = request.results();
+    Ok(given(&request.head.id, settled.iter().map(Settled::json), stream))
 }
 
 /// 409 unless the known request of this id is the same one.
@@ -134,8 +134,9 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
     let (targets, hosts) = resolve(app, asked)?;
     let seconds = deadline_seconds(deadline, &body, &hosts)?;
     let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
+    let stream = body.get("stream") == Some(&Value::Bool(true));
     let deadline = created + clock::ms(Duration::from_secs(seconds));
-    let head = Head { id: id.into(), method, cmd, params, digest, created, deadline };
+    let head = Head { id: id.into(), method, cmd, params, stream, digest, created, deadline };
     Ok(Checked { head, chosen, frame, targets, hosts })
 }
 
@@ -224,30 +225,19 @@ fn resolve(app: &App, asked: Vec<String>) -> Result<Resolved, Problem> {
     Ok((targets, hosts))
 }
 
-/// Answers when every host has its final state.
-async fn whole(request: &Live) -> Response {
-    request.ended().await;
-    let (settled, _) = request.results();
-    let entries = settled.iter().map(Settled::json);
-    answer(&request.head.id, "application/json", Body::from(response(&request.head.id, entries)))
-}
-
-/// Answers with each host's final state as it comes.
+/// Answers with live output and each host's final state as they come.
 fn streamed(request: Arc<Live>) -> Response {
     let id = request.head.id.clone();
     let lines = futures_util::stream::unfold((request, 0), |(request, cursor)| async move {
-        let settled = request.since(cursor).await?;
-        let cursor = cursor + settled.len();
-        let lines: Vec<&[u8]> = settled.iter().map(|settled| settled.line().as_ref()).collect();
+        let lines = request.since(cursor).await?;
+        let cursor = cursor + lines.len();
         Some((Ok::<_, Infallible>(Bytes::from(lines.concat())), (request, cursor)))
     });
     answer(&id, NDJSON, Body::from_stream(lines))
 }
 
-/// The answer that was given before.
-fn replay(stored: &Stored, stream: bool) -> Response {
-    let id = &stored.summary.id;
-    let entries = stored.entries.iter().map(String::as_str);
+/// Answers with the final states, which are all there.
+fn given<'a>(id: &str, entries: impl Iterator<Item = &'a str>, stream: bool) -> Response {
     if stream {
         let lines = entries.flat_map(|entry| [entry, "\n"]).collect::<String>();
         return answer(id, NDJSON, Body::from(lines));
@@ -271,96 +261,4 @@ fn response<'a>(id: &str, entries: impl Iterator<Item = &'a str>) -> String {
     }
     text.push_str("]}");
     text
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Page {
-    #[serde(default)]
-    limit: Option<u64>,
-    /// The id that the page before ended with.
-    #[serde(default)]
-    before: Option<String>,
-}
-
-#[derive(Serialize)]
-pub struct List {
-    requests: Vec<View>,
-    /// All there are, on whatever page.
-    count: i64,
-}
-
-/// One request without its results.
-#[derive(Serialize)]
-struct View {
-    id: String,
-    method: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cmd: Option<String>,
-    created: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished: Option<String>,
-    deadline: String,
-    hosts: i64,
-    succeeded: i64,
-    failed: i64,
-    pending: i64,
-}
-
-#[derive(Serialize)]
-pub struct Full {
-    #[serde(flatten)]
-    summary: View,
-    params: Box<RawValue>,
-    response: Vec<Box<RawValue>>,
-}
-
-pub async fn list(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<List>, Problem> {
-    let limit = page.limit.unwrap_or(DEFAULT_PAGE_ENTRIES);
-    if !PAGE_ENTRIES.contains(&limit) {
-        let (least, most) = (PAGE_ENTRIES.start(), PAGE_ENTRIES.end());
-        return Err(Problem::field("limit", format!("limit: must be {least} to {most}, got {limit}")));
-    }
-    // So that the list knows what its caller knows.
-    record::record_all(&app.requests, &app.store).await?;
-    let requests = app.store.list_requests(limit, page.before.as_deref()).await?;
-    let requests =
-        requests.ok_or_else(|| Problem::field("before", "before: there is no request of this id"))?;
-    let count = app.store.count_requests().await?;
-    Ok(Json(List { requests: requests.into_iter().map(view).collect(), count }))
-}
-
-pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Full>, Problem> {
-    if app.requests.find(&id).is_some() {
-        record::record_all(&app.requests, &app.store).await?;
-    }
-    let stored = app.store.find_request(&id).await?;
-    let stored = stored.ok_or_else(|| Problem::not_found(format!("there is no request {id}")))?;
-    let raw = |text: String| {
-        RawValue::from_string(text).map_err(|error| {
-            tracing::error!(%error, id, "the database holds a result that is not JSON");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the database is damaged; polaris' log says more")
-        })
-    };
-    Ok(Json(Full {
-        summary: view(stored.summary),
-        params: raw(stored.params)?,
-        response: stored.entries.into_iter().map(raw).collect::<Result<_, _>>()?,
-    }))
-}
-
-fn view(summary: Summary) -> View {
-    let time = |at: EpochMs| clock::rfc3339(at);
-    View {
-        id: summary.id,
-        method: summary.method,
-        cmd: summary.cmd,
-        created: time(summary.created),
-        finished: summary.finished.map(time),
-        deadline: time(summary.deadline),
-        hosts: summary.hosts,
-        succeeded: summary.succeeded,
-        failed: summary.failed,
-        pending: summary.hosts - summary.succeeded - summary.failed,
-    }
 }

@@ -1,0 +1,37 @@
+//! What the tests of this folder begin with.
+
+use crate::hosts::{Facts, Host, Patience, Settings, Status};
+use crate::requests::{Head, Live, Registry, Target};
+use crate::store::hosts::HostRow;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A host whose commands have so many seconds from one time-out to the next.
+pub fn host(grace: u64) -> Arc<Host> {
+    let row = HostRow {
+        id: Uuid::new_v4(),
+        settings: Settings::default(),
+        facts: Facts { patience: Patience { timeout: 120, grace }, ..Facts::default() },
+        status: Status::Unknown,
+        last_seen: None,
+        created: 0,
+    };
+    Arc::new(Host::new(row))
+}
+
+/// A request to so many hosts, which has a day.
+pub fn begun(registry: &Registry, id: &str, hosts: usize) -> Arc<Live> {
+    let created = crate::clock::now();
+    let head = Head {
+        id: id.into(),
+        method: "sync.bash".into(),
+        cmd: None,
+        params: "{}".into(),
+        stream: false,
+        digest: String::new(),
+        created,
+        deadline: created + 86_400_000,
+    };
+    let targets = (0..hosts).map(|n| Target { host: n.to_string(), name: None });
+    registry.start(head, targets.collect()).unwrap()
+}
