@@ -9,6 +9,7 @@ mod agent;
 mod common;
 mod program;
 
+mod cancel;
 mod enrolment;
 mod hangups;
 mod history;
@@ -16,5 +17,6 @@ mod identity;
 mod inventory;
 mod lifecycle;
 mod links;
+mod live;
 mod refusals;
 mod requests;

@@ -51,6 +51,7 @@ async fn paths_and_methods_that_are_not_there() {
     }
     for (method, path, allow) in [
         ("DELETE", "/api/v1/requests", "POST"),
+        ("PUT", "/api/v1/requests/x", "DELETE"),
         ("POST", "/api/v1/hosts", "GET"),
         ("PUT", "/api/v1/hosts/x", "PATCH"),
         ("GET", "/api/v1/tokens/x", "DELETE"),
@@ -135,6 +136,14 @@ async fn requests_with_a_wrong_field() {
         (json!({"cwd": "tmp"}), "cwd"),
         (json!({"env": ["A=b"]}), "env"),
         (json!({"env": {"A=": "b"}}), "env"),
+        (json!({"stream": 1}), "stream"),
+        (json!({"limits": 1}), "limits"),
+        (json!({"limits": {"cpu": 0}}), "limits.cpu"),
+        (json!({"limits": {"cpu": "1"}}), "limits.cpu"),
+        (json!({"limits": {"memory": "100T"}}), "limits.memory"),
+        (json!({"limits": {"files": 3}}), "limits.files"),
+        (json!({"limits": {"processes": -1}}), "limits.processes"),
+        (json!({"limits": {"disk": 1}}), "limits.disk"),
         (json!({"nonsense": 1}), "nonsense"),
         (json!({"deadline": 0}), "deadline"),
         (json!({"deadline": 90_001}), "deadline"),
