@@ -45,7 +45,7 @@ impl Rig {
         let stub = Stub::default();
         let app = Router::new()
             .route("/api/v1/requests", post(requests).get(history))
-            .route("/api/v1/requests/{id}", get(one_request))
+            .route("/api/v1/requests/{id}", get(one_request).delete(cancelled_request))
             .route("/api/v1/hosts", get(hosts))
             .route("/api/v1/hosts/{host}", get(host).delete(async |_: Path<String>| StatusCode::NO_CONTENT))
             .route("/api/v1/tokens", post(tokens))
@@ -142,6 +142,19 @@ async fn one_request(Path(id): Path<String>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
+async fn cancelled_request(Path(id): Path<String>) -> Response {
+    let entry = |retcode: u16, message: &str| json!({"host": "1", "name": "web-1", "resp": "failed", "retcode": retcode, "message": message});
+    let entries = match id.as_str() {
+        "r-1" => json!([entry(3108, "Cancelled"), entry(207, "Cancelled before delivery")]),
+        "r-2" => json!([entry(3108, "Cancelled"), entry(205, "No reply in time")]),
+        _ => {
+            let detail = "nothing is left to cancel";
+            return problem(StatusCode::CONFLICT, &json!({"title": "Conflict", "detail": detail}));
+        }
+    };
+    axum::Json(json!({"id": id, "method": "sync.bash", "response": entries})).into_response()
+}
+
 async fn hosts() -> impl IntoResponse {
     let host = |name: &str, status: &str| {
         json!({"id": format!("id-{name}"), "name": name, "region": "cn-1", "tags": {"svc": "ecs"},
@@ -183,6 +196,113 @@ async fn a_command_goes_out_and_its_answers_come_back() {
     let expected = json!({"hosts": ["web-1", "web-2"], "method": "sync.bash", "cmd": "echo '$HOME'",
         "timeout": 5, "user": "nobody", "env": {"A": "b=c"}});
     assert_eq!(*body, expected);
+}
+
+/// A line of live output.
+fn piece(host: &str, stream: &str, data: &str) -> String {
+    let name = format!("web-{host}");
+    json!({"host": host, "name": name, "method": "output", "stream": stream, "data": data}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_output_of_many_hosts_comes_in_whole_lines_that_say_whose_they_are() {
+    let rig = Rig::start().await;
+    let sender = rig.answers(&[&piece("1", "stdout", "u"), &piece("2", "stdout", "first\nsec")]);
+    let run = ["run", "--stream", "-H", "web-1", "-H", "web-2", "--", "uptime"];
+    let mut child = rig.start_child(&run);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut shown = String::new();
+    stdout.read_line(&mut shown).unwrap();
+    assert_eq!(shown, "web-2: first\n", "it is shown while the commands run");
+    let stopped = r#"{"host":"2","name":"web-2","resp":"failed","retcode":206,"message":"Link lost"}"#;
+    for line in [&piece("2", "stderr", "no way\n"), DONE, stopped] {
+        sender.send(Ok(format!("{line}\n"))).unwrap();
+    }
+    drop(sender);
+    stdout.read_to_string(&mut shown).unwrap();
+    assert_eq!(
+        shown,
+        "web-2: first\nweb-1: up\nweb-1  success 2 Normal termination  0.01s\n\
+         web-2: sec\nweb-2  failed 206 Link lost\n"
+    );
+    let (status, stderr) = end(child);
+    assert_eq!(stderr, "web-2: no way\n2 hosts: 1 succeeded, 1 failed\n");
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(rig.stub.lock().unwrap().requests[0].1["stream"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_output_of_one_host_comes_as_it_is_and_once() {
+    let rig = Rig::start().await;
+    let sender = rig.answers(&[&piece("1", "stdout", "u")]);
+    let mut child = rig.start_child(&["run", "--stream", "-H", "web-1", "--", "uptime"]);
+    let mut stdout = child.stdout.take().unwrap();
+    let mut begin = [0];
+    stdout.read_exact(&mut begin).unwrap();
+    assert_eq!(begin, *b"u");
+    sender.send(Ok(format!("{DONE}\n"))).unwrap();
+    drop(sender);
+    let mut shown = String::new();
+    stdout.read_to_string(&mut shown).unwrap();
+    assert_eq!(shown, "p\nweb-1  success 2 Normal termination  0.01s\n");
+    assert_eq!(end(child).0.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_live_output_json_has_nothing_and_ndjson_all() {
+    let rig = Rig::start().await;
+    let piece = piece("1", "stdout", "u");
+    let run = ["run", "--stream", "-H", "web-1", "--", "uptime"];
+    rig.answers(&[&piece, DONE]);
+    let ndjson = rig.output(&[&["-o", "ndjson"], &run[..]].concat());
+    assert_eq!(ndjson, (Some(0), format!("{piece}\n{DONE}\n"), String::new()));
+    rig.answers(&[&piece, DONE]);
+    let json = rig.output(&[&["-o", "json"], &run[..]].concat());
+    assert_eq!(json.1, format!("{{\"id\":\"r-1\",\"response\":[{DONE}]}}\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_held_back_is_shown_when_the_connection_breaks() {
+    let rig = Rig::start().await;
+    let sender = rig.answers(&[&piece("1", "stdout", "ha"), &piece("2", "stdout", "whole\n")]);
+    let mut child = rig.start_child(&["run", "--stream", "-H", "web-1", "-H", "web-2", "--", "uptime"]);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut shown = String::new();
+    stdout.read_line(&mut shown).unwrap();
+    sender.send(Err(std::io::Error::other("gone"))).unwrap();
+    stdout.read_to_string(&mut shown).unwrap();
+    assert_eq!(shown, "web-2: whole\nweb-1: ha\n");
+    assert_eq!(end(child).0.code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_go_out_as_they_are_meant() {
+    let rig = Rig::start().await;
+    rig.answers(&[DONE]);
+    let limits = ["--limit", "cpu=10", "--limit", "memory=100M"];
+    rig.output(&[&["run", "-H", "web-1"], &limits[..], &["--", "uptime"]].concat());
+    assert_eq!(rig.stub.lock().unwrap().requests[0].1["limits"], json!({"cpu": 10, "memory": "100M"}));
+    let (status, _, stderr) = rig.output(&["run", "-H", "a", "--limit", "files=3", "--", "ls"]);
+    assert_eq!(status, Some(2));
+    assert!(stderr.contains("files=3") && stderr.contains("must be at least 4"), "{stderr}");
+    let twice = ["run", "-H", "a", "--limit", "cpu=1", "--limit", "cpu=2", "--", "ls"];
+    assert_eq!(
+        rig.output(&twice),
+        (Some(2), String::new(), "polarisctl: --limit cpu was given twice\n".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_cancelled_is_shown_and_the_status_says_whether_all_is_known() {
+    let rig = Rig::start().await;
+    let (status, stdout, stderr) = rig.output(&["requests", "cancel", "r-1"]);
+    assert!(
+        stdout.ends_with("web-1  failed 3108 Cancelled\nweb-1  failed 207 Cancelled before delivery\n"),
+        "{stdout}"
+    );
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    let (status, stdout, _) = rig.output(&["-o", "ndjson", "requests", "cancel", "r-2"]);
+    assert_eq!((status, stdout.lines().count()), (Some(1), 2), "{stdout}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,6 +350,7 @@ async fn an_interrupt_says_that_the_request_goes_on() {
     assert_eq!(status.code(), Some(130));
     assert!(stderr.contains("the request goes on"), "{stderr}");
     assert!(stderr.contains("polarisctl requests show r-1"), "{stderr}");
+    assert!(stderr.contains("polarisctl requests cancel r-1"), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,7 +382,7 @@ async fn a_connection_that_breaks_is_no_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_failure_has_its_sentence_and_its_status() {
     let rig = Rig::start().await;
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 7] = [
         (&["--token", "wrong", "run", "-H", "a", "--", "ls"], 3, "does not accept the token: no such token"),
         (
             &["run", "-H", "a", "--cwd", "tmp", "--", "ls"],
@@ -269,6 +390,7 @@ async fn each_failure_has_its_sentence_and_its_status() {
             "polaris refused: cwd: must be an absolute path",
         ),
         (&["requests", "show", "r-2"], 1, "polaris refused: there is no such request"),
+        (&["requests", "cancel", "r-3"], 1, "polaris refused: nothing is left to cancel (Conflict)"),
         (&["token", "list"], 3, "is not what polaris would say (HTTP status 405)"),
         (&["--url", "http://127.0.0.1:1", "hosts"], 3, "polaris at http://127.0.0.1:1 cannot be reached"),
         (&["--url", "http://polaris.example.com", "hosts"], 3, "in clear text: use https://"),

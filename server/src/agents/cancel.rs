@@ -107,7 +107,7 @@ mod tests {
         rig.request.cancel();
         let begin = Instant::now();
         let watch = async {
-            sleep(Duration::from_secs(3 + CANCEL_MARGIN_SECONDS) - Duration::from_millis(1)).await;
+            sleep(Duration::from_millis((3 + CANCEL_MARGIN_SECONDS) * 1000 - 1)).await;
             assert_eq!(rig.request.unsettled(), [0, 1]);
             sleep(Duration::from_millis(2)).await;
             assert_eq!(rig.request.unsettled(), [0]);

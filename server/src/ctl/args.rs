@@ -1,9 +1,12 @@
 //! The command line.
 
 use super::error::Error;
+use aspire_wire::Limits;
 use aspire_wire::command::TIMEOUT_SECONDS;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,6 +76,13 @@ pub struct Run {
     /// Run in this directory
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
+    /// Show what the command writes while it runs
+    #[arg(long)]
+    pub stream: bool,
+    /// Bound what each of the command's processes may use: cpu (in seconds), memory (in bytes, or such as
+    /// 100M), files or processes; may be given many times
+    #[arg(long = "limit", value_name = "K=V", value_parser = limit)]
+    pub limits: Vec<(String, Value)>,
     /// Seconds after which Polaris waits for no host any longer
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
     pub deadline: Option<u64>,
@@ -163,10 +173,14 @@ pub enum RequestsVerb {
     List,
     /// One request, with each host's answer
     Show { id: String },
+    /// End a request before its time, and show what became of it on each host
+    ///
+    /// Exit status 0 only if every host said what became of it.
+    Cancel { id: String },
 }
 
 /// Pairs as an object; a key that was given twice is a mistake worth telling.
-pub fn object(what: &str, pairs: &[(String, String)]) -> Result<BTreeMap<String, String>, Error> {
+pub fn object<V: Clone>(what: &str, pairs: &[(String, V)]) -> Result<BTreeMap<String, V>, Error> {
     let mut object = BTreeMap::new();
     for (key, value) in pairs {
         if object.insert(key.clone(), value.clone()).is_some() {
@@ -184,6 +198,16 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("it must look like NAME=VALUE".into()),
+    }
+}
+
+/// One of `limits`, held against the rules that the hosts have.
+fn limit(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = pair(text)?;
+    let value = value.parse::<u64>().map_or_else(|_| Value::from(value), Value::from);
+    match Limits::deserialize(json!({ &key: value })) {
+        Ok(_) => Ok((key, value)),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -227,13 +251,16 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        let refused: [&[&str]; 9] = [
+        let refused: [&[&str]; 12] = [
             &["run", "--", "ls"],
             &["run", "-H", "a"],
             &["run", "-H", "a", "--timeout", "0", "--", "ls"],
             &["run", "-H", "a", "--timeout", "86401", "--", "ls"],
             &["run", "-H", "a", "--env", "=x", "--", "ls"],
             &["run", "-H", "a", "--env", "x", "--", "ls"],
+            &["run", "-H", "a", "--limit", "cpu=0", "--", "ls"],
+            &["run", "-H", "a", "--limit", "disk=1", "--", "ls"],
+            &["run", "-H", "a", "--limit", "files=4K", "--", "ls"],
             &["hosts", "--status", "up"],
             &["token", "create", "--ttl", "soon"],
             &["token", "create", "--uses", "0"],
@@ -241,6 +268,17 @@ mod tests {
         for words in refused {
             assert_eq!(parse(words).expect_err(&words.join(" ")).exit_code(), 2);
         }
+    }
+
+    #[test]
+    fn limits_are_numbers_or_sizes() {
+        assert_eq!(limit("cpu=10"), Ok(("cpu".into(), json!(10))));
+        assert_eq!(limit("memory=100M"), Ok(("memory".into(), json!("100M"))));
+        assert_eq!(limit("cpu=0").unwrap_err(), "must be at least 1 second, got 0");
+        assert!(limit("processes=many").unwrap_err().contains("a whole number of processes"));
+        assert!(limit("cpus=1").unwrap_err().contains("`cpu`, `memory`, `files`, `processes`"));
+        let error = parse(&["run", "-H", "a", "--limit", "cpu=0", "--", "ls"]).unwrap_err().to_string();
+        assert!(error.contains("'cpu=0'") && error.contains("--limit"), "{error}");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use ureq::{Agent, Body, BodyReader};
 
 /// Seconds for the connection, TLS included.
 const CONNECT_SECONDS: u64 = 10;
-/// Seconds for a whole call other than `run`, which takes as long as the hosts do.
-const CALL_SECONDS: u64 = 60;
+/// The time for a whole call, unless it takes as long as the hosts do.
+const LIMIT: Option<Duration> = Some(Duration::from_mins(1));
 
 pub struct Client {
     agent: Agent,
@@ -49,15 +49,20 @@ impl Client {
     }
 
     pub fn get(&self, path: &[&str]) -> Result<Vec<u8>, Error> {
-        self.call("GET", path, String::new())
+        self.call("GET", path, String::new(), LIMIT)
     }
 
     pub fn delete(&self, path: &[&str]) -> Result<(), Error> {
-        self.call("DELETE", path, String::new()).map(|_| ())
+        self.call("DELETE", path, String::new(), LIMIT).map(|_| ())
+    }
+
+    /// The answer comes when the hosts have done it.
+    pub fn delete_on_hosts(&self, path: &[&str]) -> Result<Vec<u8>, Error> {
+        self.call("DELETE", path, String::new(), None)
     }
 
     pub fn post(&self, path: &[&str], body: &impl Serialize) -> Result<Vec<u8>, Error> {
-        self.call("POST", path, json(body)?)
+        self.call("POST", path, json(body)?, LIMIT)
     }
 
     pub fn post_for_stream(&self, path: &[&str], body: &impl Serialize) -> Result<Stream, Error> {
@@ -71,8 +76,13 @@ impl Client {
         Error::NotPolaris { url: self.url.clone(), reason: reason.to_string() }
     }
 
-    fn call(&self, method: &str, path: &[&str], body: String) -> Result<Vec<u8>, Error> {
-        let limit = Some(Duration::from_secs(CALL_SECONDS));
+    fn call(
+        &self,
+        method: &str,
+        path: &[&str],
+        body: String,
+        limit: Option<Duration>,
+    ) -> Result<Vec<u8>, Error> {
         let response = self.send(method, path, body, "application/json", limit)?;
         self.read(response)
     }

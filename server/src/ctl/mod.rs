@@ -1,7 +1,7 @@
 //! `polarisctl`, an operator's command line: arguments ([`args`]) and the
 //! place of the server ([`endpoint`]) become calls of the REST API
 //! ([`client`]), and their answers become text for people or JSON for programs
-//! ([`output`], [`outcome`]). One file per noun of the command line.
+//! ([`output`], [`outcome`], [`live`]). One file per noun of the command line.
 //!
 //! Exit status: 0 success (for `run`: on every host), 1 failure, 2 usage,
 //! 3 Polaris could not be reached or did not let us in.
@@ -11,8 +11,10 @@ mod client;
 mod endpoint;
 mod error;
 mod hosts;
+mod live;
 mod outcome;
 mod output;
+mod printer;
 mod requests;
 mod run;
 mod tokens;
@@ -47,6 +49,6 @@ fn execute(args: &Args) -> Result<bool, Error> {
         Command::Run(run) => run::run(&client, run, args.output),
         Command::Hosts(hosts) => hosts::hosts(&client, hosts, args.output).map(|()| true),
         Command::Token(token) => tokens::tokens(&client, &token.verb, args.output).map(|()| true),
-        Command::Requests(requests) => requests::requests(&client, requests, args.output).map(|()| true),
+        Command::Requests(requests) => requests::requests(&client, requests, args.output),
     }
 }

@@ -3,12 +3,14 @@
 use super::args::{self, Output, Run};
 use super::client::{Client, Stream};
 use super::error::{Error, INTERRUPTED};
-use super::outcome::{Answer, Printer};
+use super::outcome::Line;
+use super::printer::Printer;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead, BufWriter, IsTerminal, Stderr, Stdout, Write};
 use std::sync::{Arc, OnceLock};
 
 /// The body of `POST /api/v1/requests`.
@@ -27,6 +29,10 @@ struct Body<'a> {
     env: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cwd: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    limits: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<u64>,
 }
@@ -42,6 +48,8 @@ pub fn run(client: &Client, run: &Run, output: Output) -> Result<bool, Error> {
         group: run.group.as_deref(),
         env: args::object("--env", &run.env)?,
         cwd: run.cwd.as_deref(),
+        stream: run.stream,
+        limits: args::object("--limit", &run.limits)?,
         deadline: run.deadline,
     };
     let bar = progress(run.hosts.len(), output);
@@ -52,7 +60,11 @@ pub fn run(client: &Client, run: &Run, output: Output) -> Result<bool, Error> {
         let _ = id.set(told.clone());
     }
     match output {
-        Output::Table => table(client, stream, run.hosts.len() > 1, &bar),
+        Output::Table => {
+            let (out, many) = (BufWriter::new(io::stdout()), run.hosts.len() > 1);
+            let new = if run.stream { Printer::live } else { Printer::new };
+            table(client, stream, new(out, io::stderr(), many), &bar)
+        }
         Output::Ndjson => each(client, stream, |line, _| {
             let mut out = io::stdout().lock();
             writeln!(out, "{line}").and_then(|()| out.flush())
@@ -61,15 +73,25 @@ pub fn run(client: &Client, run: &Run, output: Output) -> Result<bool, Error> {
     }
 }
 
-fn table(client: &Client, stream: Stream, many: bool, bar: &ProgressBar) -> Result<bool, Error> {
-    let mut printer = Printer::new(BufWriter::new(io::stdout()), io::stderr(), many);
-    let result = each(client, stream, |_, answer| {
-        bar.suspend(|| printer.answer(answer))?;
-        bar.inc(1);
-        Ok(())
+fn table(
+    client: &Client,
+    stream: Stream,
+    mut printer: Printer<BufWriter<Stdout>, Stderr>,
+    bar: &ProgressBar,
+) -> Result<bool, Error> {
+    let result = each(client, stream, |_, line| match line {
+        Line::Piece(piece) => bar.suspend(|| printer.piece(piece)),
+        Line::Answer(answer) => {
+            bar.suspend(|| printer.answer(answer))?;
+            bar.inc(1);
+            Ok(())
+        }
+        Line::Unknown => Ok(()),
     });
     bar.finish_and_clear();
+    let cut_off = printer.cut_off();
     let succeeded = result?;
+    cut_off?;
     if io::stdout().is_terminal() {
         printer.end_line()?;
     }
@@ -84,8 +106,10 @@ fn document(client: &Client, stream: Stream) -> Result<bool, Error> {
         response: Vec<Box<RawValue>>,
     }
     let mut document = Document { id: stream.id.clone(), response: Vec::new() };
-    let succeeded = each(client, stream, |line, _| {
-        document.response.push(RawValue::from_string(line.to_owned())?);
+    let succeeded = each(client, stream, |text, line| {
+        if let Line::Answer(_) = line {
+            document.response.push(RawValue::from_string(text.to_owned())?);
+        }
         Ok(())
     })?;
     let mut out = io::stdout().lock();
@@ -94,23 +118,25 @@ fn document(client: &Client, stream: Stream) -> Result<bool, Error> {
     Ok(succeeded)
 }
 
-/// Hands over each answer as it arrives. Whether there were any and all were successes.
+/// Hands over each line as it arrives. Whether there were any answers and all were successes.
 fn each(
     client: &Client,
     stream: Stream,
-    mut found: impl FnMut(&str, &Answer) -> io::Result<()>,
+    mut found: impl FnMut(&str, &Line) -> io::Result<()>,
 ) -> Result<bool, Error> {
     let (mut any, mut all) = (false, true);
-    for line in stream.lines.lines() {
-        let line =
-            line.map_err(|error| Error::CutOff { id: stream.id.clone(), reason: error.to_string() })?;
-        if line.trim().is_empty() {
+    for text in stream.lines.lines() {
+        let text =
+            text.map_err(|error| Error::CutOff { id: stream.id.clone(), reason: error.to_string() })?;
+        if text.trim().is_empty() {
             continue;
         }
-        let answer = Answer::parse(&line).map_err(|error| client.not_polaris(&error))?;
-        any = true;
-        all &= answer.is_success();
-        found(line.trim(), &answer)?;
+        let line = Line::parse(&text).map_err(|error| client.not_polaris(&error))?;
+        if let Line::Answer(answer) = &line {
+            any = true;
+            all &= answer.is_success();
+        }
+        found(text.trim(), &line)?;
     }
     Ok(any && all)
 }
@@ -125,7 +151,7 @@ fn progress(hosts: usize, output: Output) -> ProgressBar {
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Ctrl-C leaves the hosts at work: say so, and how to look at it.
+/// Ctrl-C leaves the hosts at work: say so, how to look at it and how to end it.
 fn explain_interrupts(id: &Arc<OnceLock<String>>, bar: &ProgressBar) {
     let (id, bar) = (Arc::clone(id), bar.clone());
     // Where no handler can be set, Ctrl-C still ends the program, only without the words.
@@ -133,7 +159,10 @@ fn explain_interrupts(id: &Arc<OnceLock<String>>, bar: &ProgressBar) {
         bar.finish_and_clear();
         let told = match id.get() {
             Some(id) => {
-                format!("the request goes on; see what becomes of it with: polarisctl requests show {id}")
+                format!(
+                    "the request goes on; see what becomes of it with: polarisctl requests show {id}\n\
+                     or end it with: polarisctl requests cancel {id}"
+                )
             }
             None => "it is not known whether polaris has the request; see: polarisctl requests".into(),
         };
@@ -158,6 +187,8 @@ mod tests {
             group: None,
             env: BTreeMap::new(),
             cwd: None,
+            stream: false,
+            limits: BTreeMap::new(),
             deadline: None,
         };
         let json = serde_json::to_string(&body).unwrap();
