@@ -73,6 +73,9 @@ fn what_cargo_exec_says_of_polaris_is_so() {
     let page = page("cargo-exec.5");
     for (section, sentence) in [
         ("RETCODES", format!("owes it {} replies", limits::MAX_PENDING_PER_LINK)),
+        ("LIVE OUTPUT", format!("up to {} KiB of each stream", limits::MAX_OUTPUT_BYTES_PER_STREAM / 1024)),
+        ("LIVE OUTPUT", format!("{} MiB of memory", limits::MAX_OUTPUT_BYTES_PER_REQUEST / 1024 / 1024)),
+        ("CANCEL", format!("waits for a host {} seconds more than", limits::CANCEL_MARGIN_SECONDS)),
         ("LIMITS", format!("it is {} seconds more than the third time-out", limits::DEADLINE_MARGIN_SECONDS)),
     ] {
         let text = page.section(section).text();
