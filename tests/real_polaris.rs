@@ -10,7 +10,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
 
 fn fleet(exec: &str) -> Fleet {
     Fleet::start(env!("CARGO_BIN_EXE_gearman"), "dev", exec)
@@ -153,6 +154,38 @@ fn polarisctl_shows_what_happened_and_says_so_in_its_exit_status() {
     assert!(code == Some(1), "{err}");
     let (code, out, _) = polarisctl(&["hosts"]);
     assert!(code == Some(0) && out.contains("web-1") && out.contains("online"), "{out}");
+}
+
+#[test]
+fn what_runs_is_watched_and_cancelled() {
+    let fleet = fleet("grace = 1");
+    let polarisctl = || {
+        let mut command = Command::new(server_program("polarisctl", "dev"));
+        command.args(["--url", &fleet.polaris.url, "--token", &fleet.polaris.token]);
+        command
+    };
+    let run = ["run", "--stream", "-H", "web-1", "--", "echo begun; sleep 1000; echo never"];
+    let mut watching = polarisctl().args(run).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(watching.stdout.take().unwrap());
+    let mut line = String::new();
+    shown.read_line(&mut line).unwrap();
+    assert_eq!(line, "begun\n", "it is shown while the command runs");
+    let list = fleet.polaris.get("/api/v1/requests");
+    let id = list["requests"][0]["id"].as_str().unwrap();
+    let cancelled = polarisctl().args(["-o", "ndjson", "requests", "cancel", id]).output().unwrap();
+    let entry: Value = serde_json::from_slice(&cancelled.stdout).unwrap();
+    assert_eq!(
+        (&entry["retcode"], &entry["signal"], &entry["data"]),
+        (&json!(3108), &json!(15), &json!("begun\n"))
+    );
+    assert!(cancelled.status.success(), "the host has confirmed it");
+    let mut rest = String::new();
+    shown.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("web-1  failed 3108 Cancelled, signal 15"), "{rest}");
+    assert_eq!(watching.wait().unwrap().code(), Some(1));
+    eventually("no child is left", || (children(fleet.gearman.pid()) == 0).then_some(()));
+    let again = polarisctl().args(["requests", "cancel", id]).output().unwrap();
+    assert_eq!(again.status.code(), Some(1), "nothing is left to cancel");
 }
 
 #[test]
