@@ -44,9 +44,13 @@ impl Reactor {
 
     fn send(&mut self, conn: ConnId, bytes: &[u8]) {
         let Some((token, connection)) = self.sources.connection(conn) else { return };
-        if let Err(end) = connection.send(bytes) {
-            self.sources.remove(token);
-            self.outcomes.push_back(AtOnce::Closed(conn, end));
+        match connection.send(bytes) {
+            // What a turn brings to be sent leaves together.
+            Ok(()) => self.sources.make_ready(token),
+            Err(end) => {
+                self.sources.remove(token);
+                self.outcomes.push_back(AtOnce::Closed(conn, end));
+            }
         }
     }
 

@@ -69,10 +69,9 @@ impl Connection {
         self.writable |= writable;
     }
 
-    /// Queues bytes and sends what goes at once.
+    /// Queues bytes; the next step sends them.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectionEnd> {
         self.unsent.extend(bytes);
-        self.flush()?;
         match self.unsent.len() {
             waiting if waiting > SEND_CAP_BYTES => Err(ConnectionEnd::Congested(waiting)),
             _ => Ok(()),
