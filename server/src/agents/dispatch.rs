@@ -11,6 +11,7 @@ use aspire_wire::{Outcome, Retcode};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 /// The request's targets in their order, `None` where there is no such host.
@@ -18,7 +19,7 @@ pub type Hosts = Vec<Option<Arc<Host>>>;
 
 /// Sends `frame` to `hosts`. Returns at once; the results come to the request,
 /// whether anybody waits for them or not.
-pub fn dispatch(app: &Arc<App>, request: &Arc<Live>, frame: &Bytes, hosts: Hosts) {
+pub fn dispatch(app: &Arc<App>, request: &Arc<Live>, frame: &Bytes, hosts: Hosts) -> Watch {
     for (position, host) in (0u32..).zip(&hosts) {
         let failure = match host {
             None => Some(Outcome::new(Retcode::NoSuchHost)),
@@ -32,8 +33,34 @@ pub fn dispatch(app: &Arc<App>, request: &Arc<Live>, frame: &Bytes, hosts: Hosts
         }
     }
     // Not before: a request that is cancelled has been sent to every host that it will be sent to.
-    let (app, request) = (app.clone(), request.clone());
-    tokio::spawn(async move { see_to_the_end(&app.hub, &request, &hosts).await });
+    Watch { app: app.clone(), request: request.clone(), hosts }
+}
+
+/// Sees to it that a request comes to its end. Whoever waits for that does it himself, which
+/// is quickest; dropped before, a task of its own does.
+#[must_use]
+pub struct Watch {
+    app: Arc<App>,
+    request: Arc<Live>,
+    hosts: Hosts,
+}
+
+impl Watch {
+    pub async fn end(self) {
+        see_to_the_end(&self.app.hub, &self.request, &self.hosts).await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.request.is_finished() {
+            return;
+        }
+        // Without a runtime the server has ended, and every request with it.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (app, request, hosts) = (self.app.clone(), self.request.clone(), std::mem::take(&mut self.hosts));
+        runtime.spawn(async move { see_to_the_end(&app.hub, &request, &hosts).await });
+    }
 }
 
 fn not_sent(reason: NotSent) -> Outcome {

@@ -3,7 +3,7 @@
 use super::body::Object;
 use super::hosts::several;
 use super::json::{blame, typed};
-use crate::agents::dispatch::dispatch;
+use crate::agents::dispatch::{Watch, dispatch};
 use crate::app::{App, STOPPING};
 use crate::clock;
 use crate::hosts::{Found, Host};
@@ -61,11 +61,11 @@ pub async fn create(
         media.map(|media| media.split(';').next().unwrap_or_default().trim()).any(|media| media == NDJSON)
     });
     let checked = check(&app, body)?;
-    let request = if checked.chosen {
+    let (request, watch) = if checked.chosen {
         let _alone = app.requests.choosing.lock().await;
         if let Some(live) = app.requests.find(&checked.head.id) {
             same(&checked.head, &live.head.digest)?;
-            live
+            (live, None)
         } else if let Some(stored) = app.store.find_request(&checked.head.id).await? {
             same(&checked.head, &stored.digest)?;
             return Ok(given(&checked.head.id, stored.entries.iter().map(String::as_str), stream));
@@ -78,7 +78,10 @@ pub async fn create(
     if stream && !request.is_finished() {
         return Ok(streamed(request));
     }
-    request.ended().await;
+    match watch {
+        Some(watch) => watch.end().await,
+        None => request.ended().await,
+    }
     let (settled, _) = request.results();
     Ok(given(&request.head.id, settled.iter().map(Settled::json), stream))
 }
@@ -92,16 +95,16 @@ fn same(asked: &Head, known_digest: &str) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::CONFLICT, reason))
 }
 
-fn begin(app: &Arc<App>, checked: Checked) -> Result<Arc<Live>, Problem> {
+fn begin(app: &Arc<App>, checked: Checked) -> Result<(Arc<Live>, Option<Watch>), Problem> {
     let Checked { head, frame, targets, hosts, .. } = checked;
     let request = app.requests.start(head, targets)?;
     // Asked now that the request is known, or whoever stops the server might not see it.
     if app.is_stopping() {
         request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
-    } else {
-        dispatch(app, &request, &frame, hosts);
+        return Ok((request, None));
     }
-    Ok(request)
+    let watch = dispatch(app, &request, &frame, hosts);
+    Ok((request, Some(watch)))
 }
 
 /// Reads the body into what is sent, or says which field is to blame.
