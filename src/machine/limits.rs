@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// What the reactor reads from one source in one turn.
 pub const READ_BUDGET_BYTES: usize = 64 * 1024;
+/// How long a child's standard error is left alone: of one that ends before it is read at the
+/// end, and has cost no wake-up of its own.
+pub const WATCH_STDERR_AFTER: Duration = Duration::from_millis(5);
 /// A connection with this much unsent is not read from: no new work for a peer
 /// that does not take its answers.
 pub const SEND_HIGH_WATER_BYTES: usize = 1024 * 1024;

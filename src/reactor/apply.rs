@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::sources::Source;
 use super::{AtOnce, Reactor};
 use crate::machine::limits::FILE_CAP_BYTES;
-use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Program, Security, StartError};
+use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Program, Security};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::SocketAddr;
@@ -62,17 +62,13 @@ impl Reactor {
     }
 
     fn spawn(&mut self, child: ChildId, program: &Program) {
-        let started = self.children.start(child, program).and_then(|pipes| {
-            let unwatched = |e: io::Error| StartError { step: "epoll".into(), reason: e.to_string() };
-            self.watch_pipes(child, pipes).map_err(unwatched)
-        });
-        let outcome = match started {
-            Ok(()) => AtOnce::Started(child, self.clock.now()),
-            Err(error) => {
-                self.release(child);
-                self.children.signal(child, libc::SIGKILL);
-                AtOnce::NotStarted(child, error)
+        let outcome = match self.children.start(child, program) {
+            Ok(pipes) => {
+                let now = self.clock.now();
+                self.take_pipes(now, child, pipes);
+                AtOnce::Started(child, now)
             }
+            Err(error) => AtOnce::NotStarted(child, error),
         };
         self.outcomes.push_back(outcome);
     }

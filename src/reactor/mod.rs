@@ -21,7 +21,7 @@ pub use clock::{Clock, wall_clock};
 pub use task::identify;
 pub use tls::{common_name, fingerprint, identity_fits};
 
-use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES};
+use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};
 use crate::machine::{
     ChildId, ConnId, ConnectionEnd, Effects, Event, Instant, Machine, Now, Signal, StartError, Stream,
     earliest,
@@ -47,6 +47,8 @@ pub struct Reactor {
     /// When the poll returned.
     turn: Now,
     sources: Sources,
+    /// Pipes that the poll is told of when the time has come, the earliest first.
+    unwatched: VecDeque<(Instant, Token)>,
     children: Children,
     fx: Effects,
     /// What an effect brought about at once, not yet handed to the machine.
@@ -83,6 +85,7 @@ impl Reactor {
             turn: clock.now(),
             clock,
             sources,
+            unwatched: VecDeque::new(),
             children: Children::new()?,
             fx: Effects::default(),
             outcomes: VecDeque::new(),
@@ -102,6 +105,7 @@ impl Reactor {
         let mut events = Events::with_capacity(EVENTS_A_TURN);
         loop {
             self.tick(machine);
+            self.watch_pipes(machine);
             if self.stopping && self.sources.connections().next().is_none() {
                 return Ok(());
             }
@@ -130,7 +134,8 @@ impl Reactor {
         if self.sources.any_ready() {
             return Some(Duration::ZERO);
         }
-        let deadline = earliest([machine.deadline(), self.linger_deadline()])?;
+        let unwatched = self.unwatched.front().map(|(until, _)| *until);
+        let deadline = earliest([machine.deadline(), self.linger_deadline(), unwatched])?;
         Some(deadline.since(self.clock.now().mono))
     }
 
@@ -236,7 +241,12 @@ impl Reactor {
         }
         while child_ended {
             match self.children.reap() {
-                Some((Some(id), exit)) => self.hand_over(machine, Event::Exited(id, exit)),
+                Some((Some(id), exit)) => {
+                    self.hand_over(machine, Event::Exited(id, exit));
+                    for token in self.sources.pipes_of(id) {
+                        self.step_pipe(token, machine);
+                    }
+                }
                 Some((None, _)) => {}
                 None => child_ended = false,
             }
@@ -286,12 +296,33 @@ impl Reactor {
         }
     }
 
-    fn watch_pipes(&mut self, child: ChildId, pipes: [(Stream, Receiver); 2]) -> io::Result<()> {
+    fn take_pipes(&mut self, now: Now, child: ChildId, pipes: [(Stream, Receiver); 2]) {
         for (stream, pipe) in pipes {
-            // What was written before the poll watched is an edge of its own.
-            self.sources.insert(Source::Pipe { child, stream, pipe })?;
+            let token = self.sources.insert_unwatched(Source::Pipe { child, stream, pipe });
+            // The end of the first stream comes just before the process's, and wakes us in good
+            // time for that; another wake-up for the second would bring nothing new.
+            let watched = stream == Stream::Out && self.sources.watch(token).is_ok();
+            if !watched {
+                self.unwatched.push_back((now.mono + WATCH_STDERR_AFTER, token));
+            }
         }
-        Ok(())
+    }
+
+    /// Tells the poll of the pipes whose time has come.
+    fn watch_pipes(&mut self, machine: &mut impl Machine) {
+        let now = self.turn.mono;
+        // For one that is gone already nobody need wake up.
+        while let Some((_, token)) = self
+            .unwatched
+            .pop_front_if(|(until, token)| now >= *until || self.sources.by_token(*token).is_none())
+        {
+            let Err(error) = self.sources.watch(token) else { continue };
+            if let Some(Source::Pipe { child, stream, .. }) = self.sources.by_token(token) {
+                let failed = Event::OutputFailed(*child, *stream, error.to_string());
+                self.sources.remove(token);
+                self.hand_over(machine, failed);
+            }
+        }
     }
 }
 

@@ -40,7 +40,8 @@ fn a_read_that_fails_is_told_with_its_reason_and_the_pipe_is_closed() {
     let mut reactor = Reactor::new(clock, Box::new(|| {})).unwrap();
     let (_writer, quiet) = mio::unix::pipe::new().unwrap();
     let pipes = [(Stream::Out, Receiver::from(failing())), (Stream::Err, quiet)];
-    reactor.watch_pipes(ChildId(7), pipes).unwrap();
+    let now = reactor.turn;
+    reactor.take_pipes(now, ChildId(7), pipes);
     reactor.run(&mut listener).unwrap();
     let [heard] = &listener.heard[..] else { panic!("{:?}", listener.heard) };
     assert!(heard.starts_with("OutputFailed(ChildId(7), Out, \"Connection refused"), "{heard}");

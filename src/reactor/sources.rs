@@ -64,12 +64,26 @@ impl Sources {
         Sources { registry, by_token: HashMap::new(), last_token: 0, ready: VecDeque::new() }
     }
 
-    pub fn insert(&mut self, mut source: Source) -> io::Result<Token> {
+    pub fn insert(&mut self, source: Source) -> io::Result<Token> {
+        let token = self.insert_unwatched(source);
+        self.watch(token).inspect_err(|_| self.remove(token))?;
+        Ok(token)
+    }
+
+    /// As [`Sources::insert`], but the poll does not know it before [`Sources::watch`].
+    pub fn insert_unwatched(&mut self, source: Source) -> Token {
         self.last_token = self.last_token.wrapping_add(1);
         let token = Token(self.last_token);
-        source.register(&self.registry, token)?;
         self.by_token.insert(token, source);
-        Ok(token)
+        token
+    }
+
+    /// What is there already when this is called is an edge of its own.
+    pub fn watch(&mut self, token: Token) -> io::Result<()> {
+        match self.by_token.get_mut(&token) {
+            Some(source) => source.register(&self.registry, token),
+            None => Ok(()),
+        }
     }
 
     /// Closes it, by which it leaves the poll. Where a child that is just being started
