@@ -79,6 +79,7 @@ impl Cgroups {
     }
 
     fn try_take(&mut self) -> io::Result<Option<(Cgroup, File)>> {
+        let Some(home) = &self.home else { return Ok(None) };
         self.spent.retain(|cgroup| fs::remove_dir(&cgroup.folder).is_err());
         // One look each time is enough to get all of them back.
         self.idle.extend(self.occupied.pop_front());
@@ -89,19 +90,18 @@ impl Cgroups {
             }
             self.occupied.push_back(cgroup);
         }
-        let Some(home) = self.home.clone() else { return Ok(None) };
         let first = self.made == 0;
         if first {
-            remove_abandoned(&home);
-            make_folder(&home)?;
+            remove_abandoned(home);
+            make_folder(home)?;
         }
         let cgroup = Cgroup { folder: home.join(self.made.to_string()), killed: false };
         make_folder(&cgroup.folder)?;
-        self.made += 1;
         let folder = File::open(&cgroup.folder)?;
         if first {
             try_out(&cgroup.folder, &folder)?;
         }
+        self.made += 1;
         Ok(Some((cgroup, folder)))
     }
 }
