@@ -152,6 +152,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn whoever_takes_over_from_a_caller_that_hung_up_goes_on_with_it() {
+        let rig = Rig::new(&[3]);
+        let _sent = rig.heard(0);
+        rig.request.cancel();
+        timeout(Duration::from_secs(1), rig.see_to_the_end()).await.unwrap_err();
+        let limit = Duration::from_secs(3 + CANCEL_MARGIN_SECONDS + 1);
+        timeout(limit, rig.see_to_the_end()).await.expect("not only at the deadline");
+        assert_eq!(rig.entry(0)["retcode"], 205);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_host_that_says_no_is_quoted() {
         for (retcode, detail) in [
             (Retcode::NotFound, "the host says that it does not run this request"),

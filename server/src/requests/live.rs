@@ -9,7 +9,7 @@ use crate::store::requests::News;
 use aspire_wire::Outcome;
 use aspire_wire::session::Output;
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -25,6 +25,7 @@ pub struct Live {
     end: Notify,
     /// Somebody wants it to end.
     cancel: Notify,
+    cancelled: AtomicBool,
     /// Tells the recorder.
     news: Arc<Notify>,
     /// Bytes of all live requests' logs together.
@@ -72,6 +73,7 @@ impl Live {
             arrival: Notify::new(),
             end: Notify::new(),
             cancel: Notify::new(),
+            cancelled: AtomicBool::new(false),
             news,
             held_bytes,
         }
@@ -132,12 +134,15 @@ impl Live {
 
     /// Asks that what still runs be ended. Whoever sees to the request's end does it, once.
     pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
         self.cancel.notify_one();
     }
 
-    /// Waits until somebody has called [`Live::cancel`].
+    /// Waits until somebody has called [`Live::cancel`], however often this is asked.
     pub async fn cancelled(&self) {
-        self.cancel.notified().await;
+        if !self.cancelled.load(Ordering::SeqCst) {
+            self.cancel.notified().await;
+        }
     }
 
     /// Every slot that is still empty gets this.
