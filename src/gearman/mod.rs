@@ -10,7 +10,7 @@ use crate::machine::{ConnId, Effect, Effects, Event, Identity, Instant, Machine,
 use crate::store::{Answered, Seen};
 use crate::wire::frame::encode;
 use crate::wire::session::{Frame, Init, Output};
-use crate::wire::{Call, JobCancel, Outcome, Reply, Request, Retcode};
+use crate::wire::{Call, JobName, Outcome, Reply, Request, Retcode};
 use log::{debug, error, info, warn};
 use serde_json::json;
 use std::collections::HashMap;
@@ -85,6 +85,7 @@ impl Gearman {
                 warn!("link=down reason={reason:?} next_try={:.1}s", wait.as_secs_f64());
             }
             link::Fact::Request(request) => self.request(now, request, fx, news),
+            link::Fact::Acknowledged(_) => {}
             link::Fact::Rejected(rejected) => {
                 warn!("request=refused id={:?} reason={:?}", rejected.id, rejected.error.to_string());
                 if let Some(conn) = self.link.ready() {
@@ -119,7 +120,16 @@ impl Gearman {
                 debug!("request=begins id={id:?} method=sync.bash cmd={:?}", command.cmd);
                 self.exec.submit(now, id, command, fx, news);
             }
-            Call::JobCancel(JobCancel { job, .. }) => self.cancel(now, id, job, fx, news),
+            Call::JobCancel(JobName { job }) => self.cancel(now, id, job, fx, news),
+            Call::AsyncBash(_)
+            | Call::JobList(_)
+            | Call::JobStatus(_)
+            | Call::CronSet(_)
+            | Call::CronRemove(_)
+            | Call::CronList(_) => {
+                let outcome = Outcome::with_detail(Retcode::UnknownMethod, "method: not in this version");
+                news.push(exec::Fact::done(id, outcome));
+            }
             Call::AgentInfo => {
                 let outcome = Outcome::new(Retcode::NormalTermination).with_data(&self.info(now));
                 news.push(exec::Fact::done(id, outcome));

@@ -56,6 +56,8 @@ pub enum Fact {
     },
     Request(Request),
     Rejected(Rejected),
+    /// The server has the result with this number.
+    Acknowledged(u64),
 }
 
 #[derive(Debug)]
@@ -261,6 +263,7 @@ impl Link {
             }
             (State::Ready(_), FromServer::Request(request)) => facts.push(Fact::Request(request)),
             (State::Ready(_), FromServer::Rejected(rejected)) => facts.push(Fact::Rejected(rejected)),
+            (State::Ready(_), FromServer::Ack(seq)) => facts.push(Fact::Acknowledged(seq)),
             (State::Ready(_), FromServer::Pong | FromServer::Ready { .. }) => {}
             // What it was may hold secrets, which are nobody's who reads the log.
             (_, _) => {

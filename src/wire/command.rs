@@ -1,7 +1,7 @@
 //! Commands: what all methods that run one have in common.
 
-use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -32,34 +32,30 @@ pub const OPEN_FILES: RangeInclusive<u64> = 4..=1 << 20;
 pub const PROCESSES: RangeInclusive<u64> = 1..=1 << 22;
 
 /// The arguments that all commands have in common.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// The line for `bash -c`, 1 to [`MAX_CMD_BYTES`] bytes.
     #[serde(deserialize_with = "cmd")]
     pub cmd: String,
     /// Seconds, in [`TIMEOUT_SECONDS`]; the agent's configuration says what none means.
-    #[serde(default, deserialize_with = "timeout")]
+    #[serde(default, deserialize_with = "timeout", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Account>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Account>,
     /// Added to the documented environment, or in the place of what is there.
     #[serde(default, deserialize_with = "environment")]
     pub env: BTreeMap<String, String>,
     /// An absolute path.
-    #[serde(default, deserialize_with = "cwd")]
+    #[serde(default, deserialize_with = "cwd", skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
     /// Whether output is sent while the command runs, too.
     #[serde(default)]
     pub stream: bool,
     #[serde(default)]
     pub limits: Limits,
-    #[serde(rename = "id", default)]
-    _id: Skipped,
-    #[serde(rename = "method", default)]
-    _method: Skipped,
 }
 
 impl Command {
@@ -75,28 +71,26 @@ impl Command {
             cwd: None,
             stream: false,
             limits: Limits::default(),
-            _id: Skipped,
-            _method: Skipped,
         }
     }
 }
 
 /// What each process of a command may use at most; `None` is what the agent itself may.
 /// The system's own limits, see setrlimit(2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Seconds of processor time, in [`CPU_SECONDS`].
-    #[serde(default, deserialize_with = "cpu")]
+    #[serde(default, deserialize_with = "cpu", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u64>,
     /// Bytes of address space, in [`MEMORY_BYTES`]; as a number, or as text such as `100M`.
-    #[serde(default, deserialize_with = "memory")]
+    #[serde(default, deserialize_with = "memory", skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
     /// Open descriptors, in [`OPEN_FILES`].
-    #[serde(default, deserialize_with = "files")]
+    #[serde(default, deserialize_with = "files", skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
     /// Processes of the command's user, in [`PROCESSES`]. Root has no such limit.
-    #[serde(default, deserialize_with = "processes")]
+    #[serde(default, deserialize_with = "processes", skip_serializing_if = "Option::is_none")]
     pub processes: Option<u64>,
 }
 
@@ -116,13 +110,12 @@ impl fmt::Display for Account {
     }
 }
 
-/// A field that the head has read already.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Skipped;
-
-impl<'de> Deserialize<'de> for Skipped {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Skipped)
+impl Serialize for Account {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Account::Name(name) => serializer.serialize_str(name),
+            Account::Id(id) => serializer.serialize_u32(*id),
+        }
     }
 }
 
@@ -163,35 +156,39 @@ fn cmd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
 }
 
 fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Quantity { range: TIMEOUT_SECONDS, one: "second", many: "seconds" }.read(deserializer)
+    Quantity::seconds(TIMEOUT_SECONDS).read(deserializer).map(Some)
 }
 
 fn cpu<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Quantity { range: CPU_SECONDS, one: "second", many: "seconds" }.read(deserializer)
+    Quantity::seconds(CPU_SECONDS).read(deserializer).map(Some)
 }
 
 fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Quantity { range: MEMORY_BYTES, one: "byte", many: "bytes" }.read(deserializer)
+    Quantity { range: MEMORY_BYTES, one: "byte", many: "bytes" }.read(deserializer).map(Some)
 }
 
 fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Quantity { range: OPEN_FILES, one: "descriptor", many: "descriptors" }.read(deserializer)
+    Quantity { range: OPEN_FILES, one: "descriptor", many: "descriptors" }.read(deserializer).map(Some)
 }
 
 fn processes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Quantity { range: PROCESSES, one: "process", many: "processes" }.read(deserializer)
+    Quantity { range: PROCESSES, one: "process", many: "processes" }.read(deserializer).map(Some)
 }
 
 /// Reads a whole number in a range. One of bytes may also be text with a unit of 1024: `K`, `M` or `G`.
-struct Quantity {
-    range: RangeInclusive<u64>,
-    one: &'static str,
-    many: &'static str,
+pub(crate) struct Quantity {
+    pub range: RangeInclusive<u64>,
+    pub one: &'static str,
+    pub many: &'static str,
 }
 
 impl Quantity {
-    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<u64>, D::Error> {
-        deserializer.deserialize_any(self).map(Some)
+    pub fn seconds(range: RangeInclusive<u64>) -> Self {
+        Quantity { range, one: "second", many: "seconds" }
+    }
+
+    pub fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
+        deserializer.deserialize_any(self)
     }
 
     fn too_small<E: de::Error>(&self, got: impl fmt::Display) -> E {

@@ -7,9 +7,12 @@
 //! hostile input costs no more memory than the values it really carries.
 
 pub mod command;
+pub mod cron;
 pub mod enroll;
+mod fields;
 pub mod frame;
 mod head;
+pub mod job;
 pub mod reply;
 pub mod request;
 pub mod retcode;
@@ -17,7 +20,9 @@ pub mod server_list;
 pub mod session;
 
 pub use command::{Account, Command, Limits};
+pub use cron::{CronFilter, CronName, CronSet, Overlap};
 pub use frame::{FrameError, FrameReader, MAX_FRAME_BYTES};
+pub use job::{Job, JobFilter, JobName, JobNotice, JobResult, JobState};
 pub use reply::{Encoding, Outcome, Reply};
-pub use request::{Call, CallError, JobCancel, Rejected, Request};
+pub use request::{Call, CallError, Rejected, Request};
 pub use retcode::Retcode;

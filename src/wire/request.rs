@@ -1,10 +1,13 @@
 //! Requests: what an operator sends to a host.
 
-use crate::command::{Command, Skipped, plain};
+use crate::command::Command;
+use crate::cron::{CronFilter, CronName, CronSet};
+use crate::fields::Without;
 use crate::head::Head;
+use crate::job::{Job, JobFilter, JobName, TERMS, Terms};
 use crate::{FrameError, Retcode};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::DeserializeOwned;
 
 /// The longest request id, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
@@ -24,23 +27,22 @@ pub struct Request {
 pub enum Call {
     /// `sync.bash`: run a command and answer when it has ended.
     SyncBash(Command),
-    /// `job.cancel`: end a command that runs or waits, and answer when it has ended.
-    JobCancel(JobCancel),
+    /// `async.bash`: take a command on as a job, and answer once that is on disk.
+    AsyncBash(Job),
+    /// `job.list`: the jobs, and what is known of each.
+    JobList(JobFilter),
+    /// `job.status`: one job.
+    JobStatus(JobName),
+    /// `job.cancel`: end a command or a job that runs or waits, and answer when it has ended.
+    JobCancel(JobName),
+    /// `cron.set`: make or change an entry, and answer once that is on disk.
+    CronSet(Box<CronSet>),
+    /// `cron.remove`: forget an entry. Runs under way go on.
+    CronRemove(CronName),
+    /// `cron.list`: the entries and their next fire times.
+    CronList(CronFilter),
     /// `agent.info`: what the agent is and does.
     AgentInfo,
-}
-
-/// What `job.cancel` ends.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JobCancel {
-    /// The id of the request that began it, 1 to [`MAX_ID_BYTES`] bytes.
-    #[serde(deserialize_with = "job")]
-    pub job: String,
-    #[serde(rename = "id", default)]
-    _id: Skipped,
-    #[serde(rename = "method", default)]
-    _method: Skipped,
 }
 
 /// Why a call was not understood. Whoever sent it is at fault.
@@ -104,7 +106,13 @@ impl Call {
         };
         match method {
             "sync.bash" => params(line).map(Call::SyncBash),
+            "async.bash" => job(line, &[], None).map(Call::AsyncBash),
+            "job.list" => params(line).map(Call::JobList),
+            "job.status" => params(line).map(Call::JobStatus),
             "job.cancel" => params(line).map(Call::JobCancel),
+            "cron.set" => CronSet::parse(line).map(|set| Call::CronSet(Box::new(set))),
+            "cron.remove" => params(line).map(Call::CronRemove),
+            "cron.list" => params(line).map(Call::CronList),
             "agent.info" => params::<NoParams>(line).map(|_| Call::AgentInfo),
             other => {
                 let shown: String = other.chars().take(64).collect();
@@ -127,14 +135,42 @@ fn request_id(head: &Head<'_>) -> Result<String, CallError> {
     }
 }
 
+/// What the head has read already.
+const HEAD: [&str; 2] = ["id", "method"];
+
+/// The arguments of a method.
 fn params<T: DeserializeOwned>(line: &[u8]) -> Result<T, CallError> {
+    params_without(line, &[&HEAD], None)
+}
+
+/// A command and its terms, beside fields that the method has of its own.
+pub(crate) fn job(line: &[u8], own: &[&str], renamed: Option<(&str, &str)>) -> Result<Job, CallError> {
+    Ok(Job {
+        command: params_without(line, &[&HEAD, &TERMS, own], renamed)?,
+        terms: params_among::<Terms>(line)?,
+    })
+}
+
+/// Some fields out of an object that has others.
+pub(crate) fn params_among<T: DeserializeOwned>(line: &[u8]) -> Result<T, CallError> {
+    params_without(line, &[], None)
+}
+
+fn params_without<T: DeserializeOwned>(
+    line: &[u8],
+    hidden: &[&[&str]],
+    renamed: Option<(&str, &str)>,
+) -> Result<T, CallError> {
     let mut json = serde_json::Deserializer::from_slice(line);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    serde_path_to_error::deserialize(Without { object: &mut json, hidden, renamed }).map_err(|error| {
         let path = error.path().to_string();
         let reason = reason_without_position(error.inner());
         CallError::InvalidParams(shortened(match path.as_str() {
             "." => reason,
-            field => format!("{field}: {reason}"),
+            field => {
+                let called = renamed.filter(|(_, meant)| *meant == field).map_or(field, |(called, _)| called);
+                format!("{called}: {reason}")
+            }
         }))
     })
 }
@@ -155,21 +191,10 @@ fn reason_without_position(error: &serde_json::Error) -> String {
     text.strip_suffix(&position).unwrap_or(&text).to_owned()
 }
 
-fn job<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let job = String::deserialize(deserializer)?;
-    plain("", &job, 1, MAX_ID_BYTES)?;
-    Ok(job)
-}
-
 /// The arguments of a method that takes none.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NoParams {
-    #[serde(rename = "id", default)]
-    _id: Skipped,
-    #[serde(rename = "method", default)]
-    _method: Skipped,
-}
+struct NoParams {}
 
 #[cfg(test)]
 #[path = "request_tests.rs"]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Overlap;
 use crate::command::{Account, Limits, MAX_ENV_ENTRIES};
 use proptest::prelude::*;
 
@@ -213,5 +214,88 @@ proptest! {
         if let Err(rejected) = parse(&json) {
             prop_assert!(!rejected.error.to_string().is_empty());
         }
+    }
+}
+
+fn job_of(json: &str) -> Job {
+    let Call::AsyncBash(job) = parse(json).expect(json).call else { panic!("{json}") };
+    job
+}
+
+#[test]
+fn a_job_is_a_command_with_terms() {
+    let job = job_of(r#"{"id":"1","method":"async.bash","cmd":"ls"}"#);
+    assert_eq!(job, Job { command: Command::new("ls"), terms: Terms::default() });
+    let job = job_of(
+        r#"{"id":"1","ttl":60,"method":"async.bash","retries":3,"cmd":"ls","stream":true,"retry_delay":0}"#,
+    );
+    assert_eq!(job.terms, Terms { ttl: 60, retries: 3, retry_delay: 0 });
+    assert_eq!(job.command, Command { stream: true, ..Command::new("ls") });
+    let sync = |field: &str| format!(r#"{{"id":"1","method":"async.bash","cmd":"ls",{field}}}"#);
+    for (field, reason) in [
+        (r#""ttl":0"#, "ttl: must be at least 1 second, got 0"),
+        (r#""ttl":2592001"#, "ttl: must be at most 2592000 seconds, got 2592001"),
+        (r#""retries":101"#, "retries: must be at most 100 retries, got 101"),
+        (r#""retry_delay":-1"#, "retry_delay: must be at least 0 seconds, got -1"),
+        (r#""retries":"3""#, "retries: invalid type: string \"3\", expected a whole number of retries"),
+        (r#""timeout":0"#, "timeout: must be at least 1 second, got 0"),
+    ] {
+        assert_eq!(refusal(&sync(field)), (3021, reason.to_owned()));
+    }
+    let (code, reason) = refusal(r#"{"id":"1","method":"async.bash","cmd":"ls","splay":1}"#);
+    assert_eq!(code, 3021);
+    assert!(reason.starts_with("splay: unknown field `splay`"), "{reason}");
+    let (_, reason) = refusal(r#"{"id":"1","method":"sync.bash","cmd":"ls","ttl":1}"#);
+    assert!(reason.starts_with("ttl: unknown field `ttl`"), "{reason}");
+}
+
+#[test]
+fn an_entry_has_a_schedule_or_a_line() {
+    let set = |rest: &str| parse(&format!(r#"{{"id":"1","method":"cron.set","name":"tidy",{rest}}}"#));
+    let Ok(Request { call: Call::CronSet(entry), .. }) = set(
+        r#""schedule":"0 0 8-10 * * *","cmd":"ls","timezone":"Europe/Berlin","overlap":"queue","splay":30"#,
+    ) else {
+        panic!("refused")
+    };
+    assert_eq!(entry.timing.schedule.as_deref(), Some("0 0 8-10 * * *"));
+    assert_eq!((entry.timing.overlap, entry.timing.splay, entry.timing.catchup), (Overlap::Queue, 30, false));
+    assert_eq!(entry.job.command, Command::new("ls"));
+    let Ok(Request { call: Call::CronSet(entry), .. }) =
+        set(r#""line":"0 0/30 8-10 * * * root echo hi","retries":1"#)
+    else {
+        panic!("refused")
+    };
+    assert_eq!((entry.timing.schedule, entry.job.terms.retries), (None, 1));
+    assert_eq!(entry.job.command.cmd, "0 0/30 8-10 * * * root echo hi");
+    for (rest, reason) in [
+        (r#""cmd":"ls""#, "schedule: missing, and there is no line in its place"),
+        (r#""schedule":"* * * * *""#, "missing field `cmd`"),
+        (r#""schedule":"* * * * *","line":"x""#, "schedule: the line says it already"),
+        (r#""line":"x","cmd":"x""#, "cmd: the line says it already"),
+        (r#""line":"x","user":"x""#, "user: the line says it already"),
+        (r#""line":"""#, "line: must not be empty"),
+        (r#""schedule":"* * * * *","cmd":"x","splay":3601"#, "splay: must be at most 3600 seconds, got 3601"),
+        (
+            r#""schedule":"* * * * *","cmd":"x","overlap":"both""#,
+            "overlap: unknown variant `both`, expected one of `skip`, `queue`, `parallel`",
+        ),
+    ] {
+        let rejected = set(rest).expect_err(rest);
+        assert_eq!(rejected.error.to_string(), reason, "{rest}");
+    }
+    for name in ["", "a b", "../x", ".x", "é", "a/b"] {
+        let json =
+            format!(r#"{{"id":"1","method":"cron.set","name":"{name}","schedule":"* * * * *","cmd":"x"}}"#);
+        assert!(refusal(&json).1.starts_with("name: must "), "{name}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_job_is_read_again_as_it_was() {
+    let json = r#"{"id":"1","method":"async.bash","cmd":"ls","timeout":9,"user":"7","group":"wheel","cwd":"/",
+        "env":{"A":"b"},"stream":true,"limits":{"cpu":1,"memory":"2G"},"ttl":5,"retries":2,"retry_delay":1}"#;
+    for job in [job_of(json), job_of(r#"{"id":"1","method":"async.bash","cmd":"ls"}"#)] {
+        let kept = serde_json::to_string(&job).unwrap();
+        assert_eq!(serde_json::from_str::<Job>(&kept).unwrap(), job, "{kept}");
     }
 }

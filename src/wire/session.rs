@@ -2,6 +2,7 @@
 
 use crate::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
 use crate::head::Head;
+use crate::job::{JobNotice, JobResult};
 use crate::request::{Rejected, Request};
 use crate::{Encoding, FrameError, Reply};
 use base64::Engine as _;
@@ -64,6 +65,9 @@ pub enum FromAgent {
     Ping,
     Reply(Reply),
     Output(Output),
+    /// To be acknowledged once it is on disk.
+    Result(Box<JobResult>),
+    Job(JobNotice),
     /// A method that this version does not know: logged and passed over.
     Unknown(String),
 }
@@ -114,6 +118,8 @@ pub enum FromServer {
         heartbeat: Option<u64>,
     },
     Pong,
+    /// The result with this number is on the server's disk.
+    Ack(u64),
     /// The server is about to close the link, and why.
     Bye(String),
     Request(Request),
@@ -131,6 +137,9 @@ pub enum Frame<'a> {
     Pong,
     Bye { reason: &'a str },
     Output(&'a Output),
+    Result(&'a JobResult),
+    Job(&'a JobNotice),
+    Ack { seq: u64 },
 }
 
 impl FromAgent {
@@ -145,6 +154,8 @@ impl FromAgent {
             Some("init") => typed(line).map(FromAgent::Init),
             Some("ping") => Ok(FromAgent::Ping),
             Some("output") => typed(line).map(FromAgent::Output),
+            Some("result") => JobResult::from_head(&head, line).map(|r| FromAgent::Result(Box::new(r))),
+            Some("job") => typed(line).map(FromAgent::Job),
             Some(other) => Ok(FromAgent::Unknown(other.chars().take(64).collect())),
         }
     }
@@ -166,6 +177,10 @@ impl FromServer {
             heartbeat: Option<u64>,
         }
         #[derive(Deserialize)]
+        struct Ack {
+            seq: u64,
+        }
+        #[derive(Deserialize)]
         struct Bye {
             reason: String,
         }
@@ -176,6 +191,7 @@ impl FromServer {
                 typed::<Ready>(line).map(|r| FromServer::Ready { heartbeat: r.heartbeat })
             }
             (Some("pong"), None) => Ok(FromServer::Pong),
+            (Some("ack"), None) => typed::<Ack>(line).map(|ack| FromServer::Ack(ack.seq)),
             (Some("bye"), None) => typed::<Bye>(line).map(|b| FromServer::Bye(b.reason)),
             _ => Ok(match Request::from_head(&head, line) {
                 Ok(request) => FromServer::Request(request),

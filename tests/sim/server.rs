@@ -101,6 +101,8 @@ impl Peer {
                 FromAgent::Output(output) => {
                     self.output.entry(output.id).or_default().push_str(&output.data);
                 }
+                FromAgent::Result(result) => panic!("the agent sent {result:?}"),
+                FromAgent::Job(notice) => panic!("the agent sent {notice:?}"),
                 FromAgent::Unknown(method) => panic!("the agent sent {method}"),
             }
         }

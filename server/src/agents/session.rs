@@ -192,6 +192,7 @@ impl Session {
                 (FromAgent::Ping, _) => self.link.push(&Frame::Pong),
                 (FromAgent::Reply(reply), _) => self.take_reply(&reply)?,
                 (FromAgent::Output(piece), _) => self.take_output(&piece),
+                (FromAgent::Result(_) | FromAgent::Job(_), _) => {}
                 (FromAgent::Unknown(method), _) => {
                     tracing::debug!(host = %self.link.host.id, method, "unknown method passed over");
                 }
