@@ -14,6 +14,7 @@ pub mod reactor;
 
 pub mod exec;
 pub mod http;
+pub mod job;
 pub mod link;
 pub mod store;
 pub mod task;

@@ -94,7 +94,7 @@ fn what_keeps_it_from_starting_is_said_by_the_starter() {
         }
         host.configure(&polaris.server(), "graze = 1");
         let said = refusal(&mut command(&host));
-        assert!(said.contains(&format!("{}:11: ", host.path("gearman.conf").display())), "{said}");
+        assert!(said.contains(&format!("{}:13: ", host.path("gearman.conf").display())), "{said}");
         assert!(said.contains("graze"), "{said}");
         fs::remove_file(host.path("gearman.conf")).unwrap();
         let said = refusal(&mut command(&host));
@@ -143,7 +143,7 @@ fn sighup_reopens_the_log_and_reads_the_configuration_again() {
     host.configure(&second.server(), "grace = 0");
     signal(pid, Signal::SIGHUP);
     let refused = host.logged(&["config=refused"]);
-    assert!(refused.contains("gearman.conf:11: grace: duplicate key"), "{refused}");
+    assert!(refused.contains("gearman.conf:13: grace: duplicate key"), "{refused}");
     host.configure("no good", "");
     signal(pid, Signal::SIGHUP);
     host.logged(&["config=refused", "gearman.conf:5: link.server: "]);
@@ -300,10 +300,10 @@ fn the_configuration_is_checked_without_a_start() {
     host.configure("polaris.example,127.0.0.1:99", "");
     assert_eq!(check(), (Some(0), "Success\n".into(), String::new()));
     for (exec, place) in [
-        ("max_children = 0", "11: exec.max_children: must be from 1 to 4096, got 0"),
-        ("max_children = \"many\"", "11: exec.max_children: "),
-        ("maxchildren = 4", "11: "),
-        ("timeout = ", "11: "),
+        ("max_children = 0", "13: exec.max_children: must be from 1 to 4096, got 0"),
+        ("max_children = \"many\"", "13: exec.max_children: "),
+        ("maxchildren = 4", "13: "),
+        ("timeout = ", "13: "),
     ] {
         host.configure("polaris.example", exec);
         let (code, out, err) = check();

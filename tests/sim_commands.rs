@@ -125,7 +125,7 @@ fn the_time_of_a_command_begins_with_its_process() {
     let mut agent = Agent::new("");
     let (child, _) = agent.starts("a", &json!({"timeout": 5}));
     agent.rig.pass(2 * SECOND);
-    agent.rig.event(Event::Started(child));
+    agent.rig.event(Event::Started(child, None));
     assert_eq!(agent.next_signal(), (libc::SIGINT, 5 * SECOND));
     assert_eq!(reply(&agent.ends(child, Exit::Signal(2))).1.elapsed, Some(5.0));
 }
@@ -367,7 +367,7 @@ fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is
 fn a_default_configuration_that_is_not_there_is_an_empty_one_as_at_the_start() {
     let config = Config::parse("[link]\nserver = \"10.0.0.1\"", None).unwrap();
     let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), was_named: false, servers: None };
-    let mut rig = Rig::new(|now| Gearman::new(now, sim::host(root()), source, config, 1));
+    let mut rig = Rig::new(|now| Gearman::new(now, sim::host(root()), source, config, Err(String::new()), 1));
     let [Effect::Connect { conn, .. }] = rig.tick()[..] else { panic!("no connect") };
     assert_eq!(rig.event(Event::FileRead(Ok(None))), [Effect::Close { conn }]);
     let effects = rig.tick();

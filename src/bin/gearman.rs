@@ -123,7 +123,9 @@ fn start(line: &CommandLine, config: Config) -> Result<(PidFile, Reactor, Gearma
         servers: line.servers.clone(),
     };
     let clock = Clock::new();
-    let machine = Gearman::new(clock.now(), host, source, config, RandomState::new().hash_one(()));
+    let store = gearman::open_store(&config.store, clock.now());
+    let seed = RandomState::new().hash_one(());
+    let machine = Gearman::new(clock.now(), host, source, config, store, seed);
     let reopen_log = move || log_file.iter().for_each(LogFile::reopen);
     let reactor = Reactor::new(clock, Box::new(reopen_log)).context("cannot make the event loop")?;
     Ok((pid_file, reactor, machine))

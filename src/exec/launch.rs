@@ -1,6 +1,6 @@
 //! From a request's command to a program with nothing left to look up.
 
-use super::ExecSettings;
+use super::{ExecSettings, Wanted};
 use crate::machine::{Credentials, Identity, Launch};
 use crate::wire::{Account, Command};
 use std::collections::BTreeMap;
@@ -44,7 +44,8 @@ pub fn as_whom(command: &Command, own: &Identity) -> AsWhom {
 }
 
 /// The program: `bash -c CMD` with the documented environment.
-pub fn launch(command: Command, identity: &Identity, own: &Identity, settings: &ExecSettings) -> Launch {
+pub fn launch(wanted: Wanted, identity: &Identity, own: &Identity, settings: &ExecSettings) -> Launch {
+    let Wanted { command, remembered } = wanted;
     let mut env: BTreeMap<String, String> = [
         ("PATH", PATH),
         ("HOME", &identity.home),
@@ -60,6 +61,7 @@ pub fn launch(command: Command, identity: &Identity, own: &Identity, settings: &
         argv: vec![settings.shell.clone(), "-c".into(), command.cmd],
         env: env.into_iter().collect(),
         limits: command.limits,
+        remembered,
         cwd: command.cwd.unwrap_or_else(|| "/".into()),
         credentials: (own.uid == 0).then(|| Credentials {
             uid: identity.uid,

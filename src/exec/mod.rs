@@ -3,6 +3,7 @@
 //! A command goes from [`Exec::submit`] through the queue, perhaps a look-up
 //! of its user, and its [`run::Run`] to a [`Done`].
 
+mod cancel;
 mod launch;
 mod live;
 mod output;
@@ -12,7 +13,7 @@ mod settings;
 pub use settings::{AllowList, ExecSettings};
 
 use crate::machine::limits::{WAITING_BYTES, WAITING_COMMANDS};
-use crate::machine::{ChildId, Effects, Event, Identity, Instant, Now, Program, Task, earliest};
+use crate::machine::{ChildId, Effects, Event, Identity, Instant, Now, Process, Program, Task, earliest};
 use crate::task::PendingTask;
 use crate::wire::session::Output;
 use crate::wire::{Account, Command, Outcome, Retcode};
@@ -38,6 +39,8 @@ pub struct Exec {
 /// What the table tells its machine.
 #[derive(Debug)]
 pub enum Fact {
+    /// The command of this request has a process, which is told of one that is remembered.
+    Started(String, Option<Process>),
     /// More of what a command writes that is wanted while it runs.
     Output(Output),
     Done(Done),
@@ -56,10 +59,18 @@ impl Fact {
     }
 }
 
+/// What is to be run.
+#[derive(Debug)]
+pub struct Wanted {
+    pub command: Command,
+    /// Whether a later agent is to find its process.
+    pub remembered: bool,
+}
+
 #[derive(Debug)]
 struct Waiting {
     id: String,
-    command: Command,
+    wanted: Wanted,
     bytes: usize,
 }
 
@@ -80,7 +91,7 @@ enum Phase {
 #[derive(Debug)]
 struct Identifying {
     task: PendingTask<Option<Identity>>,
-    command: Command,
+    wanted: Wanted,
 }
 
 /// Its directory is being looked at, in a child that a dead mount may keep:
@@ -88,7 +99,7 @@ struct Identifying {
 #[derive(Debug)]
 struct Reaching {
     task: PendingTask<()>,
-    command: Command,
+    wanted: Wanted,
     identity: Identity,
 }
 
@@ -136,38 +147,58 @@ impl Exec {
     }
 
     /// Takes a command in; what is refused at once, or cannot start, goes into `facts`.
-    pub fn submit(
-        &mut self,
-        now: Now,
-        id: String,
-        command: Command,
-        fx: &mut Effects,
-        facts: &mut Vec<Fact>,
-    ) {
-        let bytes = bytes_of(&command);
-        let refusal = if let Some(reason) = &self.closed {
-            Some(Outcome::with_detail(Retcode::Cancelled, reason.clone()))
-        } else if !self.settings.allow.permits(&command.cmd) {
-            Some(Outcome::with_detail(
-                Retcode::NotPermitted,
-                "cmd: exec.allow of this host's configuration has no expression that matches it whole",
-            ))
-        } else if self.is_full(bytes) {
+    pub fn submit(&mut self, now: Now, id: String, wanted: Wanted, fx: &mut Effects, facts: &mut Vec<Fact>) {
+        let bytes = bytes_of(&wanted.command);
+        let refusal = self.refusal(&wanted.command).or_else(|| {
             let detail = format!(
                 "{} commands run and {} wait; try again later or raise exec.max_children",
                 self.active.len(),
                 self.waiting.len()
             );
-            Some(Outcome::with_detail(Retcode::Busy, detail))
-        } else {
-            None
-        };
+            self.is_full(bytes).then(|| Outcome::with_detail(Retcode::Busy, detail))
+        });
         if let Some(outcome) = refusal {
             facts.push(Fact::done(id, outcome));
             return;
         }
-        self.waiting.push_back(Waiting { id, command, bytes });
+        self.waiting.push_back(Waiting { id, wanted, bytes });
         self.fill_places(now, fx, facts);
+    }
+
+    /// Why this command would not be run, however many places are free.
+    pub fn refusal(&self, command: &Command) -> Option<Outcome> {
+        if let Some(reason) = &self.closed {
+            return Some(Outcome::with_detail(Retcode::Cancelled, reason.clone()));
+        }
+        if !self.settings.allow.permits(&command.cmd) {
+            let detail =
+                "cmd: exec.allow of this host's configuration has no expression that matches it whole";
+            return Some(Outcome::with_detail(Retcode::NotPermitted, detail));
+        }
+        match as_whom(command, &self.own) {
+            AsWhom::NotPermitted(reason) => Some(Outcome::with_detail(Retcode::NotPermitted, reason)),
+            _ => None,
+        }
+    }
+
+    /// Whether a command that comes now would begin at once.
+    pub fn has_free_place(&self) -> bool {
+        self.closed.is_none() && self.waiting.is_empty() && self.active.len() < self.settings.max_children
+    }
+
+    /// Takes over a process that an earlier agent started for this request. It began so long ago.
+    pub fn adopt(
+        &mut self,
+        now: Now,
+        id: String,
+        process: Process,
+        ran: Duration,
+        timeout: Option<u64>,
+        fx: &mut Effects,
+    ) {
+        let timeout = timeout.map_or(self.settings.timeout, Duration::from_secs);
+        let run = Run::adopted(now, fx.adopt(process), timeout.saturating_sub(ran), &self.settings);
+        self.active.push(Active { id, phase: Phase::Running(Box::new(run)) });
     }
 
     /// Whether there is no room for one more that has to wait and is this large.
@@ -180,7 +211,7 @@ impl Exec {
     pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, facts: &mut Vec<Fact>) -> bool {
         match event {
             Event::Tick => self.tick(now, fx, facts),
-            Event::Started(child)
+            Event::Started(child, _)
             | Event::NotStarted(child, _)
             | Event::Output(child, ..)
             | Event::OutputEnded(child, _)
@@ -188,38 +219,6 @@ impl Exec {
             | Event::Exited(child, _) => return self.step(*child, now, event, fx, facts),
             _ => {}
         }
-        true
-    }
-
-    /// Ends everything, and refuses what comes from now on.
-    pub fn close(&mut self, now: Now, reason: &str, fx: &mut Effects, facts: &mut Vec<Fact>) {
-        self.closed = Some(reason.to_owned());
-        for Waiting { id, .. } in self.waiting.drain(..) {
-            facts.push(Fact::done(id, Outcome::with_detail(Retcode::Cancelled, reason)));
-        }
-        for active in std::mem::take(&mut self.active) {
-            self.active.extend(cancelled(active, now, reason, fx, facts));
-        }
-    }
-
-    /// Ends the command of this request. False where it neither runs nor waits.
-    pub fn cancel(
-        &mut self,
-        now: Now,
-        id: &str,
-        reason: &str,
-        fx: &mut Effects,
-        facts: &mut Vec<Fact>,
-    ) -> bool {
-        if let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) {
-            self.waiting.remove(index);
-            facts.push(Fact::done(id.to_owned(), Outcome::with_detail(Retcode::Cancelled, reason)));
-            return true;
-        }
-        let Some(index) = self.active.iter().position(|active| active.id == id) else { return false };
-        let active = self.active.swap_remove(index);
-        self.active.extend(cancelled(active, now, reason, fx, facts));
-        self.fill_places(now, fx, facts);
         true
     }
 
@@ -267,10 +266,10 @@ impl Exec {
             (Phase::Identifying(mut pending), _) => match pending.task.handle(now, event, fx) {
                 None => ControlFlow::Continue(Phase::Identifying(pending)),
                 Some(Ok(Some(identity))) => {
-                    ControlFlow::Continue(self.begin(now, pending.command, Cow::Owned(identity), fx))
+                    ControlFlow::Continue(self.begin(now, pending.wanted, Cow::Owned(identity), fx))
                 }
                 Some(Ok(None)) => {
-                    let detail = unknown_account(&pending.command);
+                    let detail = unknown_account(&pending.wanted.command);
                     ControlFlow::Break(Outcome::with_detail(Retcode::NoSuchUserOrGroup, detail))
                 }
                 Some(Err(reason)) => {
@@ -280,9 +279,7 @@ impl Exec {
             },
             (Phase::Reaching(mut pending), _) => match pending.task.handle(now, event, fx) {
                 None => ControlFlow::Continue(Phase::Reaching(pending)),
-                Some(Ok(())) => {
-                    ControlFlow::Continue(self.start(now, pending.command, &pending.identity, fx))
-                }
+                Some(Ok(())) => ControlFlow::Continue(self.start(now, pending.wanted, &pending.identity, fx)),
                 Some(Err(reason)) => {
                     let detail = format!("cwd: its file system does not answer: {reason}");
                     ControlFlow::Break(Outcome::with_detail(Retcode::CouldNotStart, detail))
@@ -292,6 +289,9 @@ impl Exec {
                 ControlFlow::Break(Outcome::with_detail(Retcode::CouldNotStart, error.to_string()))
             }
             (Phase::Running(mut run), _) => {
+                if let Event::Started(_, process) = event {
+                    facts.push(Fact::Started(id.to_owned(), *process));
+                }
                 let ended = run.handle(now, event, fx);
                 let pieces = if ended { run.last_pieces() } else { run.pieces(now) };
                 let output = |(stream, piece)| Fact::Output(Output::new(id, stream, piece));
@@ -308,12 +308,12 @@ impl Exec {
     /// Starts waiting commands while there is a free place.
     fn fill_places(&mut self, now: Now, fx: &mut Effects, facts: &mut Vec<Fact>) {
         while self.active.len() < self.settings.max_children {
-            let Some(Waiting { id, command, .. }) = self.waiting.pop_front() else { return };
-            let phase = match as_whom(&command, &self.own) {
-                AsWhom::Own => self.begin(now, command, Cow::Borrowed(&self.own), fx),
+            let Some(Waiting { id, wanted, .. }) = self.waiting.pop_front() else { return };
+            let phase = match as_whom(&wanted.command, &self.own) {
+                AsWhom::Own => self.begin(now, wanted, Cow::Borrowed(&self.own), fx),
                 AsWhom::Other { user, group } => {
                     let task = PendingTask::start(now, Task::Identify { user, group }, fx);
-                    Phase::Identifying(Box::new(Identifying { task, command }))
+                    Phase::Identifying(Box::new(Identifying { task, wanted }))
                 }
                 AsWhom::NotPermitted(reason) => {
                     facts.push(Fact::done(id, Outcome::with_detail(Retcode::NotPermitted, reason)));
@@ -324,44 +324,24 @@ impl Exec {
         }
     }
 
-    fn begin(&self, now: Now, command: Command, identity: Cow<'_, Identity>, fx: &mut Effects) -> Phase {
-        match &command.cwd {
-            None => self.start(now, command, &identity, fx),
+    fn begin(&self, now: Now, wanted: Wanted, identity: Cow<'_, Identity>, fx: &mut Effects) -> Phase {
+        match &wanted.command.cwd {
+            None => self.start(now, wanted, &identity, fx),
             Some(cwd) => {
                 let task = PendingTask::start(now, Task::Reach(cwd.clone()), fx);
                 let identity = identity.into_owned();
-                Phase::Reaching(Box::new(Reaching { task, command, identity }))
+                Phase::Reaching(Box::new(Reaching { task, wanted, identity }))
             }
         }
     }
 
-    fn start(&self, now: Now, command: Command, identity: &Identity, fx: &mut Effects) -> Phase {
-        let timeout = command.timeout.map_or(self.settings.timeout, Duration::from_secs);
-        let stream = command.stream;
-        let launch = launch(command, identity, &self.own, &self.settings);
+    fn start(&self, now: Now, wanted: Wanted, identity: &Identity, fx: &mut Effects) -> Phase {
+        let timeout = wanted.command.timeout.map_or(self.settings.timeout, Duration::from_secs);
+        let stream = wanted.command.stream;
+        let launch = launch(wanted, identity, &self.own, &self.settings);
         let child = fx.spawn(Program::Exec(Box::new(launch)));
         Phase::Running(Box::new(Run::new(now, child, timeout, stream, &self.settings)))
     }
-}
-
-/// Ends one; what still has to end by itself is given back.
-fn cancelled(
-    mut active: Active,
-    now: Now,
-    reason: &str,
-    fx: &mut Effects,
-    facts: &mut Vec<Fact>,
-) -> Option<Active> {
-    match &mut active.phase {
-        Phase::Running(run) => {
-            run.cancel(now, reason, fx);
-            return Some(active);
-        }
-        Phase::Identifying(pending) => pending.task.cancel(fx),
-        Phase::Reaching(pending) => pending.task.cancel(fx),
-    }
-    facts.push(Fact::done(active.id, Outcome::with_detail(Retcode::Cancelled, reason)));
-    None
 }
 
 /// What the parts of a command that may be large take.

@@ -69,6 +69,12 @@ impl Run {
         }
     }
 
+    /// Watches on over a child that an earlier agent started and whose output is lost; it has
+    /// this much time left.
+    pub fn adopted(now: Now, child: ChildId, left: Duration, settings: &ExecSettings) -> Self {
+        Run { open_streams: 0, ..Run::new(now, child, left, false, settings) }
+    }
+
     pub fn child(&self) -> ChildId {
         self.child
     }
@@ -97,7 +103,7 @@ impl Run {
     pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects) -> bool {
         match event {
             // Many may have been started before it.
-            Event::Started(_) => {
+            Event::Started(..) => {
                 self.until = self.until + now.mono.since(self.started);
                 self.started = now.mono;
             }
@@ -141,6 +147,7 @@ impl Run {
         let retcode = match (self.verdict, self.ended) {
             (Verdict::ByItself, Some((Exit::Code(0), _))) => Retcode::NormalTermination,
             (Verdict::ByItself, Some((Exit::Code(_), _))) => Retcode::ExitedWithAnError,
+            (Verdict::ByItself, Some((Exit::Unknown, _))) => Retcode::Lost,
             (Verdict::ByItself, _) => Retcode::KilledByASignal,
             (Verdict::TimedOut, _) => Retcode::TimedOut,
             (Verdict::TimedOutForceKilled, _) => Retcode::TimedOutForceKilled,
@@ -154,6 +161,13 @@ impl Run {
         match exit {
             Exit::Code(code) => outcome.exitcode = Some(code),
             Exit::Signal(signal) => outcome.signal = Some(signal),
+            Exit::Unknown => {
+                let detail = "the agent was restarted while it ran; it has ended since, nobody knows how";
+                return Outcome {
+                    detail: Some(self.reason.unwrap_or(detail.into())),
+                    ..Outcome::new(retcode)
+                };
+            }
         }
         outcome.detail = self.reason.or_else(|| self.ended.is_none().then(still_there));
         outcome.dropped = Some(self.out.dropped() + self.err.dropped());

@@ -20,6 +20,8 @@ pub struct Config {
     pub tags: BTreeMap<String, String>,
     pub link: LinkSettings,
     pub exec: ExecSettings,
+    /// The database.
+    pub store: PathBuf,
 }
 
 /// What is wrong, and where: `LINE: KEY: REASON`.
@@ -75,6 +77,7 @@ impl Config {
                 grace: Duration::from_secs(file.exec.grace),
                 allow: file.exec.allow,
             },
+            store: file.store.path,
         })
     }
 }
@@ -90,8 +93,7 @@ struct File {
     tags: BTreeMap<String, String>,
     link: Link,
     tls: Tls,
-    #[serde(rename = "store")]
-    _store: Store,
+    store: Store,
     exec: Exec,
     #[serde(rename = "plugins")]
     _plugins: Plugins,
@@ -107,7 +109,7 @@ impl Default for File {
             tags: BTreeMap::new(),
             link: Link::default(),
             tls: Tls::default(),
-            _store: Store::default(),
+            store: Store::default(),
             exec: Exec::default(),
             _plugins: Plugins::default(),
             _control: Control::default(),
@@ -181,13 +183,13 @@ impl Default for Tls {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Store {
-    #[serde(rename = "path", deserialize_with = "absolute")]
-    _path: PathBuf,
+    #[serde(deserialize_with = "absolute")]
+    path: PathBuf,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Store { _path: "/var/lib/cargo/gearman.db".into() }
+        Store { path: "/var/lib/cargo/gearman.db".into() }
     }
 }
 

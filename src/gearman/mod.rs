@@ -1,20 +1,26 @@
 //! gearman, the basic agent: keeps the link and runs what comes by it.
 
+mod answered;
+mod calls;
 mod config;
+mod ends;
+mod kept;
 
 pub use config::{Config, ConfigError};
 
-use crate::exec::{self, Done, Exec};
+use crate::exec::{self, Exec};
+use crate::job::{self, Orphan};
 use crate::link::{self, Link};
 use crate::machine::{ConnId, Effect, Effects, Event, Identity, Instant, Machine, Now, Signal, earliest};
-use crate::store::{Answered, Seen};
+use crate::store::Store;
+use crate::wire::Reply;
 use crate::wire::frame::encode;
-use crate::wire::session::{Frame, Init, Output};
-use crate::wire::{Call, JobName, Outcome, Reply, Request, Retcode};
-use log::{debug, error, info, warn};
-use serde_json::json;
+use crate::wire::session::Init;
+use answered::Answered;
+use kept::Kept;
+use log::{error, info, warn};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Program, version and architecture, as `-V` and `init` say it.
 pub fn version() -> String {
@@ -50,34 +56,102 @@ pub struct Gearman {
     link: Link,
     exec: Exec,
     answered: Answered,
+    /// Or why there is nothing that could survive.
+    kept: Result<Kept, String>,
+    /// What an earlier agent started, to be watched on.
+    orphans: Vec<Orphan>,
     /// The connection that each request under way came by.
     asked_by: HashMap<String, ConnId>,
     /// By the request that is to end: the requests that wait for this.
     cancels: HashMap<String, Vec<String>>,
     stopping: bool,
+    store_path: PathBuf,
+}
+
+/// What the parts have told, and nobody has taken in yet.
+#[derive(Debug, Default)]
+struct News {
+    exec: Vec<exec::Fact>,
+    jobs: Vec<job::Fact>,
 }
 
 impl Gearman {
-    /// `seed` is for the spread of reconnects.
-    pub fn new(now: Now, host: Host, source: ConfigSource, config: Config, seed: u64) -> Self {
+    /// `store` is the database, or why there is none: then jobs and cron are refused, and commands
+    /// run all the same. `seed` is for the spread of reconnects.
+    pub fn new(
+        now: Now,
+        host: Host,
+        source: ConfigSource,
+        config: Config,
+        store: Result<Store, String>,
+        seed: u64,
+    ) -> Self {
         let init = init(&host, &config);
-        Gearman {
+        let mut gearman = Gearman {
             started: now.mono,
             link: Link::new(now, config.link, init, seed),
             exec: Exec::new(config.exec, host.own.clone()),
             answered: Answered::default(),
+            kept: Err(String::new()),
+            orphans: Vec::new(),
             asked_by: HashMap::new(),
             cancels: HashMap::new(),
             stopping: false,
+            store_path: config.store,
             host,
             source,
+        };
+        gearman.restore(now, store);
+        gearman
+    }
+
+    fn restore(&mut self, now: Now, store: Result<Store, String>) {
+        let restored = store.and_then(|store| {
+            let mut facts = Vec::new();
+            self.answered.restore(&store).map_err(|error| error.to_string())?;
+            let (mut kept, orphans) = Kept::restore(now, &self.host.boot_id, store, &mut facts)
+                .map_err(|error| error.to_string())?;
+            for fact in facts {
+                if let job::Fact::Ended { id, outcome, bytes, .. } = fact {
+                    warn!("job=ended id={id:?} retcode={} reason={:?}", outcome.retcode, outcome.detail);
+                    kept.result_added(bytes);
+                }
+            }
+            Ok((kept, orphans))
+        });
+        match restored {
+            Ok((kept, orphans)) => {
+                info!(
+                    "store=open requests={} jobs={} running={} results={}",
+                    self.answered.len(),
+                    kept.jobs.unfinished(),
+                    orphans.len(),
+                    kept.outbox.weight().results
+                );
+                (self.kept, self.orphans) = (Ok(kept), orphans);
+            }
+            Err(reason) => {
+                error!("store=closed reason={reason:?} without=\"jobs and cron; commands run all the same\"");
+                self.kept = Err(reason);
+            }
         }
     }
 
-    fn link_fact(&mut self, now: Now, fact: link::Fact, fx: &mut Effects, news: &mut Vec<exec::Fact>) {
+    /// Where there was none at the start, the reason may have gone.
+    fn open_store_again(&mut self, now: Now, path: &Path) {
+        if self.kept.is_err() {
+            self.restore(now, open_store(path, now));
+        } else if self.store_path != path {
+            let kept = self.store_path.display();
+            warn!("store=kept file={kept} reason=\"another takes effect at the next start\"");
+        }
+    }
+
+    fn link_fact(&mut self, now: Now, fact: link::Fact, fx: &mut Effects, news: &mut News) {
         match fact {
             link::Fact::Up { server, heartbeat } => {
                 info!("link=ready server={server} heartbeat={}s", heartbeat.as_secs());
+                self.tell_of_jobs(fx);
             }
             link::Fact::Tried { server, reason } => warn!("link=tried server={server} reason={reason:?}"),
             link::Fact::Redirected { to } => info!("link=redirected to={to:?}"),
@@ -85,7 +159,11 @@ impl Gearman {
                 warn!("link=down reason={reason:?} next_try={:.1}s", wait.as_secs_f64());
             }
             link::Fact::Request(request) => self.request(now, request, fx, news),
-            link::Fact::Acknowledged(_) => {}
+            link::Fact::Acknowledged(seq) => {
+                if let Ok(kept) = &mut self.kept {
+                    kept.acknowledged(seq);
+                }
+            }
             link::Fact::Rejected(rejected) => {
                 warn!("request=refused id={:?} reason={:?}", rejected.id, rejected.error.to_string());
                 if let Some(conn) = self.link.ready() {
@@ -95,122 +173,14 @@ impl Gearman {
         }
     }
 
-    fn request(&mut self, now: Now, request: Request, fx: &mut Effects, news: &mut Vec<exec::Fact>) {
-        let Request { id, call } = request;
-        let asked_by = self.link.ready();
-        match self.answered.seen(&id) {
-            Seen::Never => {}
-            Seen::Running => {
-                info!("request=repeated id={id:?} state=running");
-                self.asked_by.extend(asked_by.map(|conn| (id, conn)));
-                return;
-            }
-            Seen::Answered(frame) => {
-                info!("request=repeated id={id:?} state=answered");
-                if let Some(conn) = asked_by {
-                    self.link.send(conn, frame.to_vec(), fx);
-                }
-                return;
-            }
-        }
-        self.answered.begin(&id);
-        self.asked_by.extend(asked_by.map(|conn| (id.clone(), conn)));
-        match call {
-            Call::SyncBash(command) => {
-                debug!("request=begins id={id:?} method=sync.bash cmd={:?}", command.cmd);
-                self.exec.submit(now, id, command, fx, news);
-            }
-            Call::JobCancel(JobName { job }) => self.cancel(now, id, job, fx, news),
-            Call::AsyncBash(_)
-            | Call::JobList(_)
-            | Call::JobStatus(_)
-            | Call::CronSet(_)
-            | Call::CronRemove(_)
-            | Call::CronList(_) => {
-                let outcome = Outcome::with_detail(Retcode::UnknownMethod, "method: not in this version");
-                news.push(exec::Fact::done(id, outcome));
-            }
-            Call::AgentInfo => {
-                let outcome = Outcome::new(Retcode::NormalTermination).with_data(&self.info(now));
-                news.push(exec::Fact::done(id, outcome));
-            }
-        }
-    }
-
-    /// Answered when the command has ended.
-    fn cancel(&mut self, now: Now, id: String, job: String, fx: &mut Effects, news: &mut Vec<exec::Fact>) {
-        debug!("request=begins id={id:?} method=job.cancel job={job:?}");
-        if self.exec.cancel(now, &job, "cancelled by a request", fx, news) {
-            self.cancels.entry(job).or_default().push(id);
-            return;
-        }
-        let detail = match self.answered.seen(&job) {
-            Seen::Answered(_) => "job: it has ended already",
-            _ => "job: no command of this id runs or waits here",
-        };
-        news.push(exec::Fact::done(id, Outcome::with_detail(Retcode::NotFound, detail)));
-    }
-
-    fn exec_fact(&mut self, fact: exec::Fact, fx: &mut Effects) {
-        match fact {
-            exec::Fact::Output(output) => self.pass_on(&output, fx),
-            exec::Fact::Done(done) => {
-                let Done { id, outcome } = done;
-                let waiting = self.cancels.remove(&id).unwrap_or_default();
-                let data = json!({"job": id, "retcode": outcome.retcode});
-                self.finish(Done { id, outcome }, fx);
-                for id in waiting {
-                    let outcome = Outcome::new(Retcode::NormalTermination).with_data(&data);
-                    self.finish(Done { id, outcome }, fx);
-                }
-            }
-        }
-    }
-
-    /// Where nobody listens it is lost: the reply has it all.
-    fn pass_on(&mut self, output: &Output, fx: &mut Effects) {
-        if let Some(conn) = self.asked_by.get(&output.id) {
-            self.link.send(*conn, encode(&Frame::Output(output)), fx);
-        }
-    }
-
-    fn finish(&mut self, done: Done, fx: &mut Effects) {
-        let Done { id, outcome } = done;
-        info!(
-            "request=ended id={id:?} retcode={} elapsed={}",
-            outcome.retcode,
-            outcome.elapsed.unwrap_or_default()
-        );
-        let asked_by = self.asked_by.remove(&id);
-        let reply = Reply::new(id, outcome);
-        let frame = self.answered.finish(&reply);
-        if !asked_by.is_some_and(|conn| self.link.send(conn, frame, fx)) {
-            info!(
-                "request=unsent id={:?} reason=\"its link is gone; kept for a repeated request\"",
-                reply.id
-            );
-        }
-    }
-
-    fn info(&self, now: Now) -> serde_json::Value {
-        json!({
-            "hostname": self.host.id,
-            "version": version(),
-            "uptime": now.mono.since(self.started).as_secs(),
-            "boot": self.host.boot_id,
-            "running": self.exec.running(),
-            "waiting": self.exec.waiting(),
-        })
-    }
-
-    fn signal(&mut self, now: Now, signal: Signal, fx: &mut Effects, news: &mut Vec<exec::Fact>) {
+    fn signal(&mut self, now: Now, signal: Signal, fx: &mut Effects, news: &mut News) {
         match signal {
             // It is under way; beginning anew would put off the end of what does not obey.
             Signal::Stop if self.stopping => {}
             Signal::Stop => {
                 info!("agent=stopping running={} waiting={}", self.exec.running(), self.exec.waiting());
                 self.stopping = true;
-                self.exec.close(now, "the agent is stopping", fx, news);
+                self.exec.close(now, "the agent is stopping", fx, &mut news.exec);
             }
             // New settings could end the link that the last answers go by.
             Signal::Reload if self.stopping => fx.push(Effect::ReopenLog),
@@ -230,13 +200,7 @@ impl Gearman {
         }
     }
 
-    fn reload(
-        &mut self,
-        now: Now,
-        file: Result<Option<&[u8]>, String>,
-        fx: &mut Effects,
-        news: &mut Vec<exec::Fact>,
-    ) {
+    fn reload(&mut self, now: Now, file: Result<Option<&[u8]>, String>, fx: &mut Effects, news: &mut News) {
         let shown = self.source.path.display();
         let config = file.and_then(|bytes| {
             let bytes = match bytes {
@@ -252,7 +216,8 @@ impl Gearman {
                 info!("config=reloaded file={shown:?}");
                 let init = init(&self.host, &config);
                 self.link.configure(now, config.link, init, fx);
-                self.exec.configure(now, config.exec, fx, news);
+                self.open_store_again(now, &config.store);
+                self.exec.configure(now, config.exec, fx, &mut news.exec);
             }
         }
     }
@@ -260,30 +225,42 @@ impl Gearman {
 
 impl Machine for Gearman {
     fn handle(&mut self, now: Now, event: Event<'_>, fx: &mut Effects) {
-        let (mut facts, mut news) = (Vec::new(), Vec::new());
+        let (mut facts, mut news) = (Vec::new(), News::default());
+        for Orphan { id, process, timeout, ran } in std::mem::take(&mut self.orphans) {
+            info!("job=found id={id:?} pid={} ran={}s", process.pid, ran.as_secs());
+            self.exec.adopt(now, id, process, ran, timeout, fx);
+        }
         match event {
             Event::Signal(signal) => self.signal(now, signal, fx, &mut news),
             Event::FileRead(file) => self.reload(now, file, fx, &mut news),
             event => {
                 self.link.handle(now, &event, fx, &mut facts);
-                self.exec.handle(now, &event, fx, &mut news);
+                self.exec.handle(now, &event, fx, &mut news.exec);
             }
         }
         for fact in facts {
             self.link_fact(now, fact, fx, &mut news);
         }
-        for fact in news {
-            self.exec_fact(fact, fx);
-        }
+        self.keep(now, &mut news);
+        self.settle(now, fx, news);
+        self.send_results(fx);
         if self.stopping && self.exec.running() == 0 {
+            self.write_answers(now);
             self.link.stop(fx);
             fx.push(Effect::Stop);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        earliest([self.link.deadline(), self.exec.deadline()])
+        let kept = self.kept.as_ref().ok();
+        let kept = kept.and_then(|kept| earliest([kept.deadline(&self.exec), self.answered.deadline()]));
+        earliest([self.link.deadline(), self.exec.deadline(), kept])
     }
+}
+
+/// Opens the database of the configuration, or says why it cannot be.
+pub fn open_store(path: &Path, now: Now) -> Result<Store, String> {
+    Store::open(path, now.wall).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn init(host: &Host, config: &Config) -> Init {

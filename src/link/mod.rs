@@ -6,6 +6,9 @@
 
 mod backoff;
 mod dial;
+mod outbox;
+
+pub use outbox::Outbox;
 
 use crate::machine::limits::STABLE_LINK;
 use crate::machine::{ConnId, Effect, Effects, Event, Instant, Now};

@@ -27,6 +27,12 @@ pub enum Effect {
         child: ChildId,
         program: Program,
     },
+    /// Watches a process that an earlier agent started. Answered by `Exited`, at once where it is
+    /// gone already. It has no streams.
+    Adopt {
+        child: ChildId,
+        process: Process,
+    },
     /// Sends a signal to the child's process group. When the child has ended,
     /// what is left of its descendants is killed.
     Signal {
@@ -75,6 +81,16 @@ pub struct Launch {
     /// `None` stays with the agent's own.
     pub credentials: Option<Credentials>,
     pub limits: Limits,
+    /// Whether `Started` is to tell its process.
+    pub remembered: bool,
+}
+
+/// A process of this boot, told from a later one with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    pub pid: i32,
+    /// When it began, in ticks since the boot: field 22 of proc_pid_stat(5).
+    pub start: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +122,12 @@ impl Effects {
     pub fn spawn(&mut self, program: Program) -> ChildId {
         let child = ChildId(self.next_id());
         self.push(Effect::Spawn { child, program });
+        child
+    }
+
+    pub fn adopt(&mut self, process: Process) -> ChildId {
+        let child = ChildId(self.next_id());
+        self.push(Effect::Adopt { child, process });
         child
     }
 

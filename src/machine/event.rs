@@ -1,6 +1,6 @@
 //! What may happen to a machine.
 
-use super::{ChildId, ConnId};
+use super::{ChildId, ConnId, Process};
 
 /// One thing that happened. Bytes are borrowed from the reactor's buffer.
 #[derive(Debug)]
@@ -12,8 +12,8 @@ pub enum Event<'a> {
     Received(ConnId, &'a [u8]),
     /// The connection ended without having been asked to. Nothing follows.
     Closed(ConnId, ConnectionEnd),
-    /// The child's process runs, from now on.
-    Started(ChildId),
+    /// The child's process runs, from now on. Which that is, where this was asked for.
+    Started(ChildId, Option<Process>),
     /// The child could not be started. Nothing follows.
     NotStarted(ChildId, StartError),
     /// The child wrote something.
@@ -42,6 +42,8 @@ pub enum Stream {
 pub enum Exit {
     Code(i32),
     Signal(i32),
+    /// It was another's child.
+    Unknown,
 }
 
 /// Signals to the daemon, by what they ask for.

@@ -50,3 +50,29 @@ pub const LIVE_INTERVAL: Duration = Duration::from_millis(100);
 pub const ANSWERED_REQUESTS: usize = 1024;
 /// The memory for them.
 pub const ANSWERED_BYTES: usize = 2 * 1024 * 1024;
+/// How long they are kept on disk.
+pub const ANSWERED_AGE: Duration = Duration::from_hours(24);
+/// How long an answer may wait until it is written to disk, together with others.
+pub const ANSWERED_LINGER: Duration = Duration::from_secs(1);
+
+/// Jobs that have not ended.
+pub const UNFINISHED_JOBS: usize = 10_000;
+/// The disk space for what they are to run.
+pub const UNFINISHED_JOBS_BYTES: usize = 64 * 1024 * 1024;
+/// Jobs that have ended and are still listed.
+pub const ENDED_JOBS: usize = 1000;
+/// How long they are.
+pub const ENDED_JOBS_AGE: Duration = Duration::from_hours(7 * 24);
+/// What one `job.list` shows.
+pub const LISTED_JOBS: usize = 500;
+/// After the database failed, how long until it is tried again.
+pub const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// Results that wait for the server, beyond which no new job is taken on: none is ever dropped.
+pub const OUTBOX_RESULTS: usize = 100_000;
+/// The disk space for them, beyond which the oldest lose their output.
+pub const OUTBOX_BYTES: usize = 64 * 1024 * 1024;
+/// Results that are sent before the first of them is acknowledged.
+pub const OUTBOX_WINDOW_RESULTS: usize = 64;
+/// The memory for reading them.
+pub const OUTBOX_WINDOW_BYTES: usize = 1024 * 1024;

@@ -13,7 +13,7 @@ pub mod limits;
 mod task;
 mod time;
 
-pub use effect::{Credentials, Effect, Effects, Launch, Program, Security};
+pub use effect::{Credentials, Effect, Effects, Launch, Process, Program, Security};
 pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream};
 pub use id::{ChildId, ConnId};
 pub use task::{Identity, Task};

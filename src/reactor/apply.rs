@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::sources::Source;
 use super::{AtOnce, Reactor};
 use crate::machine::limits::FILE_CAP_BYTES;
-use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Program, Security};
+use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Process, Program, Security};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ impl Reactor {
                 Effect::Send { conn, bytes } => self.send(conn, &bytes),
                 Effect::Close { conn } => self.close(conn),
                 Effect::Spawn { child, program } => self.spawn(child, &program),
+                Effect::Adopt { child, process } => self.adopt(child, process),
                 Effect::Signal { child, signal } => self.children.signal(child, signal),
                 Effect::Release { child } => self.release(child),
                 Effect::ReadFile { path } => {
@@ -63,14 +64,24 @@ impl Reactor {
 
     fn spawn(&mut self, child: ChildId, program: &Program) {
         let outcome = match self.children.start(child, program) {
-            Ok(pipes) => {
+            Ok((pipes, process)) => {
                 let now = self.clock.now();
                 self.take_pipes(now, child, pipes);
-                AtOnce::Started(child, now)
+                AtOnce::Started(child, process, now)
             }
             Err(error) => AtOnce::NotStarted(child, error),
         };
         self.outcomes.push_back(outcome);
+    }
+
+    fn adopt(&mut self, child: ChildId, process: Process) {
+        let watched = self
+            .children
+            .adopt(child, process)
+            .is_some_and(|watch| self.sources.insert(Source::Adopted { child, watch }).is_ok());
+        if !watched {
+            self.outcomes.push_back(AtOnce::Gone(child));
+        }
     }
 
     fn release(&mut self, child: ChildId) {

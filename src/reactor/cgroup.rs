@@ -9,6 +9,7 @@
 
 use super::spawn;
 use log::warn;
+use nix::unistd::Pid;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -39,6 +40,8 @@ pub(super) struct Cgroups {
 pub(super) struct Cgroup {
     folder: PathBuf,
     killed: bool,
+    /// An earlier agent's.
+    foreign: bool,
 }
 
 impl Cgroups {
@@ -65,9 +68,17 @@ impl Cgroups {
         }
     }
 
+    /// The folder that an earlier agent started this process in.
+    pub fn of_earlier_agent(pid: Pid) -> Option<Cgroup> {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let folder = own_folder(&read("/proc/self/mounts"), &read(&format!("/proc/{pid}/cgroup")))?;
+        let of_an_agent = folder.parent()?.file_name()?.to_str()?.starts_with(PREFIX);
+        of_an_agent.then_some(Cgroup { folder, killed: false, foreign: true })
+    }
+
     /// The command has ended, and perhaps left something there.
     pub fn give_back(&mut self, cgroup: Cgroup) {
-        if cgroup.killed { &mut self.spent } else { &mut self.idle }.push(cgroup);
+        if cgroup.killed || cgroup.foreign { &mut self.spent } else { &mut self.idle }.push(cgroup);
     }
 
     /// From now on descendants are found by other means.
@@ -95,7 +106,7 @@ impl Cgroups {
             remove_abandoned(home);
             make_folder(home)?;
         }
-        let cgroup = Cgroup { folder: home.join(self.made.to_string()), killed: false };
+        let cgroup = Cgroup { folder: home.join(self.made.to_string()), killed: false, foreign: false };
         make_folder(&cgroup.folder)?;
         let folder = File::open(&cgroup.folder)?;
         if first {

@@ -1,9 +1,9 @@
 //! The child processes and their pipes.
 
 use super::cgroup::{Cgroup, Cgroups};
-use super::family::Family;
+use super::family::{self, Family};
 use super::{spawn, sys, task};
-use crate::machine::{ChildId, Exit, Launch, Program, StartError, Stream};
+use crate::machine::{ChildId, Exit, Launch, Process, Program, StartError, Stream};
 use mio::unix::pipe::Receiver;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
@@ -32,6 +32,8 @@ struct Child {
     /// What is left of it is killed when it ends.
     doomed: bool,
     descendants: Descendants,
+    /// An earlier agent started it, at this tick: somebody else reaps it.
+    adopted: Option<u64>,
 }
 
 /// How those are found that came from a child.
@@ -57,7 +59,7 @@ impl Children {
         self.by_pid.is_empty()
     }
 
-    pub fn start(&mut self, id: ChildId, program: &Program) -> Result<Pipes, StartError> {
+    pub fn start(&mut self, id: ChildId, program: &Program) -> Result<(Pipes, Option<Process>), StartError> {
         let (out, out_end) = read_pipe().map_err(failed("pipe"))?;
         let (err, err_end) = read_pipe().map_err(failed("pipe"))?;
         let (pid, descendants) = match program {
@@ -68,8 +70,39 @@ impl Children {
                 (pid, Descendants::known_to_proc(pid, &out_end, &err_end))
             }
         };
-        self.by_pid.insert(pid, Child { id, doomed: false, descendants });
-        Ok([(Stream::Out, out), (Stream::Err, err)])
+        let remembered = matches!(program, Program::Exec(launch) if launch.remembered);
+        // Not reaped yet, so it is there however short its life was.
+        let start = if remembered { family::Process::read(pid.as_raw()) } else { None };
+        let process = start.map(|read| Process { pid: pid.as_raw(), start: read.started });
+        self.by_pid.insert(pid, Child { id, doomed: false, descendants, adopted: None });
+        Ok(([(Stream::Out, out), (Stream::Err, err)], process))
+    }
+
+    /// Watches over a process that an earlier agent started. Returns what becomes readable when it
+    /// ends; `None` where it has ended already.
+    pub fn adopt(&mut self, id: ChildId, process: Process) -> Option<OwnedFd> {
+        let watch = sys::watch_process(process.pid).ok()?;
+        // Looked at afterwards: what is watched cannot become another any more.
+        if family::Process::read(process.pid).is_none_or(|now| now.started != process.start) {
+            return None;
+        }
+        let pid = Pid::from_raw(process.pid);
+        let descendants = match Cgroups::of_earlier_agent(pid) {
+            Some(cgroup) => Descendants::In(cgroup),
+            None => Descendants::Of(Family::new(pid, [0, 0])),
+        };
+        self.by_pid.insert(pid, Child { id, doomed: false, descendants, adopted: Some(process.start) });
+        Some(watch)
+    }
+
+    /// An adopted process has ended.
+    pub fn adopted_ended(&mut self, id: ChildId) {
+        let Some(pid) = self.by_pid.iter().find_map(|(pid, child)| (child.id == id).then_some(*pid)) else {
+            return;
+        };
+        if let Some(child) = self.by_pid.remove(&pid) {
+            self.bury(child);
+        }
     }
 
     fn execute(
@@ -108,6 +141,10 @@ impl Children {
     /// number is still its own. One that has ended already is passed over.
     pub fn signal(&mut self, id: ChildId, signal: i32) {
         let Some((pid, child)) = self.by_pid.iter_mut().find(|(_, child)| child.id == id) else { return };
+        let is_another = |start| family::Process::read(pid.as_raw()).is_none_or(|now| now.started != start);
+        if child.adopted.is_some_and(is_another) {
+            return;
+        }
         child.doomed = true;
         match &mut child.descendants {
             Descendants::In(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
@@ -124,19 +161,25 @@ impl Children {
         let (pid, exit) = sys::ended_child()?;
         let child = self.by_pid.remove(&pid);
         let id = child.as_ref().map(|child| child.id);
-        match child.map(|child| (child.descendants, child.doomed)) {
-            Some((Descendants::In(mut cgroup), doomed)) => {
-                if doomed {
+        if let Some(child) = child {
+            // While its leader is a zombie the group's number cannot be another's.
+            self.bury(child);
+        }
+        let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+        Some((id, exit))
+    }
+
+    fn bury(&mut self, child: Child) {
+        match child.descendants {
+            Descendants::In(mut cgroup) => {
+                if child.doomed {
                     cgroup.kill();
                 }
                 self.cgroups.give_back(cgroup);
             }
-            // While its leader is a zombie the group's number cannot be another's.
-            Some((Descendants::Of(mut family), true)) => family.end(),
-            _ => {}
+            Descendants::Of(mut family) if child.doomed => family.end(),
+            Descendants::Of(_) => {}
         }
-        let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-        Some((id, exit))
     }
 }
 

@@ -19,12 +19,12 @@ pub(super) struct Family {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Process {
+pub(super) struct Process {
     pid: Pid,
     parent: Pid,
     group: Pid,
     /// With the number it names a process for good.
-    started: u64,
+    pub started: u64,
     ended: bool,
 }
 
@@ -71,7 +71,7 @@ impl Family {
 }
 
 impl Process {
-    fn read(pid: i32) -> Option<Process> {
+    pub fn read(pid: i32) -> Option<Process> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name before may hold spaces and brackets of its own. Fields as in proc_pid_stat(5).
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();

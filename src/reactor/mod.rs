@@ -23,8 +23,8 @@ pub use tls::{common_name, fingerprint, identity_fits};
 
 use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};
 use crate::machine::{
-    ChildId, ConnId, ConnectionEnd, Effects, Event, Instant, Machine, Now, Signal, StartError, Stream,
-    earliest,
+    ChildId, ConnId, ConnectionEnd, Effects, Event, Exit, Instant, Machine, Now, Process, Signal, StartError,
+    Stream, earliest,
 };
 use children::Children;
 use connection::Step;
@@ -64,7 +64,9 @@ pub struct Reactor {
 /// The answer to an effect that did not have to be waited for.
 enum AtOnce {
     Closed(ConnId, ConnectionEnd),
-    Started(ChildId, Now),
+    Started(ChildId, Option<Process>, Now),
+    /// An adopted process is not there any more.
+    Gone(ChildId),
     NotStarted(ChildId, StartError),
     FileRead(Result<Option<Vec<u8>>, String>),
 }
@@ -160,6 +162,12 @@ impl Reactor {
             None => {}
             Some(Source::Connection(_)) => self.step_connection(token, machine),
             Some(Source::Pipe { .. }) => self.step_pipe(token, machine),
+            Some(Source::Adopted { child, .. }) => {
+                let child = *child;
+                self.sources.remove(token);
+                self.children.adopted_ended(child);
+                self.hand_over(machine, Event::Exited(child, Exit::Unknown));
+            }
             Some(Source::Signals(_) | Source::MoreSignals(_)) => self.step_signals(token, machine),
         }
     }
@@ -264,7 +272,8 @@ impl Reactor {
         self.apply();
         while let Some(outcome) = self.outcomes.pop_front() {
             let (now, event) = match &outcome {
-                AtOnce::Started(child, at) => (*at, Event::Started(*child)),
+                AtOnce::Started(child, process, at) => (*at, Event::Started(*child, *process)),
+                AtOnce::Gone(child) => (now, Event::Exited(*child, Exit::Unknown)),
                 AtOnce::Closed(conn, end) => (now, Event::Closed(*conn, end.clone())),
                 AtOnce::NotStarted(child, error) => (now, Event::NotStarted(*child, error.clone())),
                 AtOnce::FileRead(answer) => {

@@ -14,7 +14,7 @@ use mio_signals::Signals;
 use nix::sys::signalfd::SignalFd;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 #[derive(Debug)]
 pub(super) enum Source {
@@ -27,6 +27,11 @@ pub(super) enum Source {
         child: ChildId,
         stream: Stream,
         pipe: Receiver,
+    },
+    /// Readable once a process has ended that is not our own child.
+    Adopted {
+        child: ChildId,
+        watch: OwnedFd,
     },
 }
 
@@ -44,6 +49,7 @@ impl Source {
             Source::Signals(signals) => signals.register(registry, token, interest),
             Source::MoreSignals(fd) => SourceFd(&fd.as_raw_fd()).register(registry, token, interest),
             Source::Connection(connection) => connection.socket.register(registry, token, interest),
+            Source::Adopted { watch, .. } => SourceFd(&watch.as_raw_fd()).register(registry, token, interest),
             Source::Pipe { pipe, .. } => pipe.register(registry, token, interest),
         }
     }

@@ -4,6 +4,7 @@ use crate::machine::Exit;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 
 /// A child that has ended and is not reaped yet, and how it ended. (nix knows
 /// no name for a real-time signal, and would hide the child that one killed.)
@@ -41,4 +42,16 @@ pub(super) fn give_back_free_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// What becomes readable when this process ends, whosever child it is: pidfd_open(2), since Linux 5.3.
+///
+/// # Errors
+/// The system's reason; there may be no such process.
+pub(super) fn watch_process(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the descriptor is new, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -74,6 +74,7 @@ impl<T: DeserializeOwned> PendingTask<T> {
             Exit::Code(0) => serde_json::from_slice(&self.answer).map_err(|e| format!("damaged answer: {e}")),
             Exit::Code(_) => Err(String::from_utf8_lossy(&self.reason).trim().to_owned()),
             Exit::Signal(signal) => Err(format!("the child process was killed by signal {signal}")),
+            Exit::Unknown => Err("nobody knows how the child process ended".into()),
         }
     }
 }

@@ -97,6 +97,11 @@ impl JobState {
     }
 
     #[must_use]
+    pub fn named(name: &str) -> Option<JobState> {
+        JobState::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    #[must_use]
     pub fn is_final(self) -> bool {
         self > JobState::Running
     }

@@ -46,11 +46,12 @@ impl Host {
     /// Writes gearman.conf: this server list, and these lines in `[exec]`.
     pub fn configure(&self, servers: &str, exec: &str) {
         let pki = self.path("pki");
-        let pki = pki.display();
+        let (pki, store) = (pki.display(), self.path("gearman.db"));
+        let store = store.display();
         let text = format!(
             "hostname = \"web-1\"\nregion = \"cn-1\"\ntags = {{ svc = \"ecs\", cmpt = \"db\" }}\n\
              [link]\nserver = \"{servers}\"\nbackoff = {{ min = 1, max = 1 }}\n\
-             [tls]\ndir = \"{pki}\"\n[exec]\ngrace = 1\n{exec}\n"
+             [tls]\ndir = \"{pki}\"\n[store]\npath = \"{store}\"\n[exec]\ngrace = 1\n{exec}\n"
         );
         fs::write(self.path("gearman.conf"), text).unwrap();
     }

@@ -10,6 +10,7 @@ pub mod world;
 
 use aspire::gearman::{Config, ConfigSource, Gearman, Host};
 use aspire::machine::{Effect, Effects, Event, Identity, Instant, Machine, Now};
+use aspire::store::Store;
 use std::time::{Duration, SystemTime};
 
 pub const HOST_ID: &str = "edd6c192-52cb-4133-a17a-e7d8aec03de7";
@@ -66,9 +67,13 @@ pub fn host(own: Identity) -> Host {
     Host { id: HOST_ID.into(), node_name: "web-1".into(), boot_id: "boot".into(), own }
 }
 
-/// gearman with this configuration, as this user.
+/// gearman with this configuration, as this user, without a database.
 pub fn gearman(config: &str, own: Identity, seed: u64) -> Rig<Gearman> {
+    gearman_with(config, own, seed, Err("a test that keeps nothing".into()))
+}
+
+pub fn gearman_with(config: &str, own: Identity, seed: u64, store: Result<Store, String>) -> Rig<Gearman> {
     let config = Config::parse(config, None).expect("the test's configuration is right");
     let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), was_named: true, servers: None };
-    Rig::new(|now| Gearman::new(now, host(own), source, config, seed))
+    Rig::new(|now| Gearman::new(now, host(own), source, config, store, seed))
 }

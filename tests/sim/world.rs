@@ -137,7 +137,7 @@ impl World {
                 rig.event(Event::Closed(conn, end))
             }
             Happening::Started(child) if self.children.contains_key(&child) => {
-                rig.event(Event::Started(child))
+                rig.event(Event::Started(child, None))
             }
             Happening::Output(child, bytes) if self.children.contains_key(&child) => {
                 rig.event(Event::Output(child, Stream::Out, &bytes))
@@ -172,6 +172,7 @@ impl World {
                 Effect::Connect { conn, .. } => self.connect(conn),
                 Effect::Send { conn, bytes } => self.send(conn, &bytes),
                 Effect::Close { conn } if self.open == Some(conn) => self.open = None,
+                Effect::Adopt { process, .. } => panic!("nothing was left by an earlier agent: {process:?}"),
                 Effect::Spawn { child, program } => self.spawn(child, program),
                 Effect::Signal { child, signal } => self.signal(child, signal),
                 Effect::Release { child } => drop(self.children.remove(&child)),

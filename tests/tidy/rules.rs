@@ -58,8 +58,8 @@ pub fn line_width(source: &Source) -> Vec<Finding> {
 const ORDER: &[&[&str]] = &[
     &["wire"],
     &["machine"],
-    &["task"],
-    &["exec", "cron", "link", "store", "http", "job", "daemon", "getinfo"],
+    &["task", "store"],
+    &["exec", "cron", "link", "http", "job", "daemon", "getinfo"],
     &["gearman", "boot", "nodus", "logagent", "secureagent", "enroll"],
     &["cli"],
     &["bin"],

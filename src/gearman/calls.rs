@@ -1,0 +1,101 @@
+//! Requests: the one match over what may be asked for.
+
+use super::answered::Seen;
+use super::{Gearman, News, version};
+use crate::exec::{self, Wanted};
+use crate::job::Cancel;
+use crate::machine::{Effects, Now};
+use crate::wire::{Call, Command, JobName, Outcome, Request, Retcode};
+use log::{debug, info};
+use serde_json::json;
+
+impl Gearman {
+    pub(super) fn request(&mut self, now: Now, request: Request, fx: &mut Effects, news: &mut News) {
+        let Request { id, call } = request;
+        let asked_by = self.link.ready();
+        match self.answered.seen(&id, self.kept.as_ref().ok().map(|kept| &kept.store)) {
+            Seen::Never => {}
+            Seen::Running => {
+                info!("request=repeated id={id:?} state=running");
+                self.asked_by.extend(asked_by.map(|conn| (id, conn)));
+                return;
+            }
+            Seen::Answered(frame) => {
+                info!("request=repeated id={id:?} state=answered");
+                if let Some(conn) = asked_by {
+                    self.link.send(conn, frame, fx);
+                }
+                return;
+            }
+        }
+        self.answered.begin(&id);
+        self.asked_by.extend(asked_by.map(|conn| (id.clone(), conn)));
+        let outcome = match call {
+            Call::SyncBash(command) => return self.run(now, id, command, fx, news),
+            Call::JobCancel(JobName { job }) => return self.cancel(now, id, job, fx, news),
+            Call::AsyncBash(job) => match &mut self.kept {
+                Ok(kept) => kept.take_on(now, &id, &job, &self.exec),
+                Err(reason) => nothing_kept(reason),
+            },
+            Call::JobList(filter) => match &self.kept {
+                Ok(kept) => kept.list(&filter),
+                Err(reason) => nothing_kept(reason),
+            },
+            Call::JobStatus(JobName { job }) => match &self.kept {
+                Ok(kept) => kept.status(&job),
+                Err(reason) => nothing_kept(reason),
+            },
+            Call::CronSet(_) | Call::CronRemove(_) | Call::CronList(_) => {
+                Outcome::with_detail(Retcode::UnknownMethod, "method: not in this version")
+            }
+            Call::AgentInfo => Outcome::new(Retcode::NormalTermination).with_data(&self.info(now)),
+        };
+        news.exec.push(exec::Fact::done(id, outcome));
+    }
+
+    fn run(&mut self, now: Now, id: String, command: Command, fx: &mut Effects, news: &mut News) {
+        debug!("request=begins id={id:?} method=sync.bash cmd={:?}", command.cmd);
+        if self.kept.as_ref().is_ok_and(|kept| kept.jobs.knows(&id)) {
+            let outcome = Outcome::with_detail(Retcode::InvalidParams, "id: a job has it already");
+            return news.exec.push(exec::Fact::done(id, outcome));
+        }
+        self.exec.submit(now, id, Wanted { command, remembered: false }, fx, &mut news.exec);
+    }
+
+    /// Answered when the command or the job has ended.
+    fn cancel(&mut self, now: Now, id: String, job: String, fx: &mut Effects, news: &mut News) {
+        debug!("request=begins id={id:?} method=job.cancel job={job:?}");
+        let waits = match &mut self.kept {
+            Ok(kept) => kept.jobs.cancel(now, &job, &mut kept.store, &mut news.jobs) == Cancel::Ended,
+            Err(_) => false,
+        };
+        if waits || self.exec.cancel(now, &job, "cancelled by a request", fx, &mut news.exec) {
+            self.cancels.entry(job).or_default().push(id);
+            return;
+        }
+        let detail = match self.answered.seen(&job, None) {
+            Seen::Answered(_) => "job: it has ended already",
+            _ => "job: no command and no job of this id runs or waits here",
+        };
+        news.exec.push(exec::Fact::done(id, Outcome::with_detail(Retcode::NotFound, detail)));
+    }
+
+    fn info(&self, now: Now) -> serde_json::Value {
+        let kept = self.kept.as_ref().ok();
+        json!({
+            "hostname": self.host.id,
+            "version": version(),
+            "uptime": now.mono.since(self.started).as_secs(),
+            "boot": self.host.boot_id,
+            "running": self.exec.running(),
+            "waiting": self.exec.waiting(),
+            "jobs": kept.map(|kept| kept.jobs.unfinished()),
+            "results": kept.map(|kept| kept.outbox.weight().results),
+        })
+    }
+}
+
+fn nothing_kept(reason: &str) -> Outcome {
+    let detail = format!("this agent has no database and keeps no jobs: {reason}");
+    Outcome::with_detail(Retcode::StorageFailure, detail)
+}

@@ -1,0 +1,109 @@
+//! What survives the agent: its jobs and their results, over one store.
+
+use crate::exec::{Exec, Wanted};
+use crate::job::{self, Jobs, Orphan};
+use crate::link::Outbox;
+use crate::machine::limits::LISTED_JOBS;
+use crate::machine::{Instant, Now};
+use crate::store::{KnownJob, Store, StoreError};
+use crate::wire::{Job, JobFilter, Outcome, Retcode};
+use log::warn;
+use serde::Serialize;
+use serde_json::json;
+
+#[derive(Debug)]
+pub struct Kept {
+    pub store: Store,
+    pub jobs: Jobs,
+    pub outbox: Outbox,
+}
+
+impl Kept {
+    /// Takes up what an earlier agent left. `boot` is the kernel's boot id.
+    pub fn restore(
+        now: Now,
+        boot: &str,
+        mut store: Store,
+        facts: &mut Vec<job::Fact>,
+    ) -> Result<(Kept, Vec<Orphan>), StoreError> {
+        let outbox = Outbox::new(&store)?;
+        let (jobs, orphans) = Jobs::restore(now, boot, &mut store, facts)?;
+        Ok((Kept { store, jobs, outbox }, orphans))
+    }
+
+    /// `async.bash`.
+    pub fn take_on(&mut self, now: Now, id: &str, job: &Job, exec: &Exec) -> Outcome {
+        if let Some(refusal) = exec.refusal(&job.command) {
+            return refusal;
+        }
+        if !self.outbox.has_room() {
+            let waiting = self.outbox.weight().results;
+            let detail = format!("{waiting} results wait for the server; no more jobs until it has them");
+            return Outcome::with_detail(Retcode::Busy, detail);
+        }
+        let refusal = self.jobs.accept(now, id, job, None, &mut self.store);
+        refusal.unwrap_or_else(|| Outcome::new(Retcode::Accepted).with_data(&json!({"job": id})))
+    }
+
+    /// The next job that is due, as what exec runs.
+    pub fn next(&mut self, now: Now, facts: &mut Vec<job::Fact>) -> Option<(String, Wanted)> {
+        let (id, job) = self.jobs.next(now, &mut self.store, facts)?;
+        Some((id, Wanted { command: job.command, remembered: true }))
+    }
+
+    /// `job.list`.
+    pub fn list(&self, filter: &JobFilter) -> Outcome {
+        #[derive(Serialize)]
+        struct List {
+            jobs: Vec<KnownJob>,
+            /// Of which the latest are shown.
+            count: usize,
+        }
+        answer(self.store.jobs(filter.state, LISTED_JOBS).map(|(jobs, count)| Some(List { jobs, count })))
+    }
+
+    /// `job.status`.
+    pub fn status(&self, id: &str) -> Outcome {
+        answer(self.store.job(id))
+    }
+
+    /// A result was put into the outbox.
+    pub fn result_added(&mut self, bytes: usize) {
+        match self.outbox.added(bytes, &mut self.store) {
+            Ok(0) => {}
+            Ok(stripped) => warn!(
+                "outbox=full stripped={stripped} stripped_ever={} results={} \
+                 reason=\"too many results wait for the server; the oldest lost their output\"",
+                self.outbox.stripped(),
+                self.outbox.weight().results
+            ),
+            Err(error) => warn!("store=failed for=outbox reason={:?}", error.to_string()),
+        }
+    }
+
+    /// Results that are to be sent now.
+    pub fn results_to_send(&mut self) -> Vec<Vec<u8>> {
+        self.outbox.next(&self.store).unwrap_or_else(|error| {
+            warn!("store=failed for=outbox reason={:?}", error.to_string());
+            Vec::new()
+        })
+    }
+
+    pub fn acknowledged(&mut self, seq: u64) {
+        if let Err(error) = self.outbox.acknowledged(seq, &mut self.store) {
+            warn!("store=failed for=outbox reason={:?}", error.to_string());
+        }
+    }
+
+    pub fn deadline(&self, exec: &Exec) -> Option<Instant> {
+        self.jobs.deadline(exec.has_free_place())
+    }
+}
+
+fn answer(found: Result<Option<impl Serialize>, StoreError>) -> Outcome {
+    match found {
+        Ok(Some(found)) => Outcome::new(Retcode::NormalTermination).with_data(&found),
+        Ok(None) => Outcome::with_detail(Retcode::NotFound, "job: there is none of this id, or not any more"),
+        Err(error) => Outcome::with_detail(Retcode::StorageFailure, error.to_string()),
+    }
+}

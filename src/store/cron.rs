@@ -1,0 +1,54 @@
+//! Table `cron`: entries, and how far each was seen to.
+
+use super::{Store, StoreError, definition, milliseconds, time};
+use crate::wire::CronSet;
+use rusqlite::{Transaction, params};
+use std::time::SystemTime;
+
+impl Store {
+    /// Every entry, and the latest time of it that was seen to. What cannot be read is left out,
+    /// and its name returned.
+    #[allow(clippy::type_complexity, reason = "two lists of what one table holds")]
+    pub fn entries(&self) -> Result<(Vec<(CronSet, Option<SystemTime>)>, Vec<String>), StoreError> {
+        let mut rows = self.db.prepare("SELECT name, definition, last FROM cron ORDER BY name")?;
+        let mut rows = rows.query([])?;
+        let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
+        while let Some(row) = rows.next()? {
+            let (definition, last): (String, Option<i64>) = (row.get(1)?, row.get(2)?);
+            match serde_json::from_str(&definition) {
+                Ok(entry) => entries.push((entry, last.map(time))),
+                Err(_) => unreadable.push(row.get(0)?),
+            }
+        }
+        Ok((entries, unreadable))
+    }
+
+    /// Makes or changes an entry; how far it was seen to stays.
+    pub fn set_entry(&mut self, entry: &CronSet) -> Result<(), StoreError> {
+        let definition = definition(entry);
+        self.promise(|db| {
+            db.execute(
+                "INSERT INTO cron (name, definition) VALUES (?1, ?2) \
+                 ON CONFLICT (name) DO UPDATE SET definition = ?2",
+                params![entry.timing.name, definition],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Whether it was there.
+    pub fn remove_entry(&mut self, name: &str) -> Result<bool, StoreError> {
+        self.promise(|db| Ok(db.execute("DELETE FROM cron WHERE name = ?", [name])? > 0))
+    }
+
+    /// This time of the entry was seen to, without a run.
+    pub fn seen_to(&mut self, name: &str, scheduled: SystemTime) -> Result<(), StoreError> {
+        self.together(|db| see_to(db, name, scheduled))
+    }
+}
+
+pub(super) fn see_to(db: &Transaction<'_>, name: &str, scheduled: SystemTime) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE cron SET last = ? WHERE name = ?")?
+        .execute(params![milliseconds(scheduled), name])?;
+    Ok(())
+}
