@@ -34,6 +34,15 @@ pub enum StoreError {
 }
 
 impl Store {
+    /// Asks before each change whether it may be: where not, it fails and nothing of it is done.
+    /// For tests that let the disk fail.
+    pub fn before_each_change(
+        &mut self,
+        mut may_be: impl FnMut() -> bool + Send + 'static,
+    ) -> Result<(), StoreError> {
+        Ok(self.db.commit_hook(Some(move || !may_be()))?)
+    }
+
     /// Does it all or nothing, and returns once it would survive a loss of power.
     fn promise<T>(
         &mut self,

@@ -1,0 +1,433 @@
+//! Jobs over the life and death of agents: a server that asks until it is
+//! answered, commands that outlive the agent or not, and an agent that is
+//! killed at every change of its database. No socket, no child, no sleep.
+
+mod sim;
+
+use aspire::gearman::Gearman;
+use aspire::machine::{ChildId, ConnId, Effect, Event, Exit, Machine as _, Process, Program, Signal, Stream};
+use aspire::store::Store;
+use aspire::wire::frame::encode;
+use aspire::wire::session::{Frame, FromAgent};
+use aspire::wire::{JobResult, JobState};
+use serde_json::{Value, json};
+use sim::{Rig, gearman_with, root};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// When the agent is killed.
+#[derive(Debug, Clone, Copy)]
+struct Death {
+    /// After so many changes of its database.
+    changes: usize,
+    /// Whether what it asked for in that moment was still carried out.
+    effects: bool,
+    /// Whether its commands live on.
+    commands: bool,
+}
+
+struct World {
+    folder: TempDir,
+    config: &'static str,
+    rig: Option<Rig<Gearman>>,
+    conn: ConnId,
+    changes: Arc<AtomicUsize>,
+    death: Option<Death>,
+    asked: BTreeMap<String, Value>,
+    /// The reply to each request, once it came.
+    replies: HashMap<String, u16>,
+    results: BTreeMap<String, Vec<JobResult>>,
+    acknowledges: bool,
+    /// How often the command of each job was started.
+    runs: HashMap<String, u32>,
+    commands: Vec<Command>,
+    events: VecDeque<Happening>,
+    stopped: bool,
+    output: String,
+}
+
+#[derive(Debug)]
+struct Command {
+    job: String,
+    process: Process,
+    child: Option<ChildId>,
+    ends: Duration,
+    adopted: bool,
+}
+
+enum Happening {
+    Started(ChildId, Option<Process>),
+    Ended(ChildId, Exit, bool),
+    Said(Vec<u8>),
+}
+
+impl World {
+    fn new(config: &'static str) -> Self {
+        let shm = Path::new("/dev/shm");
+        let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
+        World {
+            folder: folder.unwrap(),
+            config,
+            rig: None,
+            conn: ConnId(0),
+            changes: Arc::default(),
+            death: None,
+            asked: BTreeMap::new(),
+            replies: HashMap::new(),
+            results: BTreeMap::new(),
+            acknowledges: true,
+            runs: HashMap::new(),
+            commands: Vec::new(),
+            events: VecDeque::new(),
+            stopped: false,
+            output: String::new(),
+        }
+    }
+
+    fn asks(&mut self, request: Value) {
+        self.asked.insert(request["id"].as_str().unwrap().to_owned(), request);
+    }
+
+    /// An agent begins, over what the one before left.
+    fn begin(&mut self, since: Duration) {
+        let now = std::time::SystemTime::UNIX_EPOCH + since;
+        let mut store = Store::open(&self.folder.path().join("gearman.db"), now).unwrap();
+        let (changes, most) = (self.changes.clone(), self.death.map_or(usize::MAX, |death| death.changes));
+        store.before_each_change(move || changes.fetch_add(1, Ordering::SeqCst) < most).unwrap();
+        let config = format!("[link]\nserver = \"10.0.0.1\"\n{}", self.config);
+        let mut rig = gearman_with(&config, root(), 1, Ok(store));
+        rig.set_time(aspire::machine::Instant(since));
+        self.rig = Some(rig);
+        self.stopped = false;
+        let effects = self.rig().event(Event::Tick);
+        let conn = effects.iter().find_map(|effect| match effect {
+            Effect::Connect { conn, .. } => Some(*conn),
+            _ => None,
+        });
+        self.conn = conn.expect("a new agent connects");
+        let conn = self.conn;
+        self.carry_out(effects);
+        self.happens(|rig| rig.event(Event::Connected(conn)));
+        self.happens(|rig| rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600 }))));
+        for request in self.asked.clone().into_values() {
+            if !self.replies.contains_key(request["id"].as_str().unwrap()) {
+                self.events.push_back(Happening::Said(encode(&request)));
+            }
+        }
+    }
+
+    fn rig(&mut self) -> &mut Rig<Gearman> {
+        self.rig.as_mut().expect("an agent")
+    }
+
+    /// Hands something to the agent, and kills it where its time has come.
+    fn happens(&mut self, what: impl FnOnce(&mut Rig<Gearman>) -> Vec<Effect>) {
+        let Some(rig) = &mut self.rig else { return };
+        let effects = what(rig);
+        let Some(death) = self.death.filter(|death| self.changes.load(Ordering::SeqCst) >= death.changes)
+        else {
+            return self.carry_out(effects);
+        };
+        if death.effects {
+            self.carry_out(effects);
+        }
+        self.death = None;
+        self.kill(death.commands);
+    }
+
+    /// The agent is gone, from one moment to the next.
+    fn kill(&mut self, commands_live: bool) {
+        self.rig = None;
+        self.events.clear();
+        if !commands_live {
+            self.commands.clear();
+        }
+        for command in &mut self.commands {
+            command.child = None;
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { bytes, .. } => self.hear(&bytes),
+                Effect::Spawn { child, program: Program::Exec(launch) } => {
+                    let job = launch.argv[2].clone();
+                    *self.runs.entry(job.clone()).or_default() += 1;
+                    let number = self.runs.values().sum::<u32>();
+                    let process = Process { pid: 1000 + i32::try_from(number).unwrap(), start: 7 };
+                    let ends = self.rig.as_ref().map_or(Duration::ZERO, |rig| rig.now.mono.0) + takes(&job);
+                    let child_of_ours = Some(child);
+                    self.commands.push(Command { job, process, child: child_of_ours, ends, adopted: false });
+                    let told = launch.remembered.then_some(process);
+                    self.events.push_back(Happening::Started(child, told));
+                }
+                Effect::Adopt { child, process } => {
+                    let alive = self.commands.iter_mut().find(|command| command.process == process);
+                    match alive {
+                        Some(command) => (command.child, command.adopted) = (Some(child), true),
+                        None => self.events.push_back(Happening::Ended(child, Exit::Unknown, true)),
+                    }
+                }
+                Effect::Signal { child, signal } => {
+                    let index = self.commands.iter().position(|command| command.child == Some(child));
+                    if let Some(index) = index {
+                        let command = self.commands.swap_remove(index);
+                        let exit = if command.adopted { Exit::Unknown } else { Exit::Signal(signal) };
+                        self.events.push_back(Happening::Ended(child, exit, command.adopted));
+                    }
+                }
+                Effect::Stop => self.stopped = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// What the server makes of what the agent says.
+    fn hear(&mut self, bytes: &[u8]) {
+        match FromAgent::parse(bytes.trim_ascii_end()).expect("a frame") {
+            FromAgent::Reply(reply) => {
+                let before = self.replies.insert(reply.id.clone(), reply.outcome.retcode);
+                assert!(
+                    before.is_none_or(|before| before == reply.outcome.retcode),
+                    "{reply:?} after {before:?}"
+                );
+            }
+            FromAgent::Result(result) => {
+                let seq = result.seq;
+                self.results.entry(result.id.clone()).or_default().push(*result);
+                if self.acknowledges {
+                    self.events.push_back(Happening::Said(encode(&Frame::Ack { seq })));
+                }
+            }
+            FromAgent::Output(output) => self.output.push_str(&output.data),
+            FromAgent::Init(_) | FromAgent::Ping | FromAgent::Job(_) => {}
+            FromAgent::Unknown(method) => panic!("{method}"),
+        }
+    }
+
+    /// Lets so much time pass, a tenth of a second at a time.
+    fn run(&mut self, time: Duration) {
+        let mut now = self.rig.as_ref().map_or(Duration::ZERO, |rig| rig.now.mono.0);
+        let end = now + time;
+        while now < end && !self.stopped {
+            if self.rig.is_none() {
+                self.begin(now);
+            }
+            self.turn();
+            now += Duration::from_millis(100);
+            if let Some(rig) = &mut self.rig {
+                rig.set_time(aspire::machine::Instant(now));
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = self.rig().now.mono;
+        let ended: Vec<_> = self.commands.extract_if(.., |command| command.ends <= now.0).collect();
+        for command in ended {
+            let code = i32::from(command.job.contains("fails"));
+            let exit = if command.adopted { Exit::Unknown } else { Exit::Code(code) };
+            if let Some(child) = command.child {
+                self.events.push_back(Happening::Ended(child, exit, command.adopted));
+            }
+        }
+        while let Some(happening) = self.events.pop_front() {
+            let conn = self.conn;
+            match happening {
+                Happening::Started(child, process) => {
+                    self.happens(|rig| rig.event(Event::Started(child, process)));
+                }
+                Happening::Said(bytes) => self.happens(|rig| rig.event(Event::Received(conn, &bytes))),
+                Happening::Ended(child, exit, adopted) => {
+                    if !adopted {
+                        self.happens(|rig| rig.event(Event::Output(child, Stream::Out, b"hi\n")));
+                        self.happens(|rig| rig.event(Event::OutputEnded(child, Stream::Out)));
+                        self.happens(|rig| rig.event(Event::OutputEnded(child, Stream::Err)));
+                    }
+                    self.happens(|rig| rig.event(Event::Exited(child, exit)));
+                }
+            }
+        }
+        if self.rig.as_ref().is_some_and(|rig| rig.machine.deadline().is_some_and(|at| at <= now)) {
+            self.happens(|rig| rig.event(Event::Tick));
+        }
+    }
+
+    /// The state of each job by its results, which must agree.
+    fn ends(&self) -> BTreeMap<&str, JobState> {
+        let one = |(id, results): (&'_ String, &Vec<JobResult>)| {
+            let retcodes: Vec<u16> = results.iter().map(|result| result.outcome.retcode).collect();
+            assert!(retcodes.windows(2).all(|pair| pair[0] == pair[1]), "{id}: {retcodes:?}");
+            JobState::of_result(retcodes[0])
+        };
+        self.results.iter().map(|(id, results)| (id.as_str(), one((id, results)))).collect()
+    }
+}
+
+/// A command's line says how it behaves: `takes 3`, `takes 3 fails`.
+fn takes(line: &str) -> Duration {
+    let seconds = line.split("takes ").nth(1).and_then(|rest| rest.split(' ').next());
+    Duration::from_secs(seconds.map_or(0, |seconds| seconds.parse().unwrap()))
+}
+
+fn job(id: &str, cmd: &str) -> Value {
+    json!({"id": id, "method": "async.bash", "cmd": format!("{id} {cmd}")})
+}
+
+fn with(mut request: Value, more: &Value) -> Value {
+    request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    request
+}
+
+#[test]
+fn a_job_is_accepted_runs_and_leaves_its_result() {
+    let mut world = World::new("");
+    world.asks(with(job("a", "takes 2"), &json!({"stream": true})));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.replies["a"], 1);
+    assert!(world.results.is_empty());
+    world.run(Duration::from_secs(3));
+    let [result] = &world.results["a"][..] else { panic!("{:?}", world.results) };
+    assert_eq!((result.outcome.retcode, result.run.attempts, result.seq), (2, 1, 1));
+    assert_eq!(result.outcome.data.as_ref().unwrap().get(), "\"hi\\n\"");
+    assert_eq!(result.run.ended - result.run.started.unwrap(), 2000);
+    assert_eq!(world.output, "hi\n");
+    assert_eq!(world.runs["a takes 2"], 1);
+}
+
+#[test]
+fn what_fails_is_tried_again_after_its_delay_and_only_the_last_attempt_is_told() {
+    let mut world = World::new("");
+    world.asks(with(job("a", "takes 1 fails"), &json!({"retries": 2, "retry_delay": 5})));
+    world.run(Duration::from_secs(8));
+    assert_eq!((world.runs["a takes 1 fails"], world.results.len()), (2, 0));
+    world.run(Duration::from_secs(10));
+    let [result] = &world.results["a"][..] else { panic!("{:?}", world.results) };
+    assert_eq!((result.outcome.retcode, result.run.attempts), (3101, 3));
+    assert_eq!(world.runs["a takes 1 fails"], 3);
+}
+
+#[test]
+fn no_more_run_than_may_the_rest_waits_in_order_and_some_too_long() {
+    let mut world = World::new("[exec]\nmax_children = 2");
+    for n in 0..4 {
+        world.asks(job(&n.to_string(), "takes 4"));
+    }
+    world.asks(with(job("5", "takes 4"), &json!({"ttl": 5})));
+    world.asks(json!({"id": "list", "method": "job.list", "state": "queued"}));
+    world.run(Duration::from_secs(3));
+    assert_eq!(world.runs.len(), 2);
+    assert!(world.runs.contains_key("0 takes 4") && world.runs.contains_key("1 takes 4"));
+    world.run(Duration::from_secs(12));
+    let states: Vec<_> = world.ends().into_iter().collect();
+    let done = |id| (id, JobState::Done);
+    assert_eq!(states, [done("0"), done("1"), done("2"), done("3"), ("5", JobState::Expired)]);
+    assert!(!world.runs.contains_key("5 takes 4"));
+}
+
+#[test]
+fn one_that_waits_and_one_that_runs_are_cancelled_and_both_say_so() {
+    let mut world = World::new("[exec]\nmax_children = 1");
+    world.asks(job("a", "takes 100"));
+    world.asks(job("b", "takes 100"));
+    world.run(Duration::from_secs(1));
+    for (id, job) in [("ca", "a"), ("cb", "b"), ("cx", "x")] {
+        let cancel = encode(&json!({"id": id, "method": "job.cancel", "job": job}));
+        world.events.push_back(Happening::Said(cancel));
+    }
+    world.run(Duration::from_secs(2));
+    assert_eq!([world.replies["ca"], world.replies["cb"], world.replies["cx"]], [2, 2, 3024]);
+    let states: Vec<_> = world.ends().into_values().collect();
+    assert_eq!(states, [JobState::Cancelled, JobState::Cancelled]);
+    assert_eq!(world.runs.len(), 1);
+}
+
+#[test]
+fn what_the_server_does_not_acknowledge_is_sent_again_on_each_link() {
+    let mut world = World::new("");
+    world.acknowledges = false;
+    for id in ["a", "b"] {
+        world.asks(job(id, "takes 0"));
+    }
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.results["a"].len(), 1);
+    world.kill(false);
+    world.acknowledges = true;
+    world.run(Duration::from_secs(2));
+    world.kill(false);
+    world.run(Duration::from_secs(2));
+    for id in ["a", "b"] {
+        assert_eq!(world.results[id].len(), 2, "{id}: once more, and then acknowledged");
+        assert_eq!(world.results[id][0].seq, world.results[id][1].seq);
+    }
+}
+
+#[test]
+fn a_stop_ends_what_runs_as_lost_and_keeps_what_waits() {
+    let mut world = World::new("[exec]\nmax_children = 1");
+    world.asks(job("a", "takes 100"));
+    world.asks(job("b", "takes 1"));
+    world.run(Duration::from_secs(1));
+    world.happens(|rig| rig.event(Event::Signal(Signal::Stop)));
+    world.run(Duration::from_secs(2));
+    assert!(world.stopped);
+    assert_eq!(world.ends().into_iter().collect::<Vec<_>>(), [("a", JobState::Lost)]);
+    world.kill(false);
+    world.stopped = false;
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.ends()["b"], JobState::Done);
+}
+
+/// The story that the next test interrupts everywhere.
+fn story(deaths: &[Death]) -> (World, usize) {
+    let mut world = World::new("[exec]\nmax_children = 2\ngrace = 1");
+    world.asks(job("done", "takes 2"));
+    world.asks(job("failed", "takes 1 fails"));
+    world.asks(with(job("retried", "takes 1 fails"), &json!({"retries": 1, "retry_delay": 1})));
+    world.asks(with(job("late", "takes 1"), &json!({"stream": true})));
+    world.asks(with(job("timed", "takes 100"), &json!({"timeout": 2})));
+    let mut total = 0;
+    for death in deaths {
+        world.changes.store(0, Ordering::SeqCst);
+        world.death = Some(*death);
+        world.run(Duration::from_secs(30));
+        total += world.changes.load(Ordering::SeqCst);
+    }
+    world.death = None;
+    world.changes.store(0, Ordering::SeqCst);
+    // So that the answer to what was asked just before the death is asked for again.
+    world.kill(deaths.last().is_some_and(|death| death.commands));
+    world.run(Duration::from_secs(240));
+    total += world.changes.load(Ordering::SeqCst);
+    (world, total)
+}
+
+#[test]
+fn killed_at_every_change_of_its_database_it_loses_no_job_and_runs_none_twice() {
+    let (quiet, changes) = story(&[]);
+    assert_eq!(
+        quiet.ends().into_values().collect::<Vec<_>>(),
+        [JobState::Done, JobState::Failed, JobState::Done, JobState::Failed, JobState::Failed]
+    );
+    assert!(changes > 20, "{changes}");
+    for at in 1..=changes {
+        for (effects, commands) in [(false, false), (false, true), (true, false), (true, true)] {
+            let first = Death { changes: at, effects, commands };
+            let second = Death { changes: 1 + at % 7, effects: !effects, commands };
+            for deaths in [&[first][..], &[first, second]] {
+                let (world, _) = story(deaths);
+                let ends = world.ends();
+                assert_eq!(ends.len(), 5, "{deaths:?}: {ends:?}");
+                for (line, runs) in &world.runs {
+                    let most = if line.starts_with("retried") { 2 } else { 1 };
+                    assert!(*runs <= most, "{line:?} ran {runs} times: {deaths:?}");
+                }
+            }
+        }
+    }
+}
