@@ -12,6 +12,7 @@ pub use aspire_wire as wire;
 pub mod machine;
 pub mod reactor;
 
+pub mod cron;
 pub mod exec;
 pub mod http;
 pub mod job;
@@ -23,3 +24,4 @@ pub mod enroll;
 pub mod gearman;
 
 pub mod cli;
+pub mod gearctl;

@@ -62,6 +62,7 @@ const ORDER: &[&[&str]] = &[
     &["exec", "cron", "link", "http", "job", "daemon", "getinfo"],
     &["gearman", "boot", "nodus", "logagent", "secureagent", "enroll"],
     &["cli"],
+    &["gearctl"],
     &["bin"],
 ];
 /// What carries a machine out: it knows the shared words alone, and only the programs know it.
@@ -168,8 +169,29 @@ const FENCES: &[Fence] = &[
     Fence {
         around: &["src/"],
         open: &["src/reactor/clock.rs"],
-        tokens: &["Instant :: now", "SystemTime :: now", "Utc :: now", "Local :: now", ". elapsed ("],
+        tokens: &[
+            "Instant :: now",
+            "SystemTime :: now",
+            "Utc :: now",
+            "Local :: now",
+            "Timestamp :: now",
+            "Zoned :: now",
+            ". elapsed (",
+        ],
         why: "time is an argument: only the reactor's clock reads it, so that tests can step it",
+    },
+    Fence {
+        around: &["src/cron/"],
+        open: &["src/cron/tzdata.rs"],
+        tokens: &[
+            "fs ::",
+            "io ::",
+            "env ::",
+            "TimeZone :: get",
+            "TimeZone :: system",
+            "TimeZone :: try_system",
+        ],
+        why: "when something fires follows from what is handed in; the zones' rules are read in one file",
     },
     Fence {
         around: &["server/src/"],

@@ -37,7 +37,12 @@ fn long_strings_and_comments_are_too_wide() {
 
 #[test]
 fn imports_that_point_up_are_found() {
-    let cases: [(&str, &str, &[usize]); 13] = [
+    let cases: [(&str, &str, &[usize]); 14] = [
+        (
+            "src/gearctl/mod.rs",
+            "use crate::cli::Usage;\nuse crate::cron::Zone;\nuse crate::reactor::Clock;",
+            &[3],
+        ),
         ("src/exec/a.rs", "use crate::machine::Event;\nuse crate::wire::Reply;\nuse crate::exec::b;", &[]),
         ("src/exec/a.rs", "use crate::link::Link;", &[1]),
         ("src/exec/a.rs", "use crate::{\n    machine::{Event, Effect},\n    gearman::Config,\n};", &[3]),
@@ -59,7 +64,10 @@ fn imports_that_point_up_are_found() {
 
 #[test]
 fn what_is_fenced_is_found_outside() {
-    let cases: [(&str, &str, usize); 12] = [
+    let cases: [(&str, &str, usize); 15] = [
+        ("src/cron/a.rs", "use std::fs;\nfn f() { std::env::var(\"TZ\"); fs::read(\"a\"); }", 2),
+        ("src/cron/tzdata.rs", "fn f() { fs::read(\"a\"); }", 0),
+        ("src/cron/a.rs", "fn f() { jiff::Timestamp::now(); }", 1),
         ("src/link/a.rs", "use mio::Poll;", 1),
         ("src/reactor/a.rs", "use mio::Poll;", 0),
         ("src/reactor/a.rs", "use rustls::ClientConfig;", 1),

@@ -1,0 +1,176 @@
+//! Time zones: which offset holds when.
+
+use super::{CronError, tzdata};
+use crate::machine::limits::ZONE_NAME_BYTES;
+use chrono::{DateTime, FixedOffset, Offset as _, SecondsFormat};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A time zone with its rules, as they were when it was read. Clones share them.
+#[derive(Clone)]
+pub struct Zone {
+    name: Arc<str>,
+    rules: TimeZone,
+}
+
+/// By the name.
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("Zone").field(&self.name).finish()
+    }
+}
+
+impl Zone {
+    /// The zone of this name in the system's tzdata, such as `Europe/Berlin`.
+    /// `UTC` is always there.
+    ///
+    /// # Errors
+    /// [`CronError::Zone`] with the name: it can be no name, there is no such
+    /// zone, or its file is damaged.
+    pub fn named(name: &str) -> Result<Self, CronError> {
+        check_name(name).map_err(CronError::Zone)?;
+        if name == "UTC" {
+            return Ok(Self::utc());
+        }
+        let rules = tzdata::named(name).map_err(CronError::Zone)?;
+        Self::of(name, &rules)
+    }
+
+    /// The machine's own zone, which is that of /etc/localtime; the variable
+    /// `TZ` is not looked at. Its name is `localtime` where it is not known.
+    ///
+    /// # Errors
+    /// [`CronError::Zone`]: the file is there and cannot be used.
+    pub fn local() -> Result<Self, CronError> {
+        match tzdata::local().map_err(CronError::Zone)? {
+            None => Ok(Self::utc()),
+            Some((name, rules)) => Self::of(&name, &rules),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The time in this zone with its offset, to the second, as RFC 3339 has it.
+    pub fn rfc3339(&self, time: SystemTime) -> String {
+        let unix = unix_seconds(time);
+        // The format knows whole minutes only, which all offsets since 1972 are.
+        let offset = i32::try_from(self.offset(unix) / 60 * 60).ok().and_then(FixedOffset::east_opt);
+        DateTime::from_timestamp(unix, 0)
+            .unwrap_or(DateTime::UNIX_EPOCH)
+            .with_timezone(&offset.unwrap_or(chrono::Utc.fix()))
+            .to_rfc3339_opts(SecondsFormat::Secs, false)
+    }
+
+    /// Seconds east of UTC at this Unix time.
+    pub(super) fn offset(&self, unix: i64) -> i64 {
+        self.rules.to_offset(timestamp(unix)).seconds().into()
+    }
+
+    /// The next change of the rules after this Unix time, and the offset from then on.
+    pub(super) fn change_after(&self, unix: i64) -> Option<(i64, i64)> {
+        let change = self.rules.following(timestamp(unix)).next()?;
+        Some((change.timestamp().as_second(), change.offset().seconds().into()))
+    }
+
+    /// The last change of the rules up to and with this Unix time, and the offset before it.
+    pub(super) fn change_until(&self, unix: i64) -> Option<(i64, i64)> {
+        let change = self.rules.preceding(timestamp(unix + 1)).next()?.timestamp().as_second();
+        Some((change, self.offset(change - 1)))
+    }
+
+    fn utc() -> Self {
+        Zone { name: "UTC".into(), rules: TimeZone::UTC }
+    }
+
+    fn of(name: &str, rules: &[u8]) -> Result<Self, CronError> {
+        match TimeZone::tzif(name, rules) {
+            Ok(rules) => Ok(Zone { name: name.into(), rules }),
+            Err(error) => Err(CronError::Zone(format!("{name}: its file cannot be used: {error}"))),
+        }
+    }
+}
+
+/// The zones that were asked for, each read once, so that many entries share
+/// one zone's rules. What tzdata says later is for a new `Zones`.
+#[derive(Debug, Default)]
+pub struct Zones {
+    named: BTreeMap<String, Zone>,
+    local: Option<Zone>,
+}
+
+impl Zones {
+    /// # Errors
+    /// As [`Zone::named`].
+    pub fn named(&mut self, name: &str) -> Result<Zone, CronError> {
+        if let Some(zone) = self.named.get(name) {
+            return Ok(zone.clone());
+        }
+        let zone = Zone::named(name)?;
+        self.named.insert(name.to_owned(), zone.clone());
+        Ok(zone)
+    }
+
+    /// # Errors
+    /// As [`Zone::local`].
+    pub fn local(&mut self) -> Result<Zone, CronError> {
+        let zone = match &self.local {
+            Some(zone) => zone.clone(),
+            None => Zone::local()?,
+        };
+        self.local = Some(zone.clone());
+        Ok(zone)
+    }
+}
+
+/// A name becomes part of a path, so it is made of plain words alone: no dot,
+/// nothing empty between slashes, and so no way out of the folder.
+fn check_name(name: &str) -> Result<(), String> {
+    if name.len() > ZONE_NAME_BYTES {
+        return Err(format!("a name has at most {ZONE_NAME_BYTES} bytes, not {}", name.len()));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(plain);
+    if !name.split('/').all(is_word) {
+        return Err(format!("{name:?} is no name of a time zone, such as Europe/Berlin"));
+    }
+    // Those count leap seconds, which neither the system's clock nor cron does.
+    if name.starts_with("right/") {
+        return Err(format!("{name}: its seconds are not those of this system"));
+    }
+    Ok(())
+}
+
+/// Whole seconds since 1970, rounded down.
+pub fn unix_seconds(time: SystemTime) -> i64 {
+    let whole = |since: Duration| i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => whole(since),
+        Err(before) => {
+            let before = before.duration();
+            -whole(before) - i64::from(before.subsec_nanos() > 0)
+        }
+    }
+}
+
+pub fn from_unix(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
+}
+
+/// What is beyond the years that it knows is their end.
+fn timestamp(unix: i64) -> Timestamp {
+    let (least, most) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    Timestamp::from_second(unix.clamp(least, most)).expect("it is in its range")
+}
