@@ -1,0 +1,27 @@
+//! gearctl, the host's own command line. See gearctl(1).
+
+use aspire::gearctl::{self, Asked};
+use aspire::reactor::wall_clock;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into()).collect();
+    let text = match gearctl::parse(&arguments) {
+        Ok(Asked::Help(text)) => text.trim_end().to_owned(),
+        Ok(Asked::Version) => gearctl::version(),
+        Ok(Asked::Command(line)) => match gearctl::run(wall_clock(), &line) {
+            Ok(answer) => answer,
+            Err(reason) => return complain(&format!("gearctl: {reason}"), ExitCode::FAILURE),
+        },
+        Err(usage) => return complain(&usage.to_string(), ExitCode::from(2)),
+    };
+    // A reader that has gone is no failure.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    ExitCode::SUCCESS
+}
+
+fn complain(text: &str, code: ExitCode) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{text}");
+    code
+}
