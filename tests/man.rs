@@ -7,6 +7,8 @@
 mod page;
 mod sim;
 
+use aspire::cron::{Field, Schedule};
+use aspire::gearctl;
 use aspire::gearman::Config;
 use aspire::machine::{Effect, Event, Launch, Program, limits};
 use aspire::wire::frame::{MAX_FRAME_BYTES, encode};
@@ -177,4 +179,45 @@ fn gearmans_flags_are_documented_and_no_others() {
     assert_eq!(page("cargo.1").section("gearman").flags(), flags);
     let mentioned = page("cargo-exec.5").whole().flags();
     assert!(mentioned.is_subset(&flags), "{mentioned:?}");
+}
+
+#[test]
+fn gearctls_flags_and_commands_are_documented_and_no_others() {
+    let output = Command::new(env!("CARGO_BIN_EXE_gearctl")).arg("-h").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let flags = flags_of_help(&help);
+    assert!(flags.contains("-c") && flags.contains("-h"), "{flags:?}");
+    let gearctl = page("gearctl.1");
+    assert_eq!(gearctl.section("OPTIONS").flags(), flags);
+    assert_eq!(gearctl.section("SYNOPSIS").flags(), flags);
+    assert_eq!(gearctl.whole().flags(), flags);
+    let general = page("cargo.1");
+    assert_eq!(general.section("gearctl").flags(), flags);
+    let commands: BTreeSet<String> =
+        gearctl::COMMANDS.iter().map(|command| command.name.to_owned()).collect();
+    assert_eq!(gearctl.section("COMMANDS").items_of("Cm"), commands);
+    let text = general.section("gearctl").text();
+    assert!(commands.iter().all(|command| help.contains(command) && text.contains(command)), "{text}");
+}
+
+#[test]
+fn the_fields_of_a_schedule_are_those_of_the_code() {
+    for (head, _) in page("gearctl.1").section("SCHEDULES").items().iter().take(6) {
+        let is_named = |field: &Field| head.starts_with(&field.to_string());
+        let place = Field::ALL.iter().position(is_named).unwrap();
+        let name = Field::ALL[place].to_string();
+        let allowed = head[name.len()..].trim();
+        let error = |value: &str| {
+            let mut words = ["*"; 6];
+            words[place] = value;
+            Schedule::parse(&words.join(" ")).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let (least, most) = allowed.split_once([' ', ',']).unwrap().0.split_once('-').unwrap();
+        let most: u32 = most.parse().unwrap();
+        for (value, taken) in [(least.parse().unwrap(), true), (most, true), (most + 1, false)] {
+            assert_eq!(error(&value.to_string()).is_empty(), taken, "{name}: {value}");
+        }
+        let bare = |text: &str| text.replace(" and", "").replace([' ', ','], "");
+        assert!(bare(&error("x")).contains(&bare(allowed)), "{name}: {allowed:?}: {}", error("x"));
+    }
 }

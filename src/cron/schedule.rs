@@ -72,7 +72,7 @@ impl Schedule {
             _ => {
                 let column = words.get(6).map_or(text.chars().count() + 1, |word| word.column);
                 let reason = format!(
-                    "{} fields where 6 are needed, or 5 without the second{}",
+                    "a schedule has 6 fields, or 5 without the second, not {}{}",
                     words.len(),
                     if words.len() == 7 { "; there is none for the year" } else { "" }
                 );
