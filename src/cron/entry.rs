@@ -63,7 +63,8 @@ pub enum Fact {
     /// The time went by while the agent could not run it, and nobody wants it any more.
     Missed { name: String, scheduled: SystemTime },
     /// The wall clock was set, or the machine slept, by this many seconds;
-    /// below zero it was set back. From -3 h on, all that fired is forgotten.
+    /// below zero it was set back. By more than 3 h, it tells a new time, in
+    /// which what fired may fire again.
     ClockStepped { seconds: i64 },
 }
 
@@ -99,10 +100,11 @@ impl Slot {
         now.checked_sub(self.delay).unwrap_or(now)
     }
 
-    /// The first scheduled time after `time` that has not had its turn. A last
-    /// one far ahead is of a clock that was wrong.
+    /// The first scheduled time after `time`, which is now or [`Slot::since`]
+    /// now, that has not had its turn. A last one far ahead is of a clock that
+    /// was wrong.
     pub fn first_after(&self, time: SystemTime) -> Option<SystemTime> {
-        let last = self.last.filter(|last| ahead(*last, time) <= CORRECTION);
+        let last = self.last.filter(|last| ahead(*last, time) <= CORRECTION + self.delay);
         self.scheduled_after(last.map_or(time, |last| last.max(time)))
     }
 

@@ -7,8 +7,9 @@
 //! the monotonic clock. Whoever wants to react at once arms a timerfd with
 //! `TFD_TIMER_CANCEL_ON_SET`, and calls [`Table::tick`] when it fires.
 //!
-//! What must survive a restart is, for each entry, the last scheduled time
-//! that came as [`Fact::Run`] or [`Fact::Skipped`]; [`Table::restore`] takes it.
+//! What must survive a restart is, for each entry, the latest scheduled time
+//! that came as [`Fact::Run`] or [`Fact::Skipped`]; [`Table::restore`] takes
+//! it. What waits for its predecessor's end has not come yet.
 
 use super::CronError;
 use super::entry::{CORRECTION, Entry, Fact, Slot, ahead, delay};
