@@ -18,6 +18,93 @@ fn rfc3339(text: &str) -> SystemTime {
     chrono::DateTime::parse_from_rfc3339(text).expect(text).into()
 }
 
+/// What is no schedule, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("60 * * * *", "minute: 60 is out of range 0-59 (column 1)"),
+    ("60 * * * * *", "second: 60 is out of range 0-59 (column 1)"),
+    ("0 60 * * * *", "minute: 60 is out of range 0-59 (column 3)"),
+    ("* 24 * * *", "hour: 24 is out of range 0-23 (column 3)"),
+    ("0 25 * * *", "hour: 25 is out of range 0-23 (column 3)"),
+    ("  0  25 * * *", "hour: 25 is out of range 0-23 (column 6)"),
+    ("0 1,2,25 * * *", "hour: 25 is out of range 0-23 (column 7)"),
+    ("0 1-25/2 * * *", "hour: 25 is out of range 0-23 (column 5)"),
+    ("0 99999999999999999999 * * *", "hour: 99999999999999999999 is out of range 0-23 (column 3)"),
+    ("* * 0 * *", "day of month: 0 is out of range 1-31 (column 5)"),
+    ("* * 32 * *", "day of month: 32 is out of range 1-31 (column 5)"),
+    ("* * 32W * *", "day of month: 32 is out of range 1-31 (column 5)"),
+    ("* * 0C * *", "day of month: 0 is out of range 1-31 (column 5)"),
+    ("* * * 13 *", "month: 13 is out of range 1-12 or jan-dec (column 7)"),
+    ("* * * 0 *", "month: 0 is out of range 1-12 or jan-dec (column 7)"),
+    ("* * * * 8", "day of week: 8 is out of range 0-7 or sun-sat (column 9)"),
+    ("* * * * 8L", "day of week: 8 is out of range 0-7 or sun-sat (column 9)"),
+    ("*/0 * * * *", "minute: a step of 0 goes nowhere: it is 1 or more (column 3)"),
+    ("*/x * * * *", "minute: \"x\" is no step: it is a number from 1 (column 3)"),
+    ("*/ * * * *", "minute: \"\" is no step: it is a number from 1 (column 3)"),
+    ("*/2/3 * * * *", "minute: \"2/3\" is no step: it is a number from 1 (column 3)"),
+    ("? * * * *", "minute: ? is only for the day of month and the day of week (column 1)"),
+    ("* ? * * *", "hour: ? is only for the day of month and the day of week (column 3)"),
+    ("* * * ? *", "month: ? is only for the day of month and the day of week (column 7)"),
+    (
+        "* * ?,5 * *",
+        "day of month: ? stands for the whole field and cannot be part of anything here (column 5)",
+    ),
+    (
+        "* * * * ?/2",
+        "day of week: ? stands for the whole field and cannot be part of anything here (column 9)",
+    ),
+    ("*-5 * * * *", "minute: * stands for the whole field and cannot be part of anything here (column 1)"),
+    (
+        "* * W * *",
+        "day of month: \"W\" is not understood: L, LW, 15W and 15C stand alone or in a list (column 5)",
+    ),
+    (
+        "* * 10-15W * *",
+        "day of month: \"10-15W\" is not understood: L, LW, 15W and 15C stand alone or in a list (column 5)",
+    ),
+    (
+        "* * 1,5LW * *",
+        "day of month: \"5LW\" is not understood: L, LW, 15W and 15C stand alone or in a list (column 7)",
+    ),
+    ("* * LL * *", "day of month: \"L\" is not understood, allowed are 1-31 and * , - / ? L W C (column 5)"),
+    ("* * * * C", "day of week: \"C\" is not understood: L, 5L and 5C stand alone or in a list (column 9)"),
+    ("5,,6 * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 3)"),
+    (",5 * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 1)"),
+    ("5, * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 3)"),
+    ("5- * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 3)"),
+    ("1-2-3 * * * *", "minute: \"2-3\" is not understood, allowed are 0-59 and * , - / (column 3)"),
+    ("-1 * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 1)"),
+    ("+1 * * * *", "minute: \"+1\" is not understood, allowed are 0-59 and * , - / (column 1)"),
+    ("1.5 * * * *", "minute: \"1.5\" is not understood, allowed are 0-59 and * , - / (column 1)"),
+    ("** * * * *", "minute: \"**\" is not understood, allowed are 0-59 and * , - / (column 1)"),
+    ("* mon * * *", "hour: \"mon\" is not understood, allowed are 0-23 and * , - / (column 3)"),
+    ("* * * mon *", "month: \"mon\" is not understood, allowed are 1-12, jan-dec and * , - / (column 7)"),
+    (
+        "* * * * friday",
+        "day of week: \"friday\" is not understood, allowed are 0-7, sun-sat and * , - / ? L C (column 9)",
+    ),
+    (
+        "0 0 * * 2#2",
+        "day of week: \"2#2\": # is not supported, allowed are 0-7, sun-sat and * , - / ? L C (column 9)",
+    ),
+    ("0 0 0 30 2 ?", "day of month: it never fires: none of its months has such a day (column 7)"),
+    ("0 0 31 4,6,9,11 *", "day of month: it never fires: none of its months has such a day (column 5)"),
+    ("0 0 30W 2 *", "day of month: it never fires: none of its months has such a day (column 5)"),
+    ("@daily", "@daily is not supported: write the fields (column 1)"),
+    (" @reboot", "@reboot is not supported: write the fields (column 2)"),
+    ("", "a schedule has 6 fields, or 5 without the second, not 0 (column 1)"),
+    ("   ", "a schedule has 6 fields, or 5 without the second, not 0 (column 4)"),
+    ("* * * *", "a schedule has 6 fields, or 5 without the second, not 4 (column 8)"),
+    ("******", "a schedule has 6 fields, or 5 without the second, not 1 (column 7)"),
+    (
+        "0 0 0 1 1 ? 2027",
+        "a schedule has 6 fields, or 5 without the second, not 7; there is none for the year (column 13)",
+    ),
+    ("1 , 5 * * * * * *", "a schedule has 6 fields, or 5 without the second, not 9 (column 13)"),
+    ("ü 25 * * *", "minute: \"ü\" is not understood, allowed are 0-59 and * , - / (column 1)"),
+    ("0 0\n1 * * *", "hour: \"0\\n1\" is not understood, allowed are 0-23 and * , - / (column 3)"),
+    ("0 0\r * * *", "hour: \"0\\r\" is not understood, allowed are 0-23 and * , - / (column 3)"),
+];
+
 #[test]
 fn schedules_fire_when_they_should() {
     let mut zones = Zones::default();
@@ -48,101 +135,8 @@ fn schedules_fire_when_they_should() {
 #[test]
 fn what_is_no_schedule_is_refused_with_its_place() {
     let allowed_days = "allowed are 1-31 and * , - / ? L W C";
-    for (expression, reason) in [
-        ("60 * * * *", "minute: 60 is out of range 0-59 (column 1)"),
-        ("60 * * * * *", "second: 60 is out of range 0-59 (column 1)"),
-        ("0 60 * * * *", "minute: 60 is out of range 0-59 (column 3)"),
-        ("* 24 * * *", "hour: 24 is out of range 0-23 (column 3)"),
-        ("0 25 * * *", "hour: 25 is out of range 0-23 (column 3)"),
-        ("  0  25 * * *", "hour: 25 is out of range 0-23 (column 6)"),
-        ("0 1,2,25 * * *", "hour: 25 is out of range 0-23 (column 7)"),
-        ("0 1-25/2 * * *", "hour: 25 is out of range 0-23 (column 5)"),
-        ("0 99999999999999999999 * * *", "hour: 99999999999999999999 is out of range 0-23 (column 3)"),
-        ("* * 0 * *", "day of month: 0 is out of range 1-31 (column 5)"),
-        ("* * 32 * *", "day of month: 32 is out of range 1-31 (column 5)"),
-        ("* * 32W * *", "day of month: 32 is out of range 1-31 (column 5)"),
-        ("* * 0C * *", "day of month: 0 is out of range 1-31 (column 5)"),
-        ("* * * 13 *", "month: 13 is out of range 1-12 or jan-dec (column 7)"),
-        ("* * * 0 *", "month: 0 is out of range 1-12 or jan-dec (column 7)"),
-        ("* * * * 8", "day of week: 8 is out of range 0-7 or sun-sat (column 9)"),
-        ("* * * * 8L", "day of week: 8 is out of range 0-7 or sun-sat (column 9)"),
-        ("*/0 * * * *", "minute: a step of 0 goes nowhere: it is 1 or more (column 3)"),
-        ("*/x * * * *", "minute: \"x\" is no step: it is a number from 1 (column 3)"),
-        ("*/ * * * *", "minute: \"\" is no step: it is a number from 1 (column 3)"),
-        ("*/2/3 * * * *", "minute: \"2/3\" is no step: it is a number from 1 (column 3)"),
-        ("? * * * *", "minute: ? is only for the day of month and the day of week (column 1)"),
-        ("* ? * * *", "hour: ? is only for the day of month and the day of week (column 3)"),
-        ("* * * ? *", "month: ? is only for the day of month and the day of week (column 7)"),
-        (
-            "* * ?,5 * *",
-            "day of month: ? stands for the whole field and cannot be part of anything here (column 5)",
-        ),
-        (
-            "* * * * ?/2",
-            "day of week: ? stands for the whole field and cannot be part of anything here (column 9)",
-        ),
-        (
-            "*-5 * * * *",
-            "minute: * stands for the whole field and cannot be part of anything here (column 1)",
-        ),
-        (
-            "* * W * *",
-            "day of month: \"W\" is not understood: L, LW, 15W and 15C stand alone or in a list (column 5)",
-        ),
-        (
-            "* * 10-15W * *",
-            "day of month: \"10-15W\" is not understood: L, LW, 15W and 15C stand alone or in a list (column 5)",
-        ),
-        (
-            "* * 1,5LW * *",
-            "day of month: \"5LW\" is not understood: L, LW, 15W and 15C stand alone or in a list (column 7)",
-        ),
-        (
-            "* * LL * *",
-            "day of month: \"L\" is not understood, allowed are 1-31 and * , - / ? L W C (column 5)",
-        ),
-        (
-            "* * * * C",
-            "day of week: \"C\" is not understood: L, 5L and 5C stand alone or in a list (column 9)",
-        ),
-        ("5,,6 * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 3)"),
-        (",5 * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 1)"),
-        ("5, * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 3)"),
-        ("5- * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 3)"),
-        ("1-2-3 * * * *", "minute: \"2-3\" is not understood, allowed are 0-59 and * , - / (column 3)"),
-        ("-1 * * * *", "minute: a value is missing: allowed are 0-59 and * , - / (column 1)"),
-        ("+1 * * * *", "minute: \"+1\" is not understood, allowed are 0-59 and * , - / (column 1)"),
-        ("1.5 * * * *", "minute: \"1.5\" is not understood, allowed are 0-59 and * , - / (column 1)"),
-        ("** * * * *", "minute: \"**\" is not understood, allowed are 0-59 and * , - / (column 1)"),
-        ("* mon * * *", "hour: \"mon\" is not understood, allowed are 0-23 and * , - / (column 3)"),
-        ("* * * mon *", "month: \"mon\" is not understood, allowed are 1-12, jan-dec and * , - / (column 7)"),
-        (
-            "* * * * friday",
-            "day of week: \"friday\" is not understood, allowed are 0-7, sun-sat and * , - / ? L C (column 9)",
-        ),
-        (
-            "0 0 * * 2#2",
-            "day of week: \"2#2\": # is not supported, allowed are 0-7, sun-sat and * , - / ? L C (column 9)",
-        ),
-        ("0 0 0 30 2 ?", "day of month: it never fires: none of its months has such a day (column 7)"),
-        ("0 0 31 4,6,9,11 *", "day of month: it never fires: none of its months has such a day (column 5)"),
-        ("0 0 30W 2 *", "day of month: it never fires: none of its months has such a day (column 5)"),
-        ("@daily", "@daily is not supported: write the fields (column 1)"),
-        (" @reboot", "@reboot is not supported: write the fields (column 2)"),
-        ("", "a schedule has 6 fields, or 5 without the second, not 0 (column 1)"),
-        ("   ", "a schedule has 6 fields, or 5 without the second, not 0 (column 4)"),
-        ("* * * *", "a schedule has 6 fields, or 5 without the second, not 4 (column 8)"),
-        ("******", "a schedule has 6 fields, or 5 without the second, not 1 (column 7)"),
-        (
-            "0 0 0 1 1 ? 2027",
-            "a schedule has 6 fields, or 5 without the second, not 7; there is none for the year (column 13)",
-        ),
-        ("1 , 5 * * * * * *", "a schedule has 6 fields, or 5 without the second, not 9 (column 13)"),
-        ("ü 25 * * *", "minute: \"ü\" is not understood, allowed are 0-59 and * , - / (column 1)"),
-        ("0 0\n1 * * *", "hour: \"0\\n1\" is not understood, allowed are 0-23 and * , - / (column 3)"),
-        ("0 0\r * * *", "hour: \"0\\r\" is not understood, allowed are 0-23 and * , - / (column 3)"),
-    ] {
-        assert_eq!(Schedule::parse(expression).unwrap_err().to_string(), reason, "{expression:?}");
+    for (expression, reason) in REFUSED {
+        assert_eq!(Schedule::parse(expression).unwrap_err().to_string(), *reason, "{expression:?}");
     }
     for expression in ["* * L-3 * *", "* * 15#2 * *", "* * x * *", "* * LL * *"] {
         let error = Schedule::parse(expression).unwrap_err().to_string();

@@ -35,14 +35,14 @@ fn oracle(expression: &str, offset: fn(i64) -> i64, from: i64) -> Vec<i64> {
     let mut done = from - 7200 + offset(from - 7200);
     for unix in from - 7200..=from + WINDOW_SECONDS {
         let wall = unix + offset(unix);
-        let fired = if is_interval {
+        let due = if is_interval {
             fields.suit(wall)
         } else {
             // What was left out comes at once, what comes again does not.
             (done + 1..=wall).any(|wall| fields.suit(wall))
         };
         done = done.max(wall);
-        if fired && unix > from {
+        if due && unix > from {
             fires.push(unix);
         }
     }

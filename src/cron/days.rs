@@ -189,3 +189,52 @@ fn nearest_weekday(date: NaiveDate, day: u32, length: u32) -> u32 {
 fn last_weekday(date: NaiveDate, length: u32) -> u32 {
     nearest_weekday(date, length, length)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn days(of_month: &str, month: &str, of_week: &str) -> Days {
+        let word = |text| Word { text, column: 1 };
+        Days::parse(word(of_month), word(month), word(of_week)).unwrap()
+    }
+
+    /// The days of a month, by their numbers.
+    fn of(days: &Days, year: i32, month: u32) -> Vec<u32> {
+        let first = NaiveDate::from_ymd_opt(year, month, 1).unwrap();
+        let month = first.iter_days().take_while(|date| date.month() == month);
+        month.filter(|date| days.contains(*date)).map(|date| date.day()).collect()
+    }
+
+    #[test]
+    fn the_nearest_weekday_is_in_the_same_month() {
+        // 1 and 2 August 2026 are a weekend, 30 and 31 May 2026 as well.
+        assert_eq!(of(&days("1W", "*", "?"), 2026, 8), [3]);
+        assert_eq!(of(&days("2W", "*", "?"), 2026, 8), [3]);
+        assert_eq!(of(&days("30W", "*", "?"), 2026, 5), [29]);
+        assert_eq!(of(&days("31W", "*", "?"), 2026, 5), [29]);
+        assert_eq!(of(&days("LW", "*", "?"), 2026, 5), [29]);
+        assert!(of(&days("31W", "*", "?"), 2026, 4).is_empty());
+        assert_eq!(of(&days("15W", "*", "?"), 2026, 2), [16]);
+        assert_eq!(of(&days("14W", "*", "?"), 2026, 2), [13]);
+    }
+
+    #[test]
+    fn one_day_field_is_enough_where_both_say_something() {
+        assert_eq!(of(&days("4", "*", "1-3"), 2026, 1), [4, 5, 6, 7, 12, 13, 14, 19, 20, 21, 26, 27, 28]);
+        assert_eq!(of(&days("L", "*", "5L"), 2026, 1), [30, 31]);
+        assert_eq!(of(&days("?", "*", "?"), 2026, 2).len(), 28);
+        assert!(of(&days("?", "3", "*"), 2026, 2).is_empty());
+    }
+
+    #[test]
+    fn the_next_day_is_found_over_months_and_years() {
+        let leap_day = days("29", "2", "?");
+        let date = |year, month, day| NaiveDate::from_ymd_opt(year, month, day).unwrap();
+        assert_eq!(leap_day.after(date(2026, 5, 5)), Some(date(2028, 2, 29)));
+        assert_eq!(leap_day.after(date(2028, 2, 29)), Some(date(2032, 2, 29)));
+        assert_eq!(leap_day.after(date(2096, 2, 29)), None);
+        assert_eq!(days("*", "*", "*").after(date(2100, 12, 30)), Some(date(2100, 12, 31)));
+        assert_eq!(days("*", "*", "*").after(date(2100, 12, 31)), None);
+    }
+}

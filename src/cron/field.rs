@@ -209,3 +209,51 @@ fn not_a_value(field: Field, word: Word<'_>) -> CronError {
     };
     word.wrong(field, reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(field: Field, text: &str) -> Vec<u32> {
+        let set = values(field, Word { text, column: 1 }).expect(text);
+        (0..64).filter(|value| set >> value & 1 == 1).collect()
+    }
+
+    #[test]
+    fn a_range_goes_over_the_edge() {
+        for (field, text, expected) in [
+            (Field::Hour, "23-7/2", &[1, 3, 5, 7, 23][..]),
+            (Field::Hour, "0-23/12", &[0, 12]),
+            (Field::Minute, "50-10/5", &[0, 5, 10, 50, 55]),
+            (Field::Month, "nov-feb", &[1, 2, 11, 12]),
+            (Field::Month, "12-1", &[1, 12]),
+            (Field::DayOfMonth, "28-3", &[1, 2, 3, 28, 29, 30, 31]),
+            (Field::DayOfMonth, "25-5/5", &[4, 25, 30]),
+            (Field::DayOfWeek, "fri-mon", &[0, 1, 5, 6]),
+            (Field::DayOfWeek, "7-2", &[0, 1, 2]),
+            (Field::DayOfWeek, "5-7", &[0, 5, 6]),
+            (Field::DayOfWeek, "1-7/2", &[0, 1, 3, 5]),
+            (Field::DayOfWeek, "0-7/7", &[0]),
+            (Field::DayOfWeek, "7-7", &[0]),
+        ] {
+            assert_eq!(numbers(field, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_step_from_a_value_ends_with_the_field() {
+        assert_eq!(numbers(Field::DayOfWeek, "1/2"), [1, 3, 5]);
+        assert_eq!(numbers(Field::DayOfWeek, "7/2"), [0, 2, 4, 6]);
+        assert_eq!(numbers(Field::Month, "FEB/3"), [2, 5, 8, 11]);
+        assert_eq!(numbers(Field::Minute, "58/1"), [58, 59]);
+        assert_eq!(numbers(Field::Minute, "*/99999999999999"), [0]);
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let words: Vec<(&str, usize)> = Word::all(" ü\tb  c").map(|word| (word.text, word.column)).collect();
+        assert_eq!(words, [("ü", 2), ("b", 4), ("c", 7)]);
+        let items: Vec<usize> = Word { text: "é,,1", column: 5 }.items().map(|item| item.column).collect();
+        assert_eq!(items, [5, 7, 8]);
+    }
+}

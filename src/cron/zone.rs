@@ -174,3 +174,58 @@ fn timestamp(unix: i64) -> Timestamp {
     let (least, most) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
     Timestamp::from_second(unix.clamp(least, most)).expect("it is in its range")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_knows_its_changes() {
+        let zone = Zone::named("America/New_York").unwrap();
+        // 8 March and 1 November 2026.
+        let (spring, autumn) = (1_772_953_200, 1_793_512_800);
+        let (winter, summer) = (-5 * 3600, -4 * 3600);
+        assert_eq!([zone.offset(spring - 1), zone.offset(spring)], [winter, summer]);
+        assert_eq!(zone.change_after(spring - 1), Some((spring, summer)));
+        assert_eq!(zone.change_after(spring), Some((autumn, winter)));
+        assert_eq!(zone.change_until(autumn - 1), Some((spring, winter)));
+        assert_eq!(zone.change_until(autumn), Some((autumn, summer)));
+        // By the rule behind the last change that the file lists.
+        assert_eq!(zone.offset(4_118_083_200), summer);
+        let utc = Zone::named("UTC").unwrap();
+        assert_eq!((utc.offset(0), utc.change_after(0), utc.change_until(0)), (0, None, None));
+    }
+
+    #[test]
+    fn times_have_the_zones_offset() {
+        for (zone, unix, expected) in [
+            ("Europe/Berlin", 1_774_764_000, "2026-03-29T08:00:00+02:00"),
+            ("UTC", 0, "1970-01-01T00:00:00+00:00"),
+            ("Asia/Kathmandu", 1_767_225_600, "2026-01-01T05:45:00+05:45"),
+            // -00:44:30, which the format cannot say.
+            ("Africa/Monrovia", 0, "1969-12-31T23:16:00-00:44"),
+        ] {
+            assert_eq!(Zone::named(zone).unwrap().rfc3339(from_unix(unix)), expected);
+        }
+    }
+
+    #[test]
+    fn seconds_are_rounded_down_on_either_side_of_1970() {
+        for (milliseconds, expected) in [(1500, 1), (1000, 1), (0, 0), (-1, -1), (-1000, -1), (-1001, -2)] {
+            let distance = Duration::from_millis(i64::unsigned_abs(milliseconds));
+            let time = if milliseconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance };
+            assert_eq!(unix_seconds(time), expected, "{milliseconds} ms");
+        }
+        assert_eq!(unix_seconds(from_unix(-5)), -5);
+    }
+
+    #[test]
+    fn a_zone_is_read_once() {
+        let mut zones = Zones::default();
+        let (first, second) = (zones.named("Europe/Berlin").unwrap(), zones.named("Europe/Berlin").unwrap());
+        assert!(Arc::ptr_eq(&first.name, &second.name));
+        assert!(zones.named("Nowhere").is_err());
+        assert_eq!(zones.named.len(), 1);
+        assert_eq!(zones.local().unwrap(), zones.local().unwrap());
+    }
+}

@@ -28,8 +28,11 @@ impl Question {
         if !text.trim_start().starts_with('{') {
             return Ok(Question { schedule: text.into(), timezone: None, after: None, count: None });
         }
-        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
-            .map_err(|error| GearctlError::Arguments(error.to_string()))
+        let mut json = serde_json::Deserializer::from_str(text);
+        let question = serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| GearctlError::Arguments(error.to_string()))?;
+        json.end().map_err(|error| GearctlError::Arguments(error.to_string()))?;
+        Ok(question)
     }
 }
 
@@ -87,7 +90,7 @@ mod tests {
         let answer = ask(r#"{"schedule":"0 7 * * *","timezone":"UTC"}"#).unwrap();
         assert!(answer.starts_with(r#"{"next":["2026-11-22T07:00:00+00:00","2026-11-23T"#), "{answer}");
         assert_eq!(answer.matches("T07:00:00").count(), DEFAULT_COUNT);
-        assert_eq!(ask("*/5 * * * *").unwrap().matches(":00").count() / 2 * 2, 10);
+        assert_eq!(ask("0 7 * * *").unwrap().matches("T07:00:00").count(), DEFAULT_COUNT);
     }
 
     #[test]

@@ -117,16 +117,16 @@ fn plain_suits(item: &str, value: u32, least: u32, most: u32) -> bool {
         None => (number(base), number(base)),
     };
     let mut walker = from;
-    let mut walked = 0;
+    let mut steps = 0;
     loop {
-        if walked % step == 0 && walker == value {
+        if steps % step == 0 && walker == value {
             return true;
         }
         if walker == to {
             return false;
         }
         walker = if walker == most { least } else { walker + 1 };
-        walked += 1;
+        steps += 1;
     }
 }
 
@@ -134,8 +134,8 @@ fn number(text: &str) -> u32 {
     let names =
         "sun0 mon1 tue2 wed3 thu4 fri5 sat6 jan1 feb2 mar3 apr4 may5 jun6 jul7 aug8 sep9 oct10 nov11 dec12";
     let lower = text.to_lowercase();
-    let named = names.split(' ').find_map(|pair| pair.strip_prefix(&lower[..lower.len().min(3)]));
-    named.unwrap_or(text).parse().unwrap()
+    let found = names.split(' ').find_map(|pair| pair.strip_prefix(&lower[..lower.len().min(3)]));
+    found.unwrap_or(text).parse().unwrap()
 }
 
 fn day_of_month_suits(item: &str, civil: &Civil) -> bool {

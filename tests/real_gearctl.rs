@@ -1,0 +1,53 @@
+//! gearctl as a process: what it prints where, and its exit status.
+
+#![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
+
+use std::process::Command;
+
+/// Exit status, standard output, standard error.
+fn gearctl(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_gearctl")).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn an_answer_is_a_line_of_json() {
+    let question =
+        r#"{"schedule":"30 2 * * *","timezone":"America/New_York","after":"2026-03-08T00:00:00Z","count":2}"#;
+    let answer = r#"{"next":["2026-03-08T03:00:00-04:00","2026-03-09T02:30:00-04:00"]}"#;
+    assert_eq!(gearctl(&["-c", "cron.next", "-a", question]), (0, format!("{answer}\n"), String::new()));
+    // Now, and where this machine is.
+    let (status, answer, error) = gearctl(&["-C", "/nowhere", "-c", "cron.next", "-a", "0 0/30 8-10 * * *"]);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((status, answer["next"].as_array().unwrap().len(), error.as_str()), (0, 5, ""));
+}
+
+#[test]
+fn why_there_is_no_answer_goes_to_standard_error() {
+    for (arguments, status, reason) in [
+        (
+            &["-c", "cron.next", "-a", "0 25 * * *"][..],
+            1,
+            "gearctl: hour: 25 is out of range 0-23 (column 3)\n",
+        ),
+        (&["-c", "cron.next"], 1, "gearctl: -a SCHEDULE is missing\n"),
+        (&["-c", "cron.nxt"], 1, "gearctl: there is no command \"cron.nxt\"; there are: cron.next\n"),
+        (&[], 2, "gearctl: -c COMMAND is missing\nTry 'gearctl -h'.\n"),
+        (
+            &["-c", "cron.next", "* * * * *"],
+            2,
+            "gearctl: unexpected argument \"* * * * *\"\nTry 'gearctl -h'.\n",
+        ),
+    ] {
+        assert_eq!(gearctl(arguments), (status, String::new(), reason.into()));
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let (status, version, _) = gearctl(&["-V"]);
+    assert_eq!((status, version.starts_with("gearctl-")), (0, true));
+    let (status, help, _) = gearctl(&["-h"]);
+    assert_eq!((status, help.starts_with("Usage: gearctl ")), (0, true));
+}
