@@ -102,8 +102,8 @@ impl Zone {
     }
 }
 
-/// The zones that were asked for, each read once, so that many entries share
-/// one zone's rules. What tzdata says later is for a new `Zones`.
+/// The zones in use, each read once, so that many entries share one zone's
+/// rules. What tzdata says later is for a new `Zones`.
 #[derive(Debug, Default)]
 pub struct Zones {
     named: BTreeMap<String, Zone>,
@@ -118,6 +118,7 @@ impl Zones {
             return Ok(zone.clone());
         }
         let zone = Zone::named(name)?;
+        self.named.retain(|_, zone| Arc::strong_count(&zone.name) > 1);
         self.named.insert(name.to_owned(), zone.clone());
         Ok(zone)
     }
@@ -225,7 +226,10 @@ mod tests {
         let (first, second) = (zones.named("Europe/Berlin").unwrap(), zones.named("Europe/Berlin").unwrap());
         assert!(Arc::ptr_eq(&first.name, &second.name));
         assert!(zones.named("Nowhere").is_err());
-        assert_eq!(zones.named.len(), 1);
+        zones.named("Asia/Tokyo").unwrap();
+        zones.named("Asia/Kathmandu").unwrap();
+        // Nobody holds Tokyo's any more.
+        assert_eq!(zones.named.keys().collect::<Vec<_>>(), ["Asia/Kathmandu", "Europe/Berlin"]);
         assert_eq!(zones.local().unwrap(), zones.local().unwrap());
     }
 }
