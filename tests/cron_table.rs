@@ -255,6 +255,13 @@ fn of_many_missed_runs_the_last_is_found_without_counting_them_all() {
         assert_eq!(rig.tick(), []);
         assert!(rig.listed().next[0] > rig.now.wall);
     }
+    for seconds in 101..300 {
+        let mut rig = Rig::new("2026-01-03T02:30:00");
+        let last = rig.now.wall - Duration::from_secs(seconds);
+        rig.table.restore(rig.now, catching_up(entry("a", "* * * * * *")), Some(last)).unwrap();
+        let missed = (seconds - 1).min(limits::CRON_MISSED_COUNT);
+        assert_eq!(rig.tick(), [run("a", "2026-01-03T02:30:00", missed)], "{seconds} s");
+    }
 }
 
 #[test]
@@ -412,9 +419,11 @@ fn a_machine_that_starts_in_1970_is_none_the_worse() {
         assert!(rig.listed().next[0] > rig.now.wall);
     }
     // As long as the clock is wrong, it is the clock there is.
-    let mut rig = Rig::new("1970-01-01T00:00:10");
-    rig.table.restore(rig.now, entry("a", "0 * * * *"), last).unwrap();
-    assert_eq!(rig.until("1970-01-01T01:30:00"), [run("a", "1970-01-01T01:00:00", 0)]);
+    for entry in [entry("a", "0 * * * *"), catching_up(entry("a", "0 * * * *"))] {
+        let mut rig = Rig::new("1970-01-01T00:00:10");
+        rig.table.restore(rig.now, entry, last).unwrap();
+        assert_eq!(rig.until("1970-01-01T01:30:00"), [run("a", "1970-01-01T01:00:00", 0)]);
+    }
 }
 
 #[test]
