@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 
-use aspire::cron::{CronError, Due, Entry, Fact, Listed, Overlap, SPLAY_SECONDS, Schedule, Table, Zone};
+use aspire::cron::{CronError, Due, Entry, Fact, Listed, Schedule, Table, Zone};
 use aspire::machine::{Instant, Now, limits};
+use aspire::wire::Overlap;
+use aspire::wire::cron::SPLAY_SECONDS;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

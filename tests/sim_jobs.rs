@@ -2,6 +2,8 @@
 //! answered, commands that outlive the agent or not, and an agent that is
 //! killed at every change of its database. No socket, no child, no sleep.
 
+#![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
+
 mod sim;
 
 use aspire::gearman::Gearman;
@@ -34,6 +36,8 @@ struct World {
     folder: TempDir,
     config: &'static str,
     rig: Option<Rig<Gearman>>,
+    /// Since the host's start.
+    now: Duration,
     conn: ConnId,
     changes: Arc<AtomicUsize>,
     death: Option<Death>,
@@ -48,6 +52,9 @@ struct World {
     events: VecDeque<Happening>,
     stopped: bool,
     output: String,
+    /// What the replies held, by request.
+    data: HashMap<String, String>,
+    details: HashMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -73,6 +80,7 @@ impl World {
             folder: folder.unwrap(),
             config,
             rig: None,
+            now: Duration::ZERO,
             conn: ConnId(0),
             changes: Arc::default(),
             death: None,
@@ -85,6 +93,8 @@ impl World {
             events: VecDeque::new(),
             stopped: false,
             output: String::new(),
+            data: HashMap::new(),
+            details: HashMap::new(),
         }
     }
 
@@ -93,7 +103,8 @@ impl World {
     }
 
     /// An agent begins, over what the one before left.
-    fn begin(&mut self, since: Duration) {
+    fn begin(&mut self) {
+        let since = self.now;
         let now = std::time::SystemTime::UNIX_EPOCH + since;
         let mut store = Store::open(&self.folder.path().join("gearman.db"), now).unwrap();
         let (changes, most) = (self.changes.clone(), self.death.map_or(usize::MAX, |death| death.changes));
@@ -117,6 +128,12 @@ impl World {
             if !self.replies.contains_key(request["id"].as_str().unwrap()) {
                 self.events.push_back(Happening::Said(encode(&request)));
             }
+        }
+    }
+
+    fn begin_if_none(&mut self) {
+        if self.rig.is_none() {
+            self.begin();
         }
     }
 
@@ -160,7 +177,7 @@ impl World {
                     *self.runs.entry(job.clone()).or_default() += 1;
                     let number = self.runs.values().sum::<u32>();
                     let process = Process { pid: 1000 + i32::try_from(number).unwrap(), start: 7 };
-                    let ends = self.rig.as_ref().map_or(Duration::ZERO, |rig| rig.now.mono.0) + takes(&job);
+                    let ends = self.now + takes(&job);
                     let child_of_ours = Some(child);
                     self.commands.push(Command { job, process, child: child_of_ours, ends, adopted: false });
                     let told = launch.remembered.then_some(process);
@@ -191,11 +208,12 @@ impl World {
     fn hear(&mut self, bytes: &[u8]) {
         match FromAgent::parse(bytes.trim_ascii_end()).expect("a frame") {
             FromAgent::Reply(reply) => {
-                let before = self.replies.insert(reply.id.clone(), reply.outcome.retcode);
-                assert!(
-                    before.is_none_or(|before| before == reply.outcome.retcode),
-                    "{reply:?} after {before:?}"
-                );
+                let data = reply.outcome.data.map(|data| data.get().to_owned());
+                self.data.insert(reply.id.clone(), data.unwrap_or_default());
+                self.details.insert(reply.id.clone(), reply.outcome.detail.unwrap_or_default());
+                let retcode = reply.outcome.retcode;
+                let before = self.replies.insert(reply.id, retcode);
+                assert!(before.is_none_or(|before| before == retcode), "{before:?}, then {retcode}");
             }
             FromAgent::Result(result) => {
                 let seq = result.seq;
@@ -212,23 +230,20 @@ impl World {
 
     /// Lets so much time pass, a tenth of a second at a time.
     fn run(&mut self, time: Duration) {
-        let mut now = self.rig.as_ref().map_or(Duration::ZERO, |rig| rig.now.mono.0);
-        let end = now + time;
-        while now < end && !self.stopped {
-            if self.rig.is_none() {
-                self.begin(now);
-            }
+        let end = self.now + time;
+        while self.now < end && !self.stopped {
+            self.begin_if_none();
             self.turn();
-            now += Duration::from_millis(100);
+            self.now += Duration::from_millis(100);
             if let Some(rig) = &mut self.rig {
-                rig.set_time(aspire::machine::Instant(now));
+                rig.set_time(aspire::machine::Instant(self.now));
             }
         }
     }
 
     fn turn(&mut self) {
-        let now = self.rig().now.mono;
-        let ended: Vec<_> = self.commands.extract_if(.., |command| command.ends <= now.0).collect();
+        let now = self.now;
+        let ended: Vec<_> = self.commands.extract_if(.., |command| command.ends <= now).collect();
         for command in ended {
             let code = i32::from(command.job.contains("fails"));
             let exit = if command.adopted { Exit::Unknown } else { Exit::Code(code) };
@@ -253,7 +268,7 @@ impl World {
                 }
             }
         }
-        if self.rig.as_ref().is_some_and(|rig| rig.machine.deadline().is_some_and(|at| at <= now)) {
+        if self.rig.as_ref().is_some_and(|rig| rig.machine.deadline().is_some_and(|at| at.0 <= now)) {
             self.happens(|rig| rig.event(Event::Tick));
         }
     }
@@ -383,6 +398,86 @@ fn a_stop_ends_what_runs_as_lost_and_keeps_what_waits() {
     assert_eq!(world.ends()["b"], JobState::Done);
 }
 
+#[test]
+fn an_entry_runs_when_it_is_due_whether_the_server_is_there_or_not() {
+    let mut world = World::new("");
+    world.asks(json!({
+        "id": "set", "method": "cron.set", "name": "tidy", "schedule": "*/10 * * * * *", "timezone": "UTC",
+        "cmd": "tidy takes 3"
+    }));
+    world.run(Duration::from_secs(15));
+    assert_eq!(world.replies["set"], 1);
+    let [result] = &world.results["tidy@1970-01-01T00:00:10Z"][..] else { panic!("{:?}", world.results) };
+    assert_eq!((result.run.cron.as_deref(), result.run.scheduled), (Some("tidy"), Some(10_000)));
+    let conn = world.conn;
+    world.happens(|rig| rig.event(Event::Closed(conn, aspire::machine::ConnectionEnd::ByPeer)));
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.runs["tidy takes 3"], 4);
+    assert_eq!(world.results.len(), 1, "nobody was there to take them");
+    world.kill(false);
+    world.run(Duration::from_secs(4));
+    assert_eq!(world.results.len(), 4);
+}
+
+#[test]
+fn an_entry_is_changed_listed_and_removed() {
+    let mut world = World::new("");
+    let say = |world: &mut World, request: Value| {
+        world.events.push_back(Happening::Said(encode(&request)));
+        world.run(Duration::from_millis(100));
+    };
+    for (id, line) in [("one", "30 4 * * * nobody echo a"), ("two", "0 30 5 * * 1 nobody echo b c")] {
+        world.begin_if_none();
+        say(
+            &mut world,
+            json!({"id": id, "method": "cron.set", "name": "n", "line": line, "timezone": "UTC"}),
+        );
+        assert_eq!(world.replies[id], 1);
+    }
+    say(&mut world, json!({"id": "list", "method": "cron.list"}));
+    let list: Value = serde_json::from_str(&world.data["list"]).unwrap();
+    assert_eq!(list["count"], 1);
+    let entry = &list["entries"][0];
+    assert_eq!(
+        [&entry["schedule"], &entry["user"], &entry["cmd"], &entry["next"][0]],
+        ["0 30 5 * * 1", "nobody", "echo b c", "1970-01-05T05:30:00+00:00"]
+    );
+    for (id, more, retcode) in [
+        ("no", json!({"schedule": "0 25 * * *", "cmd": "x"}), 3021),
+        ("zone", json!({"schedule": "0 5 * * *", "cmd": "x", "timezone": "Mars/Base"}), 3021),
+        ("line", json!({"line": "0 5 * * * nobody"}), 3021),
+    ] {
+        say(&mut world, with(json!({"id": id, "method": "cron.set", "name": "other"}), &more));
+        assert_eq!(world.replies[id], retcode, "{id}");
+    }
+    assert_eq!(world.details["no"], "schedule: hour: 25 is out of range 0-23 (column 3)");
+    for (id, retcode) in [("gone", 2), ("nothing", 3024)] {
+        say(&mut world, json!({"id": id, "method": "cron.remove", "name": "n"}));
+        assert_eq!(world.replies[id], retcode);
+    }
+    world.kill(false);
+    world.begin_if_none();
+    say(&mut world, json!({"id": "none", "method": "cron.list", "name": "n"}));
+    assert_eq!(world.replies["none"], 3024);
+}
+
+#[test]
+fn a_run_is_left_out_while_the_one_before_lives_also_over_a_restart() {
+    let mut world = World::new("");
+    world.asks(json!({
+        "id": "set", "method": "cron.set", "name": "slow", "schedule": "*/10 * * * * *", "timezone": "UTC",
+        "cmd": "slow takes 25"
+    }));
+    world.run(Duration::from_secs(15));
+    world.kill(true);
+    world.run(Duration::from_secs(24));
+    assert_eq!(world.runs["slow takes 25"], 1);
+    let states: Vec<_> = world.ends().into_iter().collect();
+    assert_eq!(states, [("slow@1970-01-01T00:00:10Z", JobState::Lost)], "it went on, and ended unseen");
+    world.run(Duration::from_secs(3));
+    assert_eq!(world.runs["slow takes 25"], 2);
+}
+
 /// The story that the next test interrupts everywhere.
 fn story(deaths: &[Death]) -> (World, usize) {
     let mut world = World::new("[exec]\nmax_children = 2\ngrace = 1");
@@ -391,6 +486,10 @@ fn story(deaths: &[Death]) -> (World, usize) {
     world.asks(with(job("retried", "takes 1 fails"), &json!({"retries": 1, "retry_delay": 1})));
     world.asks(with(job("late", "takes 1"), &json!({"stream": true})));
     world.asks(with(job("timed", "takes 100"), &json!({"timeout": 2})));
+    world.asks(json!({
+        "id": "set", "method": "cron.set", "name": "cron", "schedule": "5 * * * * *", "timezone": "UTC",
+        "cmd": "cron takes 1", "overlap": "parallel"
+    }));
     let mut total = 0;
     for death in deaths {
         world.changes.store(0, Ordering::SeqCst);
@@ -412,7 +511,11 @@ fn killed_at_every_change_of_its_database_it_loses_no_job_and_runs_none_twice() 
     let (quiet, changes) = story(&[]);
     assert_eq!(
         quiet.ends().into_values().collect::<Vec<_>>(),
-        [JobState::Done, JobState::Failed, JobState::Done, JobState::Failed, JobState::Failed]
+        [
+            [JobState::Done].repeat(5),
+            vec![JobState::Failed, JobState::Done, JobState::Failed, JobState::Failed]
+        ]
+        .concat()
     );
     assert!(changes > 20, "{changes}");
     for at in 1..=changes {
@@ -422,9 +525,19 @@ fn killed_at_every_change_of_its_database_it_loses_no_job_and_runs_none_twice() 
             for deaths in [&[first][..], &[first, second]] {
                 let (world, _) = story(deaths);
                 let ends = world.ends();
-                assert_eq!(ends.len(), 5, "{deaths:?}: {ends:?}");
+                let jobs = ends.keys().filter(|id| !id.contains('@')).count();
+                assert_eq!(jobs, 5, "{deaths:?}: {ends:?}");
+                let minutes = u32::try_from(ends.len() - jobs).unwrap();
+                assert!(
+                    world.runs["cron takes 1"] <= minutes,
+                    "{deaths:?}: a run without a result: {ends:?}"
+                );
                 for (line, runs) in &world.runs {
-                    let most = if line.starts_with("retried") { 2 } else { 1 };
+                    let most = match line.split(' ').next() {
+                        Some("retried") => 2,
+                        Some("cron") => minutes,
+                        _ => 1,
+                    };
                     assert!(*runs <= most, "{line:?} ran {runs} times: {deaths:?}");
                 }
             }

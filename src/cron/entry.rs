@@ -2,12 +2,11 @@
 
 use super::{Schedule, Zone};
 use crate::machine::limits::CRON_MISSED_COUNT;
+use crate::wire::Overlap;
+use crate::wire::cron::SPLAY_SECONDS;
 use ring::digest::{SHA256, digest};
-use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-/// What `splay` may be.
-pub const SPLAY_SECONDS: RangeInclusive<u64> = 0..=3600;
 /// Set forward by less than this, the clock was late: whatever it left out runs.
 const LATE: Duration = Duration::from_secs(5 * 60);
 /// Set by less than this, it was corrected; by more, it tells a new time. Both
@@ -27,18 +26,6 @@ pub struct Entry {
     /// In [`SPLAY_SECONDS`]: every run starts this many seconds late at most,
     /// always the same on this host.
     pub splay: u64,
-}
-
-/// What happens when an entry is due while its previous run lives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Overlap {
-    /// It is not run.
-    #[default]
-    Skip,
-    /// It runs when the previous one has ended. One waits at most; what is due
-    /// beyond that is not run.
-    Queue,
-    Parallel,
 }
 
 /// A run that is to start now.

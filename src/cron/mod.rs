@@ -15,7 +15,7 @@ mod table;
 mod tzdata;
 mod zone;
 
-pub use entry::{Due, Entry, Fact, Overlap, SPLAY_SECONDS};
+pub use entry::{Due, Entry, Fact};
 pub use field::Field;
 pub use line::Line;
 pub use schedule::Schedule;

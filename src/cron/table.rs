@@ -133,6 +133,11 @@ impl Table {
         }
     }
 
+    /// A run that an earlier agent began still lives.
+    pub fn lives(&mut self, name: &str) {
+        *self.runs.entry(name.to_owned()).or_default() += 1;
+    }
+
     /// A run of this entry has ended, or could not start.
     pub fn ended(&mut self, name: &str, facts: &mut Vec<Fact>) {
         let Some(running) = self.runs.get_mut(name) else { return };
@@ -149,18 +154,25 @@ impl Table {
 
     /// All entries by name, each with up to `count` times to come.
     pub fn list(&self, count: usize) -> impl Iterator<Item = Listed<'_>> {
-        self.slots.values().map(move |slot| {
-            let times = std::iter::successors(slot.next, |time| slot.scheduled_after(*time));
-            Listed {
-                entry: &slot.entry,
-                delay: slot.delay,
-                last: slot.last,
-                next: times.take(count).map(|time| time + slot.delay).collect(),
-                running: self.runs.get(&slot.entry.name).copied().unwrap_or_default(),
-                queued: slot.queued.as_ref().map(|due| due.scheduled),
-                skipped: slot.skipped,
-            }
-        })
+        self.slots.values().map(move |slot| self.listed(slot, count))
+    }
+
+    /// One entry with its next `count` times.
+    pub fn get(&self, name: &str, count: usize) -> Option<Listed<'_>> {
+        self.slots.get(name).map(|slot| self.listed(slot, count))
+    }
+
+    fn listed<'a>(&self, slot: &'a Slot, count: usize) -> Listed<'a> {
+        let times = std::iter::successors(slot.next, |time| slot.scheduled_after(*time));
+        Listed {
+            entry: &slot.entry,
+            delay: slot.delay,
+            last: slot.last,
+            next: times.take(count).map(|time| time + slot.delay).collect(),
+            running: self.runs.get(&slot.entry.name).copied().unwrap_or_default(),
+            queued: slot.queued.as_ref().map(|due| due.scheduled),
+            skipped: slot.skipped,
+        }
     }
 
     /// Takes the first start off, if it is due.

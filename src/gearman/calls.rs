@@ -5,7 +5,7 @@ use super::{Gearman, News, version};
 use crate::exec::{self, Wanted};
 use crate::job::Cancel;
 use crate::machine::{Effects, Now};
-use crate::wire::{Call, Command, JobName, Outcome, Request, Retcode};
+use crate::wire::{Call, Command, CronName, JobName, Outcome, Request, Retcode};
 use log::{debug, info};
 use serde_json::json;
 
@@ -45,9 +45,18 @@ impl Gearman {
                 Ok(kept) => kept.status(&job),
                 Err(reason) => nothing_kept(reason),
             },
-            Call::CronSet(_) | Call::CronRemove(_) | Call::CronList(_) => {
-                Outcome::with_detail(Retcode::UnknownMethod, "method: not in this version")
-            }
+            Call::CronSet(set) => match &mut self.kept {
+                Ok(kept) => kept.cron.set(now, *set, &self.exec, &mut kept.store),
+                Err(reason) => nothing_kept(reason),
+            },
+            Call::CronRemove(CronName { name }) => match &mut self.kept {
+                Ok(kept) => kept.cron.remove(&name, &mut kept.store),
+                Err(reason) => nothing_kept(reason),
+            },
+            Call::CronList(filter) => match &self.kept {
+                Ok(kept) => kept.cron.list(filter.name.as_deref(), &kept.store),
+                Err(reason) => nothing_kept(reason),
+            },
             Call::AgentInfo => Outcome::new(Retcode::NormalTermination).with_data(&self.info(now)),
         };
         news.exec.push(exec::Fact::done(id, outcome));

@@ -17,6 +17,7 @@ impl Gearman {
     pub(super) fn keep(&mut self, now: Now, news: &mut News) {
         if let Ok(kept) = &mut self.kept {
             kept.jobs.tick(now, &mut kept.store, &mut news.jobs);
+            kept.cron_tick(now);
         }
         if self.answered.deadline().is_some_and(|by| now.mono >= by) {
             self.write_answers(now);
@@ -95,12 +96,15 @@ impl Gearman {
                 info!("job={state} id={id:?} attempts={attempts}");
                 self.tell(&notice, fx);
             }
-            job::Fact::Ended { id, outcome, bytes, .. } => {
+            job::Fact::Ended { id, cron, outcome, bytes } => {
                 let state = JobState::of_result(outcome.retcode);
                 let elapsed = outcome.elapsed.unwrap_or_default();
                 info!("job={state} id={id:?} retcode={} elapsed={elapsed}", outcome.retcode);
                 if let Ok(kept) = &mut self.kept {
                     kept.result_added(bytes);
+                    if let Some(entry) = cron {
+                        kept.run_ended(now, &entry);
+                    }
                 }
                 self.answer_cancels(now, &id, outcome.retcode, fx);
             }

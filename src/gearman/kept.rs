@@ -1,10 +1,12 @@
 //! What survives the agent: its jobs and their results, over one store.
 
+use super::Host;
+use super::cron::Cron;
 use crate::exec::{Exec, Wanted};
 use crate::job::{self, Jobs, Orphan};
 use crate::link::Outbox;
 use crate::machine::limits::LISTED_JOBS;
-use crate::machine::{Instant, Now};
+use crate::machine::{Instant, Now, earliest};
 use crate::store::{KnownJob, Store, StoreError};
 use crate::wire::{Job, JobFilter, Outcome, Retcode};
 use log::warn;
@@ -16,19 +18,21 @@ pub struct Kept {
     pub store: Store,
     pub jobs: Jobs,
     pub outbox: Outbox,
+    pub cron: Cron,
 }
 
 impl Kept {
-    /// Takes up what an earlier agent left. `boot` is the kernel's boot id.
+    /// Takes up what an earlier agent left.
     pub fn restore(
         now: Now,
-        boot: &str,
+        host: &Host,
         mut store: Store,
         facts: &mut Vec<job::Fact>,
     ) -> Result<(Kept, Vec<Orphan>), StoreError> {
         let outbox = Outbox::new(&store)?;
-        let (jobs, orphans) = Jobs::restore(now, boot, &mut store, facts)?;
-        Ok((Kept { store, jobs, outbox }, orphans))
+        let (jobs, orphans) = Jobs::restore(now, &host.boot_id, &mut store, facts)?;
+        let cron = Cron::restore(now, &host.id, &store, &jobs)?;
+        Ok((Kept { store, jobs, outbox, cron }, orphans))
     }
 
     /// `async.bash`.
@@ -96,7 +100,7 @@ impl Kept {
     }
 
     pub fn deadline(&self, exec: &Exec) -> Option<Instant> {
-        self.jobs.deadline(exec.has_free_place())
+        earliest([self.jobs.deadline(exec.has_free_place()), self.cron.deadline()])
     }
 }
 

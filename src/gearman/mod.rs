@@ -3,6 +3,7 @@
 mod answered;
 mod calls;
 mod config;
+mod cron;
 mod ends;
 mod kept;
 
@@ -109,8 +110,8 @@ impl Gearman {
         let restored = store.and_then(|store| {
             let mut facts = Vec::new();
             self.answered.restore(&store).map_err(|error| error.to_string())?;
-            let (mut kept, orphans) = Kept::restore(now, &self.host.boot_id, store, &mut facts)
-                .map_err(|error| error.to_string())?;
+            let (mut kept, orphans) =
+                Kept::restore(now, &self.host, store, &mut facts).map_err(|error| error.to_string())?;
             for fact in facts {
                 if let job::Fact::Ended { id, outcome, bytes, .. } = fact {
                     warn!("job=ended id={id:?} retcode={} reason={:?}", outcome.retcode, outcome.detail);
@@ -120,7 +121,7 @@ impl Gearman {
             Ok((kept, orphans))
         });
         match restored {
-            Ok((kept, orphans)) => {
+            Ok((mut kept, orphans)) => {
                 info!(
                     "store=open requests={} jobs={} running={} results={}",
                     self.answered.len(),
@@ -128,6 +129,7 @@ impl Gearman {
                     orphans.len(),
                     kept.outbox.weight().results
                 );
+                info!("cron=ready entries={} zone={:?}", kept.cron.len(), kept.cron.local_zone());
                 (self.kept, self.orphans) = (Ok(kept), orphans);
             }
             Err(reason) => {

@@ -287,9 +287,9 @@ impl Jobs {
         self.by_id.len()
     }
 
-    /// Whether a run of this entry has not ended.
-    pub fn of_entry(&self, name: &str) -> usize {
-        self.by_id.values().filter(|known| known.cron.as_deref() == Some(name)).count()
+    /// The entry of each run that has not ended.
+    pub fn entries(&self) -> impl Iterator<Item = &str> {
+        self.by_id.values().filter_map(|known| known.cron.as_deref())
     }
 
     /// Where every job that has not ended is now.

@@ -81,6 +81,12 @@ pub const OUTBOX_WINDOW_BYTES: usize = 1024 * 1024;
 pub const CRON_SCHEDULE_BYTES: usize = 1024;
 /// Entries of the cron table.
 pub const CRON_ENTRIES: usize = 4096;
+/// The disk space for what they are to run.
+pub const CRON_ENTRIES_BYTES: usize = 16 * 1024 * 1024;
+/// Fire times to come that are shown of an entry.
+pub const CRON_SHOWN_TIMES: usize = 5;
+/// The room for them in one `cron.list`: a frame holds twice as much.
+pub const CRON_SHOWN_BYTES: usize = 512 * 1024;
 /// Missed runs are counted up to here.
 pub const CRON_MISSED_COUNT: u64 = 100;
 /// The longest name of a time zone.

@@ -2,7 +2,7 @@
 
 use super::{Store, StoreError, definition, milliseconds, time};
 use crate::wire::CronSet;
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::time::SystemTime;
 
 impl Store {
@@ -21,6 +21,24 @@ impl Store {
             }
         }
         Ok((entries, unreadable))
+    }
+
+    /// What an entry runs. `None` where there is none of this name.
+    pub fn entry(&self, name: &str) -> Result<Option<CronSet>, StoreError> {
+        let mut select = self.db.prepare_cached("SELECT definition FROM cron WHERE name = ?")?;
+        let definition: Option<String> = select.query_row([name], |row| row.get(0)).optional()?;
+        definition.map(|text| serde_json::from_str(&text)).transpose().map_err(|e| StoreError::Unreadable {
+            what: format!("a cron entry {name:?}"),
+            reason: e.to_string(),
+        })
+    }
+
+    /// What the definitions of all entries but this one take, in bytes.
+    pub fn entries_bytes(&self, but: &str) -> Result<usize, StoreError> {
+        let mut select = self
+            .db
+            .prepare_cached("SELECT coalesce(sum(length(definition)), 0) FROM cron WHERE name <> ?")?;
+        Ok(select.query_row([but], |row| row.get(0))?)
     }
 
     /// Makes or changes an entry; how far it was seen to stays.

@@ -57,7 +57,7 @@ pub enum Overlap {
     /// This run is left out.
     #[default]
     Skip,
-    /// One run waits for the end.
+    /// It runs when the last one has ended. One waits at most; what is due beyond that is left out.
     Queue,
     Parallel,
 }

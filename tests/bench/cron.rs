@@ -6,8 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures")]
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
-use aspire::cron::{Entry, Overlap, Schedule, Table, Zone};
+use aspire::cron::{Entry, Schedule, Table, Zone};
 use aspire::machine::{self, Now};
+use aspire::wire::Overlap;
 use serde_json::json;
 use std::hint::black_box;
 use std::process::ExitCode;
