@@ -82,6 +82,7 @@ impl Reactor {
         let mut sources = Sources::new(poll.registry().try_clone()?);
         sources.insert(Source::Signals(Signals::new(SignalSet::all())?))?;
         sources.insert(Source::MoreSignals(more_signals()?))?;
+        sources.insert(Source::ClockSet(clock::when_set()?))?;
         Ok(Reactor {
             poll,
             turn: clock.now(),
@@ -167,6 +168,11 @@ impl Reactor {
                 self.sources.remove(token);
                 self.children.adopted_ended(child);
                 self.hand_over(machine, Event::Exited(child, Exit::Unknown));
+            }
+            Some(Source::ClockSet(timer)) => {
+                // It is read to be armed again. What follows from it the machine sees by itself.
+                let _ = timer.wait();
+                self.hand_over(machine, Event::Tick);
             }
             Some(Source::Signals(_) | Source::MoreSignals(_)) => self.step_signals(token, machine),
         }

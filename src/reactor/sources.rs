@@ -12,9 +12,10 @@ use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
 use mio_signals::Signals;
 use nix::sys::signalfd::SignalFd;
+use nix::sys::timerfd::TimerFd;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 #[derive(Debug)]
 pub(super) enum Source {
@@ -22,6 +23,8 @@ pub(super) enum Source {
     Signals(Signals),
     /// SIGCHLD and SIGHUP, which mio-signals does not know.
     MoreSignals(SignalFd),
+    /// Readable when the wall clock was set, or the machine slept.
+    ClockSet(TimerFd),
     Connection(Box<Connection>),
     Pipe {
         child: ChildId,
@@ -48,6 +51,9 @@ impl Source {
         match self {
             Source::Signals(signals) => signals.register(registry, token, interest),
             Source::MoreSignals(fd) => SourceFd(&fd.as_raw_fd()).register(registry, token, interest),
+            Source::ClockSet(timer) => {
+                SourceFd(&timer.as_fd().as_raw_fd()).register(registry, token, interest)
+            }
             Source::Connection(connection) => connection.socket.register(registry, token, interest),
             Source::Adopted { watch, .. } => SourceFd(&watch.as_raw_fd()).register(registry, token, interest),
             Source::Pipe { pipe, .. } => pipe.register(registry, token, interest),
