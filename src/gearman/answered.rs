@@ -1,12 +1,12 @@
 //! Requests that were seen, so that one which is repeated is not run twice.
 //!
-//! A request is on disk from the moment when its command has a process; its
-//! reply follows a little later, with others. A command whose agent ended in
-//! between is known to have been begun, and that is what its repetition is told.
+//! A request is on disk from the moment when its command has a process, and its
+//! reply as soon as it has left. A command whose agent ended in between is
+//! known to have been begun, and that is what its repetition is told.
 
-use crate::machine::limits::{ANSWERED_AGE, ANSWERED_BYTES, ANSWERED_LINGER, ANSWERED_REQUESTS};
+use crate::machine::limits::{ANSWERED_AGE, ANSWERED_BYTES, ANSWERED_REQUESTS, FORGOTTEN_REQUESTS};
 use crate::machine::{Instant, Now};
-use crate::store::{Store, StoreError};
+use crate::store::{Place, Store, StoreError};
 use crate::wire::frame::encode;
 use crate::wire::{Outcome, Reply, Retcode};
 use std::collections::{HashMap, VecDeque};
@@ -15,17 +15,24 @@ use std::collections::{HashMap, VecDeque};
 /// number and bytes: the oldest is forgotten first.
 #[derive(Debug, Default)]
 pub struct Answered {
-    by_id: HashMap<String, State>,
+    by_id: HashMap<String, Request>,
     oldest_first: VecDeque<String>,
     bytes: usize,
     /// Answered, and not on disk yet.
     unwritten: Vec<String>,
     /// Forgotten here, and not on disk yet.
-    forgotten: Vec<String>,
+    forgotten: Vec<Place>,
     write_by: Option<Instant>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
+struct Request {
+    /// On disk, where it is there.
+    place: Option<Place>,
+    state: State,
+}
+
+#[derive(Debug)]
 enum State {
     Running,
     /// The frame that answered it.
@@ -49,11 +56,11 @@ pub enum Seen {
 impl Answered {
     /// Takes up what an earlier agent left.
     pub fn restore(&mut self, store: &Store) -> Result<(), StoreError> {
-        for (id, has_reply) in store.requests()? {
+        for (place, id, has_reply) in store.requests()? {
             if !self.by_id.contains_key(&id) {
                 let state = if has_reply { State::OnDisk } else { State::Interrupted };
                 self.oldest_first.push_back(id.clone());
-                self.by_id.insert(id, state);
+                self.by_id.insert(id, Request { place: Some(place), state });
             }
         }
         self.forget_the_oldest();
@@ -61,15 +68,15 @@ impl Answered {
     }
 
     pub fn seen(&self, id: &str, store: Option<&Store>) -> Seen {
-        match self.by_id.get(id) {
-            None => Seen::Never,
-            Some(State::Running) => Seen::Running,
-            Some(State::Answered(frame)) => Seen::Answered(frame.clone()),
-            Some(State::OnDisk) => match store.map(|store| store.reply(id)) {
+        let Some(request) = self.by_id.get(id) else { return Seen::Never };
+        match &request.state {
+            State::Running => Seen::Running,
+            State::Answered(frame) => Seen::Answered(frame.clone()),
+            State::OnDisk => match store.zip(request.place).map(|(store, place)| store.reply(place)) {
                 Some(Ok(Some(frame))) => Seen::Answered(frame),
                 _ => Seen::Answered(no_reply(id, "its reply is not kept any more")),
             },
-            Some(State::Interrupted) => Seen::Answered(no_reply(
+            State::Interrupted => Seen::Answered(no_reply(
                 id,
                 "the agent was restarted while it ran; nobody knows how it ended",
             )),
@@ -78,17 +85,29 @@ impl Answered {
 
     /// The request is under way.
     pub fn begin(&mut self, id: &str) {
-        self.by_id.insert(id.to_owned(), State::Running);
+        self.by_id.insert(id.to_owned(), Request { place: None, state: State::Running });
+    }
+
+    /// Its command has a process.
+    pub fn begun(&mut self, id: &str, now: Now, store: &mut Store) -> Result<(), StoreError> {
+        if let Some(request) = self.by_id.get_mut(id) {
+            request.place = Some(store.request_begun(id, now.wall)?);
+        }
+        Ok(())
     }
 
     /// The request was answered. Returns the reply's frame.
     pub fn finish(&mut self, now: Now, reply: &Reply) -> Vec<u8> {
         let frame = encode(reply);
         self.bytes += frame.len();
-        self.by_id.insert(reply.id.clone(), State::Answered(frame.clone()));
+        let place = self.by_id.get(&reply.id).and_then(|request| request.place);
+        self.by_id.insert(reply.id.clone(), Request { place, state: State::Answered(frame.clone()) });
         self.oldest_first.push_back(reply.id.clone());
-        self.unwritten.push(reply.id.clone());
-        self.write_by.get_or_insert(now.mono + ANSWERED_LINGER);
+        if place.is_some() {
+            self.unwritten.push(reply.id.clone());
+            // In the next turn: the reply leaves first.
+            self.write_by.get_or_insert(now.mono);
+        }
         self.forget_the_oldest();
         frame
     }
@@ -96,10 +115,11 @@ impl Answered {
     fn forget_the_oldest(&mut self) {
         while self.bytes > ANSWERED_BYTES || self.oldest_first.len() > ANSWERED_REQUESTS {
             let Some(id) = self.oldest_first.pop_front() else { break };
-            if let Some(State::Answered(frame)) = self.by_id.remove(&id) {
+            let Some(Request { place, state }) = self.by_id.remove(&id) else { continue };
+            if let State::Answered(frame) = state {
                 self.bytes -= frame.len();
             }
-            self.forgotten.push(id);
+            self.forgotten.extend(place);
         }
     }
 
@@ -111,13 +131,16 @@ impl Answered {
     /// Brings what is new to disk.
     pub fn write(&mut self, now: Now, store: &mut Store) -> Result<(), StoreError> {
         self.write_by = None;
-        let (unwritten, forgotten) =
-            (std::mem::take(&mut self.unwritten), std::mem::take(&mut self.forgotten));
-        let replies = unwritten.iter().filter_map(|id| match self.by_id.get(id) {
-            Some(State::Answered(frame)) => Some((id.as_str(), frame.as_slice())),
+        let unwritten = std::mem::take(&mut self.unwritten);
+        let replies = unwritten.iter().filter_map(|id| match self.by_id.get(id)? {
+            Request { place: Some(place), state: State::Answered(frame) } => Some((*place, frame.as_slice())),
             _ => None,
         });
-        store.keep_replies(now.wall, replies, &forgotten, ANSWERED_AGE)
+        store.keep_replies(replies)?;
+        if self.forgotten.len() >= FORGOTTEN_REQUESTS {
+            store.forget_requests(now.wall, &std::mem::take(&mut self.forgotten), ANSWERED_AGE)?;
+        }
+        Ok(())
     }
 
     /// Requests whose replies are kept.
@@ -176,10 +199,10 @@ mod tests {
         let mut answered = Answered::default();
         for id in ["whole", "half"] {
             answered.begin(id);
-            store.request_begun(id, at(0).wall).unwrap();
+            answered.begun(id, at(0), &mut store).unwrap();
         }
         let frame = answered.finish(at(0), &reply("whole", 3));
-        assert_eq!(answered.deadline(), Some(at(1).mono));
+        assert_eq!(answered.deadline(), Some(at(0).mono));
         answered.write(at(1), &mut store).unwrap();
         assert_eq!(answered.deadline(), None);
 
@@ -195,16 +218,19 @@ mod tests {
     fn the_disk_forgets_what_memory_forgets_and_what_is_old() {
         let mut store = Store::in_memory().unwrap();
         let mut answered = Answered::default();
-        for n in 0..ANSWERED_REQUESTS + 10 {
+        for n in 0..ANSWERED_REQUESTS + FORGOTTEN_REQUESTS {
             let id = n.to_string();
             answered.begin(&id);
-            store.request_begun(&id, at(0).wall).unwrap();
+            answered.begun(&id, at(0), &mut store).unwrap();
             answered.finish(at(0), &reply(&id, 1));
         }
         answered.write(at(1), &mut store).unwrap();
-        assert_eq!(store.requests().unwrap().len(), ANSWERED_REQUESTS);
+        let kept = store.requests().unwrap();
+        assert_eq!((kept.len(), &kept[0].1), (ANSWERED_REQUESTS, &FORGOTTEN_REQUESTS.to_string()));
+        assert!(kept.iter().all(|(_, _, has_reply)| *has_reply));
         store.request_begun("young", at(5).wall).unwrap();
-        answered.write(at(2 + ANSWERED_AGE.as_secs()), &mut store).unwrap();
-        assert_eq!(store.requests().unwrap(), [("young".to_owned(), false)]);
+        store.forget_requests(at(2 + ANSWERED_AGE.as_secs()).wall, &[], ANSWERED_AGE).unwrap();
+        let left: Vec<_> = store.requests().unwrap().into_iter().map(|(_, id, _)| id).collect();
+        assert_eq!(left, ["young"]);
     }
 }

@@ -52,8 +52,8 @@ pub const ANSWERED_REQUESTS: usize = 1024;
 pub const ANSWERED_BYTES: usize = 2 * 1024 * 1024;
 /// How long they are kept on disk.
 pub const ANSWERED_AGE: Duration = Duration::from_hours(24);
-/// How long an answer may wait until it is written to disk, together with others.
-pub const ANSWERED_LINGER: Duration = Duration::from_secs(1);
+/// Requests that are forgotten on disk at once.
+pub const FORGOTTEN_REQUESTS: usize = 256;
 
 /// Jobs that have not ended.
 pub const UNFINISHED_JOBS: usize = 10_000;

@@ -12,6 +12,7 @@ mod rescue;
 pub use jobs::{KnownJob, NewJob, Origin, Unfinished};
 pub use open::OpenError;
 pub use outbox::{Kept, Weight};
+pub use requests::Place;
 
 use rusqlite::{Connection, Transaction};
 use serde::Serialize;

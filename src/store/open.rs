@@ -12,8 +12,11 @@ use std::time::{Duration, SystemTime};
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
 /// How long the loop may be held up by another program that has the file locked.
 const BUSY: Duration = Duration::from_millis(250);
-/// What the log beside the database may grow to before it is put into it, in pages of 4 KiB.
-const CHECKPOINT_PAGES: u32 = 256;
+/// A change is written in whole pages, and most of ours are small.
+const PAGE_BYTES: u32 = 1024;
+/// What the log beside the database may grow to before it is put into it, which takes the disk
+/// some 30 ms.
+const CHECKPOINT_PAGES: u32 = 4096;
 /// Memory for pages, in KiB.
 const CACHE_KIB: i64 = 512;
 
@@ -109,11 +112,12 @@ impl Store {
         db.busy_timeout(BUSY)?;
         // Nobody else has any business here, and it saves the locks of each transaction.
         db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        db.pragma_update(None, "page_size", PAGE_BYTES)?;
         db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         db.pragma_update(None, "synchronous", "NORMAL")?;
         db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         db.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        db.pragma_update(None, "journal_size_limit", i64::from(CHECKPOINT_PAGES) * 4096)?;
+        db.pragma_update(None, "journal_size_limit", CHECKPOINT_PAGES * PAGE_BYTES)?;
         let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {
             return Err(OpenError::Damaged(verdict));

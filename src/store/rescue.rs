@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// What is worth carrying over, the dearest first.
-const TABLES: [&str; 4] = ["outbox", "job", "cron", "request"];
+const TABLES: [&str; 5] = ["outbox", "job", "cron", "request", "reply"];
 
 /// Moves the file and its log out of the way. Returns the file's new name.
 pub(super) fn set_aside(path: &Path, now: SystemTime) -> io::Result<PathBuf> {
