@@ -1,10 +1,13 @@
 //! Requests that were seen, so that one which is repeated is not run twice.
 //!
 //! A request is on disk from the moment when its command has a process, and its
-//! reply as soon as it has left. A command whose agent ended in between is
-//! known to have been begun, and that is what its repetition is told.
+//! reply as soon as it has left; where many come in a row, a little later and
+//! together. A command whose agent ended in between is known to have been begun,
+//! and that is what its repetition is told.
 
-use crate::machine::limits::{ANSWERED_AGE, ANSWERED_BYTES, ANSWERED_REQUESTS, FORGOTTEN_REQUESTS};
+use crate::machine::limits::{
+    ANSWERED_AGE, ANSWERED_BURST, ANSWERED_BYTES, ANSWERED_PACE, ANSWERED_REQUESTS, FORGOTTEN_REQUESTS,
+};
 use crate::machine::{Instant, Now};
 use crate::store::{Place, Store, StoreError};
 use crate::wire::frame::encode;
@@ -18,18 +21,29 @@ pub struct Answered {
     by_id: HashMap<String, Request>,
     oldest_first: VecDeque<String>,
     bytes: usize,
-    /// Answered, and not on disk yet.
+    /// Begun or answered, and not on disk yet.
     unwritten: Vec<String>,
     /// Forgotten here, and not on disk yet.
     forgotten: Vec<Place>,
     write_by: Option<Instant>,
+    /// Writings that need not wait, and until when this was counted.
+    credit: u32,
+    credited: Instant,
 }
 
 #[derive(Debug)]
 struct Request {
-    /// On disk, where it is there.
-    place: Option<Place>,
+    disk: Disk,
     state: State,
+}
+
+/// Whether it survives the agent.
+#[derive(Debug, Clone, Copy)]
+enum Disk {
+    /// It has done nothing that must not be done twice.
+    NotNeeded,
+    Waiting,
+    At(Place),
 }
 
 #[derive(Debug)]
@@ -60,7 +74,7 @@ impl Answered {
             if !self.by_id.contains_key(&id) {
                 let state = if has_reply { State::OnDisk } else { State::Interrupted };
                 self.oldest_first.push_back(id.clone());
-                self.by_id.insert(id, Request { place: Some(place), state });
+                self.by_id.insert(id, Request { disk: Disk::At(place), state });
             }
         }
         self.forget_the_oldest();
@@ -72,10 +86,11 @@ impl Answered {
         match &request.state {
             State::Running => Seen::Running,
             State::Answered(frame) => Seen::Answered(frame.clone()),
-            State::OnDisk => match store.zip(request.place).map(|(store, place)| store.reply(place)) {
-                Some(Ok(Some(frame))) => Seen::Answered(frame),
-                _ => Seen::Answered(no_reply(id, "its reply is not kept any more")),
-            },
+            State::OnDisk => match (store, request.disk) {
+                (Some(store), Disk::At(place)) => store.reply(place).ok().flatten(),
+                _ => None,
+            }
+            .map_or_else(|| Seen::Answered(no_reply(id, "its reply is not kept any more")), Seen::Answered),
             State::Interrupted => Seen::Answered(no_reply(
                 id,
                 "the agent was restarted while it ran; nobody knows how it ended",
@@ -85,28 +100,41 @@ impl Answered {
 
     /// The request is under way.
     pub fn begin(&mut self, id: &str) {
-        self.by_id.insert(id.to_owned(), Request { place: None, state: State::Running });
+        self.by_id.insert(id.to_owned(), Request { disk: Disk::NotNeeded, state: State::Running });
     }
 
     /// Its command has a process.
-    pub fn begun(&mut self, id: &str, now: Now, store: &mut Store) -> Result<(), StoreError> {
+    pub fn begun(&mut self, now: Now, id: &str) {
         if let Some(request) = self.by_id.get_mut(id) {
-            request.place = Some(store.request_begun(id, now.wall)?);
+            request.disk = Disk::Waiting;
+            self.is_new(now, id);
         }
-        Ok(())
+    }
+
+    /// In the next turn, so that what this is about goes on first; or when it is time again.
+    fn is_new(&mut self, now: Now, id: &str) {
+        self.unwritten.push(id.to_owned());
+        let paces = now.mono.since(self.credited).as_millis() / ANSWERED_PACE.as_millis();
+        let paces = u32::try_from(paces).unwrap_or(ANSWERED_BURST).min(ANSWERED_BURST);
+        if self.credit + paces >= ANSWERED_BURST {
+            (self.credit, self.credited) = (ANSWERED_BURST, now.mono);
+        } else {
+            self.credit += paces;
+            self.credited = self.credited + ANSWERED_PACE * paces;
+        }
+        let when = if self.credit > 0 { now.mono } else { self.credited + ANSWERED_PACE };
+        self.write_by.get_or_insert(when);
     }
 
     /// The request was answered. Returns the reply's frame.
     pub fn finish(&mut self, now: Now, reply: &Reply) -> Vec<u8> {
         let frame = encode(reply);
         self.bytes += frame.len();
-        let place = self.by_id.get(&reply.id).and_then(|request| request.place);
-        self.by_id.insert(reply.id.clone(), Request { place, state: State::Answered(frame.clone()) });
+        let disk = self.by_id.get(&reply.id).map_or(Disk::NotNeeded, |request| request.disk);
+        self.by_id.insert(reply.id.clone(), Request { disk, state: State::Answered(frame.clone()) });
         self.oldest_first.push_back(reply.id.clone());
-        if place.is_some() {
-            self.unwritten.push(reply.id.clone());
-            // In the next turn: the reply leaves first.
-            self.write_by.get_or_insert(now.mono);
+        if !matches!(disk, Disk::NotNeeded) {
+            self.is_new(now, &reply.id);
         }
         self.forget_the_oldest();
         frame
@@ -115,11 +143,13 @@ impl Answered {
     fn forget_the_oldest(&mut self) {
         while self.bytes > ANSWERED_BYTES || self.oldest_first.len() > ANSWERED_REQUESTS {
             let Some(id) = self.oldest_first.pop_front() else { break };
-            let Some(Request { place, state }) = self.by_id.remove(&id) else { continue };
+            let Some(Request { disk, state }) = self.by_id.remove(&id) else { continue };
             if let State::Answered(frame) = state {
                 self.bytes -= frame.len();
             }
-            self.forgotten.extend(place);
+            if let Disk::At(place) = disk {
+                self.forgotten.push(place);
+            }
         }
     }
 
@@ -131,12 +161,22 @@ impl Answered {
     /// Brings what is new to disk.
     pub fn write(&mut self, now: Now, store: &mut Store) -> Result<(), StoreError> {
         self.write_by = None;
+        self.credit = self.credit.saturating_sub(1);
         let unwritten = std::mem::take(&mut self.unwritten);
-        let replies = unwritten.iter().filter_map(|id| match self.by_id.get(id)? {
-            Request { place: Some(place), state: State::Answered(frame) } => Some((*place, frame.as_slice())),
-            _ => None,
-        });
-        store.keep_replies(replies)?;
+        store.keep_requests(|rows| {
+            for id in &unwritten {
+                let Some(request) = self.by_id.get_mut(id) else { continue };
+                let place = match request.disk {
+                    Disk::At(place) => place,
+                    _ => rows.begun(id, now.wall)?,
+                };
+                request.disk = Disk::At(place);
+                if let State::Answered(frame) = &request.state {
+                    rows.answered(place, frame)?;
+                }
+            }
+            Ok(())
+        })?;
         if self.forgotten.len() >= FORGOTTEN_REQUESTS {
             store.forget_requests(now.wall, &std::mem::take(&mut self.forgotten), ANSWERED_AGE)?;
         }
@@ -199,11 +239,13 @@ mod tests {
         let mut answered = Answered::default();
         for id in ["whole", "half"] {
             answered.begin(id);
-            answered.begun(id, at(0), &mut store).unwrap();
+            answered.begun(at(9), id);
         }
-        let frame = answered.finish(at(0), &reply("whole", 3));
-        assert_eq!(answered.deadline(), Some(at(0).mono));
-        answered.write(at(1), &mut store).unwrap();
+        answered.begin("nothing");
+        answered.finish(at(9), &reply("nothing", 3));
+        let frame = answered.finish(at(9), &reply("whole", 3));
+        assert_eq!(answered.deadline(), Some(at(9).mono));
+        answered.write(at(10), &mut store).unwrap();
         assert_eq!(answered.deadline(), None);
 
         let mut next = Answered::default();
@@ -211,7 +253,29 @@ mod tests {
         assert_eq!(next.seen("whole", Some(&store)), Seen::Answered(frame));
         let Seen::Answered(lost) = next.seen("half", Some(&store)) else { panic!("it would run again") };
         assert!(String::from_utf8(lost).unwrap().contains("\"retcode\":3110"));
-        assert_eq!(next.seen("other", Some(&store)), Seen::Never);
+        assert_eq!(next.seen("nothing", Some(&store)), Seen::Never);
+    }
+
+    #[test]
+    fn after_a_quiet_time_they_are_written_at_once_and_of_many_in_a_row_together() {
+        let mut store = Store::in_memory().unwrap();
+        let mut answered = Answered::default();
+        let mut now = at(100);
+        let (mut writings, mut at_once) = (0, 0);
+        for n in 0..1000 {
+            let id = n.to_string();
+            answered.begin(&id);
+            answered.begun(now, &id);
+            answered.finish(now, &reply(&id, 1));
+            at_once += u32::from(answered.deadline() == Some(now.mono) && at_once == n);
+            if answered.deadline().is_some_and(|by| by <= now.mono) {
+                answered.write(now, &mut store).unwrap();
+                writings += 1;
+            }
+            now.mono = now.mono + Duration::from_millis(1);
+        }
+        assert_eq!(at_once, ANSWERED_BURST);
+        assert!((50..60).contains(&writings), "{writings} in a second");
     }
 
     #[test]
@@ -221,14 +285,14 @@ mod tests {
         for n in 0..ANSWERED_REQUESTS + FORGOTTEN_REQUESTS {
             let id = n.to_string();
             answered.begin(&id);
-            answered.begun(&id, at(0), &mut store).unwrap();
+            answered.begun(at(0), &id);
             answered.finish(at(0), &reply(&id, 1));
         }
         answered.write(at(1), &mut store).unwrap();
         let kept = store.requests().unwrap();
         assert_eq!((kept.len(), &kept[0].1), (ANSWERED_REQUESTS, &FORGOTTEN_REQUESTS.to_string()));
         assert!(kept.iter().all(|(_, _, has_reply)| *has_reply));
-        store.request_begun("young", at(5).wall).unwrap();
+        store.keep_requests(|rows| rows.begun("young", at(5).wall).map(drop)).unwrap();
         store.forget_requests(at(2 + ANSWERED_AGE.as_secs()).wall, &[], ANSWERED_AGE).unwrap();
         let left: Vec<_> = store.requests().unwrap().into_iter().map(|(_, id, _)| id).collect();
         assert_eq!(left, ["young"]);

@@ -71,7 +71,10 @@ impl Gearman {
         let written = match process {
             Some(process) => kept.jobs.has_process(id, process, &self.host.boot_id, &mut kept.store),
             None if kept.jobs.is_running(id) => Ok(()),
-            None => self.answered.begun(id, now, &mut kept.store),
+            None => {
+                self.answered.begun(now, id);
+                Ok(())
+            }
         };
         if let Err(error) = written {
             warn!("store=failed for=command id={id:?} reason={:?}", error.to_string());

@@ -1,11 +1,30 @@
 //! Tables `request` and `reply`: what was begun, so that it is not run twice, and what was answered.
 
 use super::{Store, StoreError, milliseconds};
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{CachedStatement, OptionalExtension as _, params};
 use std::time::{Duration, SystemTime};
 
 /// A request's place on disk, which grows with time.
 pub type Place = i64;
+
+/// Where they are added.
+pub struct Rows<'db> {
+    request: CachedStatement<'db>,
+    reply: CachedStatement<'db>,
+}
+
+impl Rows<'_> {
+    /// The request was begun.
+    pub fn begun(&mut self, id: &str, seen: SystemTime) -> Result<Place, StoreError> {
+        Ok(self.request.insert(params![id, milliseconds(seen)])?)
+    }
+
+    /// The request at this place was answered by this frame.
+    pub fn answered(&mut self, place: Place, frame: &[u8]) -> Result<(), StoreError> {
+        self.reply.execute(params![place, frame])?;
+        Ok(())
+    }
+}
 
 impl Store {
     /// All of them, the oldest first, and whether there is a reply to each.
@@ -18,30 +37,21 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The request has been begun.
-    pub fn request_begun(&mut self, id: &str, now: SystemTime) -> Result<Place, StoreError> {
-        let mut insert = self.db.prepare_cached("INSERT INTO request (id, seen) VALUES (?, ?)")?;
-        Ok(insert.insert(params![id, milliseconds(now)])?)
-    }
-
     /// The frame that answered it, if it is still there.
     pub fn reply(&self, place: Place) -> Result<Option<Vec<u8>>, StoreError> {
         let mut select = self.db.prepare_cached("SELECT frame FROM reply WHERE place = ?")?;
         Ok(select.query_row([place], |row| row.get(0)).optional()?)
     }
 
-    /// Adds replies to requests that were begun.
-    pub fn keep_replies<'a>(
+    /// Adds to both tables, all or nothing.
+    pub fn keep_requests(
         &mut self,
-        replies: impl Iterator<Item = (Place, &'a [u8])>,
+        add: impl FnOnce(&mut Rows<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.together(|db| {
-            let mut insert =
-                db.prepare_cached("INSERT OR REPLACE INTO reply (place, frame) VALUES (?, ?)")?;
-            for (place, frame) in replies {
-                insert.execute(params![place, frame])?;
-            }
-            Ok(())
+            let request = db.prepare_cached("INSERT INTO request (id, seen) VALUES (?, ?)")?;
+            let reply = db.prepare_cached("INSERT OR REPLACE INTO reply (place, frame) VALUES (?, ?)")?;
+            add(&mut Rows { request, reply })
         })
     }
 
