@@ -14,6 +14,12 @@ pub enum Effect {
         to: SocketAddr,
         security: Security,
     },
+    /// Takes connections from this host at this path, and no longer at another:
+    /// each is an `Accepted`. Where it does already nothing is changed. Why it
+    /// cannot is logged, and the agent goes on with what it has.
+    Listen {
+        path: PathBuf,
+    },
     Send {
         conn: ConnId,
         bytes: Vec<u8>,
@@ -48,11 +54,11 @@ pub enum Effect {
         path: PathBuf,
     },
     ReopenLog,
-    /// Ends the loop once closing connections are flushed.
+    /// Takes no more connections, and ends the loop once closing ones are flushed.
     Stop,
 }
 
-/// How a connection is secured: TLS 1.3 in any case.
+/// How a connection to a server is secured: TLS 1.3 in any case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Security {
     /// The link: both sides show a certificate of the CA in this folder.
@@ -114,9 +120,14 @@ impl Effects {
     }
 
     pub fn connect(&mut self, to: SocketAddr, security: Security) -> ConnId {
-        let conn = ConnId(self.next_id());
+        let conn = self.new_conn();
         self.push(Effect::Connect { conn, to, security });
         conn
+    }
+
+    /// The id of a connection that another has begun.
+    pub fn new_conn(&mut self) -> ConnId {
+        ConnId(self.next_id())
     }
 
     pub fn spawn(&mut self, program: Program) -> ChildId {

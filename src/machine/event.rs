@@ -9,6 +9,8 @@ pub enum Event<'a> {
     Tick,
     /// The connection is up, TLS included.
     Connected(ConnId),
+    /// Somebody on this host has connected to where [`super::Effect::Listen`] said.
+    Accepted(ConnId),
     Received(ConnId, &'a [u8]),
     /// The connection ended without having been asked to. Nothing follows.
     Closed(ConnId, ConnectionEnd),

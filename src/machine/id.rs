@@ -1,7 +1,7 @@
 //! Names of what the reactor holds for a machine. Never used twice, so a late
 //! event can not be taken for another's.
 
-/// One connection, from the wish to connect to its end.
+/// One connection, from the wish to connect, or from its acceptance, to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 

@@ -16,6 +16,11 @@ pub const SEND_CAP_BYTES: usize = 64 * 1024 * 1024;
 pub const LINGER: Duration = Duration::from_secs(2);
 /// How long the peer of a closing connection may take, once it was sent everything, to close its side.
 pub const GOODBYE: Duration = Duration::from_millis(500);
+/// Connections from this host at the same time, those that are closing included. One more is
+/// closed as soon as it is accepted.
+pub const LOCAL_CONNECTIONS: usize = 16;
+/// How long callers from this host wait where the system has no descriptor for them.
+pub const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// The largest file that the reactor reads for a machine.
 pub const FILE_CAP_BYTES: u64 = 1024 * 1024;
 /// After this much work, freed memory is given back to the system before the next sleep.
@@ -45,6 +50,11 @@ pub const DRAIN: Duration = Duration::from_millis(200);
 pub const KILL_WAIT: Duration = Duration::from_secs(1);
 /// The least time between two pieces of a command's live output.
 pub const LIVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a local connection may be without a request that is under way.
+pub const LOCAL_IDLE: Duration = Duration::from_secs(60);
+/// Requests of all local connections under way.
+pub const LOCAL_REQUESTS: usize = 1024;
 
 /// Answers kept so that a repeated request is not run again.
 pub const ANSWERED_REQUESTS: usize = 1024;

@@ -17,6 +17,7 @@ impl Reactor {
         for effect in self.fx.take() {
             match effect {
                 Effect::Connect { conn, to, security } => self.connect(conn, to, &security),
+                Effect::Listen { path } => self.listen(&path),
                 Effect::Send { conn, bytes } => self.send(conn, &bytes),
                 Effect::Close { conn } => self.close(conn),
                 Effect::Spawn { child, program } => self.spawn(child, &program),
@@ -28,13 +29,16 @@ impl Reactor {
                     self.outcomes.push_back(AtOnce::FileRead(answer));
                 }
                 Effect::ReopenLog => (self.reopen_log)(),
-                Effect::Stop => self.stopping = true,
+                Effect::Stop => {
+                    self.stopping = true;
+                    self.stop_listening();
+                }
             }
         }
     }
 
     fn connect(&mut self, conn: ConnId, to: SocketAddr, security: &Security) {
-        let watched = Connection::new(conn, to, security).and_then(|connection| {
+        let watched = Connection::to(conn, to, security).and_then(|connection| {
             let source = Source::Connection(Box::new(connection));
             self.sources.insert(source).map_err(|e| ConnectionEnd::Io(e.to_string()))
         });

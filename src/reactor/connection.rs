@@ -1,20 +1,20 @@
-//! One outgoing connection: a socket, its TLS session, and what waits to be sent.
+//! One connection: its channel, and what waits to be sent.
 
-use super::tls::{Received, Session};
+use super::channel::Channel;
+use super::tls::Received;
 use crate::machine::limits::{GOODBYE, LINGER, SEND_CAP_BYTES, SEND_HIGH_WATER_BYTES};
 use crate::machine::{ConnId, ConnectionEnd, Instant, Now, Security};
-use mio::net::TcpStream;
+use mio::net::UnixStream;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read as _};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 
 #[derive(Debug)]
 pub(super) struct Connection {
     pub id: ConnId,
-    pub socket: TcpStream,
-    session: Session,
+    pub channel: Channel,
     phase: Phase,
-    /// Plain bytes that the session has not taken yet.
+    /// Plain bytes that the channel has not taken yet.
     unsent: VecDeque<u8>,
     readable: bool,
     writable: bool,
@@ -50,18 +50,22 @@ pub(super) enum Step {
 }
 
 impl Connection {
-    pub fn new(id: ConnId, to: SocketAddr, security: &Security) -> Result<Self, ConnectionEnd> {
-        let session = Session::new(security, to.ip())?;
-        let socket = TcpStream::connect(to).map_err(|e| ConnectionEnd::Io(e.to_string()))?;
-        Ok(Connection {
-            id,
-            socket,
-            session,
-            phase: Phase::Connecting,
-            unsent: VecDeque::new(),
-            readable: false,
-            writable: false,
-        })
+    /// One to a server.
+    pub fn to(id: ConnId, to: SocketAddr, security: &Security) -> Result<Self, ConnectionEnd> {
+        Channel::connect(to, security).map(|channel| Self::new(id, channel, Phase::Connecting))
+    }
+
+    /// One from this host, which is up.
+    pub fn local(id: ConnId, socket: UnixStream) -> Self {
+        Self::new(id, Channel::Plain(socket), Phase::Open)
+    }
+
+    fn new(id: ConnId, channel: Channel, phase: Phase) -> Self {
+        Connection { id, channel, phase, unsent: VecDeque::new(), readable: false, writable: false }
+    }
+
+    pub fn is_local(&self) -> bool {
+        matches!(self.channel, Channel::Plain(_))
     }
 
     pub fn became_ready(&mut self, readable: bool, writable: bool) {
@@ -118,7 +122,7 @@ impl Connection {
         if !self.readable || self.unsent.len() > SEND_HIGH_WATER_BYTES {
             return Ok(Step::Idle);
         }
-        let received = self.session.receive(&mut self.socket, buffer)?;
+        let received = self.channel.receive(buffer)?;
         self.flush()?;
         match received {
             Received::Bytes(length) => Ok(Step::Bytes(length)),
@@ -136,29 +140,16 @@ impl Connection {
 
     /// False while the system still tries.
     fn connected(&mut self) -> io::Result<bool> {
-        if !self.writable {
-            return Ok(false);
-        }
-        if let Some(error) = self.socket.take_error()? {
-            return Err(error);
-        }
-        match self.socket.peer_addr() {
-            Ok(_) => self.socket.set_nodelay(true).map(|()| true),
-            Err(error) if error.kind() == ErrorKind::NotConnected => {
-                self.writable = false;
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+        self.writable = self.writable && self.channel.connected()?;
+        Ok(self.writable)
     }
 
     fn flush(&mut self) -> Result<(), ConnectionEnd> {
         while self.phase != Phase::Connecting {
-            if self.phase != Phase::Handshaking && !self.unsent.is_empty() {
-                let taken = self.session.encrypt(self.unsent.as_slices().0);
-                self.unsent.drain(..taken);
+            if self.phase != Phase::Handshaking {
+                self.channel.prepare(&mut self.unsent);
             }
-            if !self.session.wants_write() {
+            if !self.channel.wants_write(&self.unsent) {
                 if self.unsent.is_empty() {
                     self.unsent = VecDeque::new();
                 }
@@ -167,8 +158,8 @@ impl Connection {
             if !self.writable {
                 return Ok(());
             }
-            match self.session.write_to(&mut self.socket) {
-                Ok(_) => {}
+            match self.channel.write(&mut self.unsent) {
+                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(ConnectionEnd::Io(error.to_string())),
@@ -181,10 +172,10 @@ impl Connection {
     fn take_leave(&mut self, now: Now, until: Instant) -> Result<Step, ConnectionEnd> {
         self.flush()?;
         if self.unsent.is_empty() {
-            self.session.close();
+            self.channel.say_goodbye();
             self.flush()?;
-            if !self.session.wants_write() {
-                self.socket.shutdown(Shutdown::Write).map_err(|e| ConnectionEnd::Io(e.to_string()))?;
+            if !self.channel.wants_write(&self.unsent) {
+                self.channel.shut_down().map_err(|e| ConnectionEnd::Io(e.to_string()))?;
                 self.phase = Phase::Parting { until: until.min(now.mono + GOODBYE) };
                 return Ok(Step::Busy);
             }
@@ -196,7 +187,7 @@ impl Connection {
     /// closed with bytes unread is reset, and what the system has not sent yet
     /// would be lost.
     fn hear_out(&mut self, buffer: &mut [u8]) -> Step {
-        match self.socket.read(buffer) {
+        match self.channel.read_raw(buffer) {
             Ok(length) if length > 0 => Step::Busy,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Idle,
             Err(error) if error.kind() == ErrorKind::Interrupted => Step::Busy,

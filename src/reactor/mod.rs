@@ -7,10 +7,12 @@
 
 mod apply;
 mod cgroup;
+mod channel;
 mod children;
 mod clock;
 mod connection;
 mod family;
+mod listener;
 mod sources;
 mod spawn;
 mod sys;
@@ -50,6 +52,10 @@ pub struct Reactor {
     /// Pipes that the poll is told of when the time has come, the earliest first.
     unwatched: VecDeque<(Instant, Token)>,
     children: Children,
+    /// Where programs on this host connect to.
+    listener: Option<Token>,
+    /// When those are accepted for whom there was no descriptor.
+    accept_again: Option<Instant>,
     fx: Effects,
     /// What an effect brought about at once, not yet handed to the machine.
     outcomes: VecDeque<AtOnce>,
@@ -90,6 +96,8 @@ impl Reactor {
             sources,
             unwatched: VecDeque::new(),
             children: Children::new()?,
+            listener: None,
+            accept_again: None,
             fx: Effects::default(),
             outcomes: VecDeque::new(),
             buffer: vec![0; READ_BUDGET_BYTES],
@@ -138,7 +146,7 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         let unwatched = self.unwatched.front().map(|(until, _)| *until);
-        let deadline = earliest([machine.deadline(), self.linger_deadline(), unwatched])?;
+        let deadline = earliest([machine.deadline(), self.linger_deadline(), unwatched, self.accept_again])?;
         Some(deadline.since(self.clock.now().mono))
     }
 
@@ -155,12 +163,16 @@ impl Reactor {
         if self.linger_deadline().is_some_and(|deadline| self.turn.mono >= deadline) {
             self.drop_lingering();
         }
+        if self.accept_again.is_some_and(|again| self.turn.mono >= again) {
+            self.listener.into_iter().for_each(|token| self.sources.make_ready(token));
+        }
     }
 
     /// One bounded piece of work for one source.
     fn step(&mut self, token: Token, machine: &mut impl Machine) {
         match self.sources.by_token(token) {
             None => {}
+            Some(Source::Listener(_)) => self.step_listener(token, machine),
             Some(Source::Connection(_)) => self.step_connection(token, machine),
             Some(Source::Pipe { .. }) => self.step_pipe(token, machine),
             Some(Source::Adopted { child, .. }) => {

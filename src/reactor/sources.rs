@@ -5,6 +5,7 @@
 //! the ready list, and the poll does not sleep while that list is not empty.
 
 use super::connection::Connection;
+use super::listener::Listener;
 use crate::machine::{ChildId, ConnId, Stream};
 use mio::event::Source as _;
 use mio::unix::SourceFd;
@@ -25,6 +26,7 @@ pub(super) enum Source {
     MoreSignals(SignalFd),
     /// Readable when the wall clock was set, or the machine slept.
     ClockSet(TimerFd),
+    Listener(Box<Listener>),
     Connection(Box<Connection>),
     Pipe {
         child: ChildId,
@@ -54,8 +56,9 @@ impl Source {
             Source::ClockSet(timer) => {
                 SourceFd(&timer.as_fd().as_raw_fd()).register(registry, token, interest)
             }
-            Source::Connection(connection) => connection.socket.register(registry, token, interest),
             Source::Adopted { watch, .. } => SourceFd(&watch.as_raw_fd()).register(registry, token, interest),
+            Source::Listener(listener) => listener.socket.register(registry, token, interest),
+            Source::Connection(connection) => connection.channel.source().register(registry, token, interest),
             Source::Pipe { pipe, .. } => pipe.register(registry, token, interest),
         }
     }

@@ -177,7 +177,10 @@ impl World {
                 Effect::Signal { child, signal } => self.signal(child, signal),
                 Effect::Release { child } => drop(self.children.remove(&child)),
                 Effect::Stop => self.stopped = true,
-                Effect::Close { .. } | Effect::ReadFile { .. } | Effect::ReopenLog => {}
+                Effect::Close { .. }
+                | Effect::Listen { .. }
+                | Effect::ReadFile { .. }
+                | Effect::ReopenLog => {}
             }
         }
     }
