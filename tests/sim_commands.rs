@@ -339,6 +339,11 @@ fn agent_info_says_what_it_is_and_does() {
     assert_eq!((&info["hostname"], &info["running"]), (&json!(sim::HOST_ID), &json!(1)));
 }
 
+/// What every configuration that is taken asks for; it changes nothing where it is as before.
+fn listen() -> Effect {
+    Effect::Listen { path: "/var/run/cargo/gearman.sock".into() }
+}
+
 #[test]
 fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is_wrong() {
     let mut agent = Agent::new("");
@@ -352,11 +357,11 @@ fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is
     }
     // The same link settings: the link stays; the new shell is used from now on.
     let same = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nshell = \"/bin/dash\"";
-    assert_eq!(agent.rig.event(Event::FileRead(Ok(Some(same)))), []);
+    assert_eq!(agent.rig.event(Event::FileRead(Ok(Some(same)))), [listen()]);
     assert_eq!(agent.starts("dash", &json!({})).1.argv[0], "/bin/dash");
     // Another server: the link is made anew, at once.
     let effects = agent.rig.event(Event::FileRead(Ok(Some(b"[link]\nserver = \"10.0.0.2\""))));
-    assert_eq!(effects, [Effect::Close { conn: agent.conn }]);
+    assert_eq!(effects, [Effect::Close { conn: agent.conn }, listen()]);
     assert_eq!(agent.rig.machine.deadline(), Some(agent.rig.now.mono));
     assert!(
         matches!(agent.rig.tick()[..], [Effect::Connect { to, .. }] if to.ip().to_string() == "10.0.0.2")
@@ -369,7 +374,7 @@ fn a_default_configuration_that_is_not_there_is_an_empty_one_as_at_the_start() {
     let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), was_named: false, servers: None };
     let mut rig = Rig::new(|now| Gearman::new(now, sim::host(root()), source, config, Err(String::new()), 1));
     let [Effect::Connect { conn, .. }] = rig.tick()[..] else { panic!("no connect") };
-    assert_eq!(rig.event(Event::FileRead(Ok(None))), [Effect::Close { conn }]);
+    assert_eq!(rig.event(Event::FileRead(Ok(None))), [Effect::Close { conn }, listen()]);
     let effects = rig.tick();
     let [Effect::Spawn { program: Program::Task(Task::Resolve(server)), .. }] = &effects[..] else {
         panic!("no look-up: {effects:?}")
@@ -386,7 +391,7 @@ fn more_places_are_filled_at_once_from_the_queue() {
     }
     let more = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nmax_children = 3";
     let effects = agent.rig.event(Event::FileRead(Ok(Some(more))));
-    assert!(matches!(effects[..], [Effect::Spawn { .. }, Effect::Spawn { .. }]), "{effects:?}");
+    assert!(matches!(effects[..], [Effect::Spawn { .. }, Effect::Spawn { .. }, _]), "{effects:?}");
 }
 
 #[test]

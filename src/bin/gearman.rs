@@ -125,9 +125,12 @@ fn start(line: &CommandLine, config: Config) -> Result<(PidFile, Reactor, Gearma
     let clock = Clock::new();
     let store = gearman::open_store(&config.store, clock.now());
     let seed = RandomState::new().hash_one(());
+    let control_socket = config.control_socket.clone();
     let machine = Gearman::new(clock.now(), host, source, config, store, seed);
     let reopen_log = move || log_file.iter().for_each(LogFile::reopen);
-    let reactor = Reactor::new(clock, Box::new(reopen_log)).context("cannot make the event loop")?;
+    let mut reactor = Reactor::new(clock, Box::new(reopen_log)).context("cannot make the event loop")?;
+    // Now, so that whoever was told that the agent is ready can ask it.
+    reactor.listen(&control_socket);
     Ok((pid_file, reactor, machine))
 }
 

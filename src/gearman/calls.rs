@@ -30,6 +30,11 @@ impl Gearman {
         }
         self.answered.begin(&id);
         self.asked_by.extend(asked_by.map(|conn| (id.clone(), conn)));
+        self.call(now, id, call, fx, news);
+    }
+
+    /// Whoever asked: the id says who is answered.
+    pub(super) fn call(&mut self, now: Now, id: String, call: Call, fx: &mut Effects, news: &mut News) {
         let outcome = match call {
             Call::SyncBash(command) => return self.run(now, id, command, fx, news),
             Call::JobCancel(JobName { job }) => return self.cancel(now, id, job, fx, news),

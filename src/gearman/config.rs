@@ -22,6 +22,8 @@ pub struct Config {
     pub exec: ExecSettings,
     /// The database.
     pub store: PathBuf,
+    /// Where programs on this host reach the agent.
+    pub control_socket: PathBuf,
 }
 
 /// What is wrong, and where: `LINE: KEY: REASON`.
@@ -78,6 +80,7 @@ impl Config {
                 allow: file.exec.allow,
             },
             store: file.store.path,
+            control_socket: file.control.socket,
         })
     }
 }
@@ -97,8 +100,7 @@ struct File {
     exec: Exec,
     #[serde(rename = "plugins")]
     _plugins: Plugins,
-    #[serde(rename = "control")]
-    _control: Control,
+    control: Control,
 }
 
 impl Default for File {
@@ -112,7 +114,7 @@ impl Default for File {
             store: Store::default(),
             exec: Exec::default(),
             _plugins: Plugins::default(),
-            _control: Control::default(),
+            control: Control::default(),
         }
     }
 }
@@ -240,13 +242,13 @@ impl Default for Plugins {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Control {
-    #[serde(rename = "socket", deserialize_with = "absolute")]
-    _socket: PathBuf,
+    #[serde(deserialize_with = "socket_path")]
+    socket: PathBuf,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Control { _socket: "/var/run/cargo/gearman.sock".into() }
+        Control { socket: "/var/run/cargo/gearman.sock".into() }
     }
 }
 
@@ -331,6 +333,18 @@ fn absolute_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
 
 fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     absolute_text(deserializer).map(PathBuf::from)
+}
+
+fn socket_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    // What sockaddr_un has room for (unix(7)), less the NUL.
+    const MOST_BYTES: usize = 107;
+    let path = absolute_text(deserializer)?;
+    match path.len() {
+        length if length > MOST_BYTES => Err(D::Error::custom(format_args!(
+            "the path of a socket must be at most {MOST_BYTES} bytes, got {length}"
+        ))),
+        _ => Ok(path.into()),
+    }
 }
 
 fn allow_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AllowList, D::Error> {

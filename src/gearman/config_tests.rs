@@ -15,6 +15,7 @@ fn an_empty_file_is_the_documented_defaults() {
     assert_eq!(config.exec.shell, "/bin/bash");
     assert_eq!((config.exec.max_children, config.exec.output_limit), (64, 65536));
     assert_eq!(config.exec.grace, Duration::from_secs(3));
+    assert_eq!(config.control_socket, PathBuf::from("/var/run/cargo/gearman.sock"));
 }
 
 #[test]
@@ -58,6 +59,7 @@ fn every_key_can_be_set() {
     assert_eq!(config.link.servers.len(), 2);
     assert_eq!(config.exec.timeout, Duration::from_secs(7));
     assert!(!config.exec.allow.permits("reboot"));
+    assert_eq!(config.control_socket, PathBuf::from("/tmp/gearman.sock"));
 }
 
 #[test]
@@ -86,6 +88,19 @@ fn what_is_wrong_is_named_with_its_line_and_key() {
         let reason = refusal(text);
         assert!(reason.starts_with(place) && reason.contains(word), "{text}: {reason}");
     }
+}
+
+#[test]
+fn a_socket_has_a_path_that_the_system_takes() {
+    let config = |length: usize| {
+        let path = format!("/{}", "x".repeat(length - 1));
+        Config::parse(&format!("[control]\nsocket = \"{path}\""), None)
+    };
+    assert_eq!(config(107).unwrap().control_socket.as_os_str().len(), 107);
+    assert_eq!(
+        config(108).unwrap_err().to_string(),
+        "2: control.socket: the path of a socket must be at most 107 bytes, got 108"
+    );
 }
 
 #[test]

@@ -70,7 +70,8 @@ impl Gearman {
         let Ok(kept) = &mut self.kept else { return };
         let written = match process {
             Some(process) => kept.jobs.has_process(id, process, &self.host.boot_id, &mut kept.store),
-            None if kept.jobs.is_running(id) => Ok(()),
+            // A program of this host does not ask again.
+            None if kept.jobs.is_running(id) || self.control.has_asked(id) => Ok(()),
             None => {
                 self.answered.begun(now, id);
                 Ok(())
@@ -119,6 +120,9 @@ impl Gearman {
 
     /// Where nobody listens it is lost: the reply or the result has it all.
     fn pass_on(&mut self, output: &Output, fx: &mut Effects) {
+        if self.control.has_asked(&output.id) {
+            return self.control.pass_on(output, fx);
+        }
         let asked_by = self.asked_by.get(&output.id).copied();
         if let Some(conn) = asked_by.or(self.link.ready()) {
             self.link.send(conn, encode(&Frame::Output(output)), fx);
@@ -141,6 +145,9 @@ impl Gearman {
             outcome.retcode,
             outcome.elapsed.unwrap_or_default()
         );
+        if self.control.has_asked(&id) {
+            return self.control.answer(now, &id, outcome, fx);
+        }
         let asked_by = self.asked_by.remove(&id);
         let reply = Reply::new(id, outcome);
         let frame = self.answered.finish(now, &reply);

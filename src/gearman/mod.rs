@@ -3,6 +3,7 @@
 mod answered;
 mod calls;
 mod config;
+mod control;
 mod cron;
 mod ends;
 mod kept;
@@ -14,10 +15,11 @@ use crate::job::{self, Orphan};
 use crate::link::{self, Link};
 use crate::machine::{ConnId, Effect, Effects, Event, Identity, Instant, Machine, Now, Signal, earliest};
 use crate::store::Store;
-use crate::wire::Reply;
 use crate::wire::frame::encode;
 use crate::wire::session::Init;
+use crate::wire::{Reply, Request};
 use answered::Answered;
+use control::Control;
 use kept::Kept;
 use log::{error, info, warn};
 use std::collections::HashMap;
@@ -65,6 +67,7 @@ pub struct Gearman {
     asked_by: HashMap<String, ConnId>,
     /// By the request that is to end: the requests that wait for this.
     cancels: HashMap<String, Vec<String>>,
+    control: Control,
     stopping: bool,
     store_path: PathBuf,
 }
@@ -78,7 +81,8 @@ struct News {
 
 impl Gearman {
     /// `store` is the database, or why there is none: then jobs and cron are refused, and commands
-    /// run all the same. `seed` is for the spread of reconnects.
+    /// run all the same. `seed` is for the spread of reconnects, and for names that no other run
+    /// of the agent gives.
     pub fn new(
         now: Now,
         host: Host,
@@ -97,6 +101,7 @@ impl Gearman {
             orphans: Vec::new(),
             asked_by: HashMap::new(),
             cancels: HashMap::new(),
+            control: Control::new(seed),
             stopping: false,
             store_path: config.store,
             host,
@@ -220,6 +225,7 @@ impl Gearman {
                 self.link.configure(now, config.link, init, fx);
                 self.open_store_again(now, &config.store);
                 self.exec.configure(now, config.exec, fx, &mut news.exec);
+                fx.push(Effect::Listen { path: config.control_socket });
             }
         }
     }
@@ -227,7 +233,7 @@ impl Gearman {
 
 impl Machine for Gearman {
     fn handle(&mut self, now: Now, event: Event<'_>, fx: &mut Effects) {
-        let (mut facts, mut news) = (Vec::new(), News::default());
+        let (mut facts, mut local, mut news) = (Vec::new(), Vec::new(), News::default());
         for Orphan { id, process, timeout, ran } in std::mem::take(&mut self.orphans) {
             info!("job=found id={id:?} pid={} ran={}s", process.pid, ran.as_secs());
             self.exec.adopt(now, id, process, ran, timeout, fx);
@@ -237,11 +243,15 @@ impl Machine for Gearman {
             Event::FileRead(file) => self.reload(now, file, fx, &mut news),
             event => {
                 self.link.handle(now, &event, fx, &mut facts);
+                self.control.handle(now, &event, fx, &mut local);
                 self.exec.handle(now, &event, fx, &mut news.exec);
             }
         }
         for fact in facts {
             self.link_fact(now, fact, fx, &mut news);
+        }
+        for Request { id, call } in local {
+            self.call(now, id, call, fx, &mut news);
         }
         self.keep(now, &mut news);
         self.settle(now, fx, news);
@@ -249,6 +259,7 @@ impl Machine for Gearman {
         if self.stopping && self.exec.running() == 0 {
             self.write_answers(now);
             self.link.stop(fx);
+            self.control.stop(fx);
             fx.push(Effect::Stop);
         }
     }
@@ -256,7 +267,7 @@ impl Machine for Gearman {
     fn deadline(&self) -> Option<Instant> {
         let kept = self.kept.as_ref().ok();
         let kept = kept.and_then(|kept| earliest([kept.deadline(&self.exec), self.answered.deadline()]));
-        earliest([self.link.deadline(), self.exec.deadline(), kept])
+        earliest([self.link.deadline(), self.exec.deadline(), self.control.deadline(), kept])
     }
 }
 

@@ -45,15 +45,20 @@ impl Host {
 
     /// Writes gearman.conf: this server list, and these lines in `[exec]`.
     pub fn configure(&self, servers: &str, exec: &str) {
-        let pki = self.path("pki");
-        let (pki, store) = (pki.display(), self.path("gearman.db"));
-        let store = store.display();
+        let (pki, store, socket) = (self.path("pki"), self.path("gearman.db"), self.socket());
+        let (pki, store, socket) = (pki.display(), store.display(), socket.display());
         let text = format!(
             "hostname = \"web-1\"\nregion = \"cn-1\"\ntags = {{ svc = \"ecs\", cmpt = \"db\" }}\n\
              [link]\nserver = \"{servers}\"\nbackoff = {{ min = 1, max = 1 }}\n\
-             [tls]\ndir = \"{pki}\"\n[store]\npath = \"{store}\"\n[exec]\ngrace = 1\n{exec}\n"
+             [tls]\ndir = \"{pki}\"\n[store]\npath = \"{store}\"\n[exec]\ngrace = 1\n{exec}\n\
+             [control]\nsocket = \"{socket}\"\n"
         );
         fs::write(self.path("gearman.conf"), text).unwrap();
+    }
+
+    /// The agent's control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path("gearman.sock")
     }
 
     /// `gearman` with this host's files.
