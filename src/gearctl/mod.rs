@@ -1,6 +1,7 @@
 //! gearctl: asks, on the host itself, what the agent would answer. See gearctl(1).
 
 mod args;
+pub mod client;
 mod cron_next;
 
 pub use args::{Asked, CommandLine, parse};
