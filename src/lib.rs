@@ -2,11 +2,12 @@
 //!
 //! The data's way: bytes come in through [`reactor`] and TLS, become frames
 //! and requests in [`wire`], reach a machine's one match ([`gearman`]) by way
-//! of its [`link`], start a child in [`exec`], and what the child writes goes
-//! back the same way as a reply. Everything between the reactor and the
-//! binaries is a pure machine ([`machine`]): it is handed events and the time,
-//! and answers with effects. What runs at its time begins in [`cron`], and
-//! [`gearctl`] is what a host's own people ask.
+//! of its [`link`] or of a socket for programs on its host, start a child in
+//! [`exec`], and what the child writes goes back the same way as a reply.
+//! Everything between the reactor and the binaries is a pure machine
+//! ([`machine`]): it is handed events and the time, and answers with effects.
+//! What runs at its time begins in [`cron`], and [`gearctl`] is what a host's
+//! own people ask.
 
 pub use aspire_wire as wire;
 

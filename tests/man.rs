@@ -168,6 +168,22 @@ fn the_limits_are_those_of_the_code() {
 }
 
 #[test]
+fn the_control_socket_is_as_the_code_has_it() {
+    let gearman = page("gearman.8");
+    let text = gearman.section("CONTROL SOCKET").text();
+    for sentence in [
+        format!("nothing under way for {} seconds", limits::LOCAL_IDLE.as_secs()),
+        format!("one more than {} at the same time", limits::LOCAL_CONNECTIONS),
+        format!("of all connections {} may be under way", limits::LOCAL_REQUESTS),
+    ] {
+        assert!(text.contains(&sentence), "{sentence:?} is not in:\n{text}");
+    }
+    let socket = Config::parse("", None).unwrap().control_socket;
+    let files = gearman.section("FILES").items();
+    assert!(files.iter().any(|(file, _)| Path::new(file) == socket), "{files:?}");
+}
+
+#[test]
 fn gearmans_flags_are_documented_and_no_others() {
     let output = Command::new(env!("CARGO_BIN_EXE_gearman")).arg("-h").output().unwrap();
     let flags = flags_of_help(&String::from_utf8(output.stdout).unwrap());

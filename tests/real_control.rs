@@ -293,7 +293,9 @@ fn an_agent_without_a_free_descriptor_answers_when_it_has_one_again_and_does_not
     host.logged(&["control=listening"]);
     let info = json!({"id": "1", "method": "agent.info"});
     let mut peers: Vec<Peer> = (0..8).map(|_| Peer::of(&host.socket())).collect();
-    peers.iter_mut().for_each(|peer| peer.asks(&info));
+    for peer in &mut peers {
+        peer.asks(&info);
+    }
     host.logged(&["control=busy", "Too many open files"]);
     // It tries again each second, and does nothing in between.
     let (begun, before) = (Instant::now(), ticks(&agent));

@@ -6,6 +6,7 @@
 
 mod rig;
 
+use aspire::gearctl::client::ask;
 use aspire::wire::enroll::Token;
 use nix::sys::signal::Signal;
 use rig::agent::{Agent, Host, gearman, is_watched};
@@ -13,6 +14,9 @@ use rig::pki::{Ca, HOST_ID};
 use rig::polaris::{Link, Polaris};
 use rig::{is_root, process, until};
 use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 /// Commands that run at the same time.
@@ -46,6 +50,7 @@ fn a_life() {
     live(&mut link);
     agent.alone();
     refusals(&mut link);
+    local(&host);
     let mut link = reconnects(&host, &polaris, link);
     signals(&host, &agent, &mut link);
     agent.alone();
@@ -77,11 +82,11 @@ fn enrolled(ca: &Ca) -> Host {
     host
 }
 
-/// How many it has, once the links that are closing are closed.
+/// How many it has, once the connections that are closing are closed: a link and the control socket stay.
 fn descriptors(agent: &Agent) -> usize {
     until("one link to be left", || {
         let open = process::descriptors(agent.pid());
-        (open.iter().filter(|target| target.starts_with("socket:")).count() == 1).then_some(open.len())
+        (open.iter().filter(|target| target.starts_with("socket:")).count() == 2).then_some(open.len())
     })
 }
 
@@ -247,6 +252,20 @@ fn reconnects(host: &Host, polaris: &Polaris, mut link: Link) -> Link {
     link.send(&json!({"method": "bye", "reason": "see you"}));
     assert_eq!(link.next(), None);
     polaris.ready()
+}
+
+/// Programs of its own host, those that misbehave included.
+fn local(host: &Host) {
+    let args = |args: Value| args.as_object().unwrap().clone();
+    let socket = host.socket();
+    ask(&socket, "agent.info", args(json!({}))).unwrap();
+    assert_eq!(ask(&socket, "sync.bash", args(json!({"cmd": "echo hi"}))).unwrap(), "hi\n");
+    for bytes in [&b"no frame\n"[..], b"{\"half\""] {
+        let mut peer = UnixStream::connect(&socket).unwrap();
+        peer.write_all(bytes).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        peer.read_to_end(&mut Vec::new()).unwrap();
+    }
 }
 
 fn signals(host: &Host, agent: &Agent, link: &mut Link) {

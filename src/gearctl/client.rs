@@ -31,8 +31,12 @@ pub enum AskError {
     #[error("{0}: what listens there is not gearman: {reason}; -s names another socket", .socket.display())]
     NotGearman { socket: PathBuf, reason: String },
     /// The agent says no. Its words, and the retcode of cargo-exec(5).
-    #[error("{message} ({retcode}){}", .detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default())]
+    #[error("{message} ({retcode}){}", after_colon(.detail.as_deref()))]
     Failed { retcode: u16, message: String, detail: Option<String> },
+}
+
+fn after_colon(detail: Option<&str>) -> String {
+    detail.map(|detail| format!(": {detail}")).unwrap_or_default()
 }
 
 /// Asks the agent that listens at `socket`, and waits for its reply's `data`, which is null

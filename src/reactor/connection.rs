@@ -134,6 +134,8 @@ impl Connection {
                 self.readable = false;
                 Ok(Step::Idle)
             }
+            // A program that has asked its last question still reads the answers.
+            Received::Ended if self.is_local() && !self.unsent.is_empty() => Ok(Step::Idle),
             Received::Ended => Err(ConnectionEnd::ByPeer),
         }
     }

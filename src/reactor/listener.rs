@@ -42,7 +42,7 @@ impl Listener {
     fn open(path: &Path) -> Result<Self, ListenError> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         make_room(path)?;
-        // The mode is in force from the first moment on. One thread, so nobody else makes files meanwhile.
+        // From its first moment on nobody else may connect. One thread: no other file is made meanwhile.
         let before = umask(Mode::S_IRWXG | Mode::S_IRWXO);
         let bound = UnixListener::bind(path);
         umask(before);
@@ -65,8 +65,9 @@ impl Drop for Listener {
     }
 }
 
-/// Removes what a program left that did not end cleanly. One that lives is asked
-/// by connecting, which does not wait for its answer.
+/// Removes what a program left that did not end cleanly. One that lives shows by
+/// taking a connection, which is not waited for. Two agents that start at the same
+/// moment are kept apart by the pid file.
 fn make_room(path: &Path) -> Result<(), ListenError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
