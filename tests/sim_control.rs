@@ -5,14 +5,17 @@
 
 mod sim;
 
+use aspire::gearman::Gearman;
 use aspire::machine::limits::{LOCAL_IDLE, LOCAL_REQUESTS, WAITING_COMMANDS};
 use aspire::machine::{ConnId, ConnectionEnd, Effect, Event, Exit, Machine as _, Signal, Stream};
+use aspire::store::Store;
 use aspire::wire::MAX_FRAME_BYTES;
 use aspire::wire::frame::encode;
 use aspire::wire::session::FromAgent;
 use serde_json::{Value, json};
+use sim::Rig;
 use sim::agent::{Agent, frames, replies, reply, started, text};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FIRST: ConnId = ConnId(1001);
@@ -281,6 +284,32 @@ fn live_output_goes_to_the_one_who_asked() {
     agent.rig.event(Event::Closed(FIRST, ConnectionEnd::ByPeer));
     agent.rig.pass(SECOND);
     assert_eq!(agent.rig.event(Event::Output(child, Stream::Out, b"more\n")), []);
+}
+
+#[test]
+fn a_job_has_a_name_of_its_own_which_its_asker_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = || Store::open(&folder.path().join("gearman.db"), SystemTime::UNIX_EPOCH).unwrap();
+    let config = "[link]\nserver = \"10.0.0.1\"";
+    let mut rig = sim::gearman_with(config, sim::root(), 1, Ok(store()));
+    let ask = |rig: &mut Rig<Gearman>, frame: Value| rig.event(Event::Received(FIRST, &encode(&frame)));
+    rig.event(Event::Accepted(FIRST));
+    let effects = ask(&mut rig, json!({"id": "1", "method": "async.bash", "cmd": "cmd"}));
+    let (id, outcome) = reply(&effects);
+    assert_eq!((id.as_str(), outcome.retcode), ("1", 1));
+    let data: Value = serde_json::from_str(outcome.data.unwrap().get()).unwrap();
+    let job = data["job"].as_str().unwrap();
+    assert!(job.starts_with("local-"), "{job}");
+    for id in ["2", "3"] {
+        let status = reply(&ask(&mut rig, json!({"id": id, "method": "job.status", "job": job})));
+        assert_eq!((status.0.as_str(), status.1.retcode), (id, 2));
+    }
+    // What is asked again after a restart is no repetition, so nothing is kept of it.
+    let effects = ask(&mut rig, bash("4"));
+    let (child, _) = started(&effects);
+    rig.event(Event::Started(child, None));
+    drop(rig);
+    assert_eq!(store().requests().unwrap(), []);
 }
 
 #[test]
