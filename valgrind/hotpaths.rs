@@ -1,7 +1,7 @@
 //! Three paths that every command takes, run over and over so that valgrind/run
 //! can count their instructions: `hotpaths PATH TIMES`.
 
-use aspire::exec::{AllowList, Done, Exec, ExecSettings, Fact};
+use aspire::exec::{AllowList, Done, Exec, ExecSettings, Fact, Wanted};
 use aspire::machine::{Effect, Effects, Event, Exit, Identity, Instant, Now, Stream};
 use aspire::wire::frame::encode;
 use aspire::wire::session::FromServer;
@@ -61,7 +61,8 @@ fn output_to_replies(times: u32) -> Option<u32> {
     let (mut fx, mut facts) = (Effects::default(), Vec::new());
     let mut count = 0;
     for _ in 0..times {
-        exec.submit(now, "id".into(), command.clone(), &mut fx, &mut facts);
+        let wanted = Wanted { command: command.clone(), remembered: false };
+        exec.submit(now, "id".into(), wanted, &mut fx, &mut facts);
         let Effect::Spawn { child, .. } = fx.take().pop()? else { return None };
         for piece in output.as_bytes().chunks(output.len() / PIECES) {
             exec.handle(now, &Event::Output(child, Stream::Out, black_box(piece)), &mut fx, &mut facts);
