@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 
+mod rig;
+
+use rig::agent::Host;
+use rig::pki::Ca;
+use rig::polaris::Polaris;
+use serde_json::{Value, json};
 use std::process::Command;
 
 /// Exit status, standard output, standard error.
@@ -19,7 +25,7 @@ fn an_answer_is_a_line_of_json() {
     assert_eq!(gearctl(&["-c", "cron.next", "-a", question]), (0, format!("{answer}\n"), String::new()));
     // Now, and where this machine is.
     let (status, answer, error) = gearctl(&["-C", "/nowhere", "-c", "cron.next", "-a", "0 0/30 8-10 * * *"]);
-    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!((status, answer["next"].as_array().unwrap().len(), error.as_str()), (0, 5, ""));
 }
 
@@ -32,7 +38,11 @@ fn why_there_is_no_answer_goes_to_standard_error() {
             "gearctl: hour: 25 is out of range 0-23 (column 3)\n",
         ),
         (&["-c", "cron.next"], 1, "gearctl: -a SCHEDULE is missing\n"),
-        (&["-c", "cron.nxt"], 1, "gearctl: there is no command \"cron.nxt\"; there are: cron.next\n"),
+        (
+            &["-c", "cron.nxt"],
+            1,
+            "gearctl: there is no command \"cron.nxt\"; there are: cron.next, status, jobs, cron\n",
+        ),
         (&[], 2, "gearctl: -c COMMAND is missing\nTry 'gearctl -h'.\n"),
         (
             &["-c", "cron.next", "* * * * *"],
@@ -41,6 +51,45 @@ fn why_there_is_no_answer_goes_to_standard_error() {
         ),
     ] {
         assert_eq!(gearctl(arguments), (status, String::new(), reason.into()));
+    }
+}
+
+#[test]
+fn the_running_agent_tells_of_its_jobs_and_its_cron_entries() {
+    let ca = Ca::new();
+    let polaris = Polaris::start(&ca);
+    let host = Host::enrolled(&ca);
+    host.configure(&polaris.server(), "");
+    let config = host.path("gearman.conf");
+    let ask = |arguments: &[&str]| gearctl(&[&["-C", config.to_str().unwrap()], arguments].concat());
+    let (status, _, error) = ask(&["-c", "jobs"]);
+    assert!(status == 1 && error.contains("gearman does not run"), "{error}");
+
+    let _agent = host.start();
+    let mut link = polaris.ready();
+    let job = json!({"id": "j", "method": "async.bash", "cmd": "exec sleep 600"});
+    assert_eq!(link.ask(&job)["retcode"], 1);
+    let entry =
+        json!({"id": "c", "method": "cron.set", "name": "tidy", "schedule": "0 5 * * *", "cmd": "ls"});
+    assert_eq!(link.ask(&entry)["retcode"], 1);
+    let answer = |arguments: &[&str]| -> Value {
+        let (status, answer, error) = ask(arguments);
+        assert_eq!((status, error.as_str()), (0, ""));
+        serde_json::from_str(&answer).unwrap()
+    };
+    let jobs = answer(&["-c", "jobs"]);
+    assert_eq!((&jobs["count"], &jobs["jobs"][0]["job"]), (&json!(1), &json!("j")));
+    assert_eq!(answer(&["-c", "jobs", "-a", "j"])["cmd"], "exec sleep 600");
+    assert_eq!(answer(&["-c", "cron", "-a", "tidy"])["entries"][0]["next"].as_array().unwrap().len(), 5);
+    assert_eq!(answer(&["-c", "status"])["jobs"], 1);
+    for (arguments, reason) in [
+        (&["-c", "jobs", "-a", "other"][..], "Not found (3024)"),
+        (&["-c", "cron", "-a", "other"], "Not found (3024)"),
+        (&["-c", "status", "-a", "x"], "-a: status takes none"),
+        (&["-c", "status", "-s", "/nowhere"], "/nowhere: gearman does not run"),
+    ] {
+        let (status, answer, error) = ask(arguments);
+        assert!(status == 1 && answer.is_empty() && error.contains(reason), "{error}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! gearctl: asks, on the host itself, what the agent would answer. See gearctl(1).
 
+mod agent;
 mod args;
 pub mod client;
 mod cron_next;
@@ -16,11 +17,16 @@ pub struct Command {
     run: fn(now: SystemTime, line: &CommandLine) -> Result<String, GearctlError>,
 }
 
-pub const COMMANDS: &[Command] = &[Command {
-    name: "cron.next",
-    summary: "when a schedule fires: the schedule, or an object with it",
-    run: cron_next::run,
-}];
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "cron.next",
+        summary: "when a schedule fires: the schedule, or an object with it",
+        run: cron_next::run,
+    },
+    Command { name: "status", summary: "what the agent is and does", run: agent::status },
+    Command { name: "jobs", summary: "the agent's jobs, or the job of this id", run: agent::jobs },
+    Command { name: "cron", summary: "the agent's cron entries, or the one of this name", run: agent::cron },
+];
 
 /// The command was not carried out; exit status 1.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,11 @@ pub enum GearctlError {
     Missing(&'static str),
     #[error("-a: {0}")]
     Arguments(String),
+    /// gearman's configuration.
+    #[error("{0}")]
+    Config(String),
+    #[error("{0}")]
+    Agent(#[from] client::AskError),
     #[error("{0}")]
     Cron(#[from] crate::cron::CronError),
 }

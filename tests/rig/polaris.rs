@@ -178,12 +178,17 @@ impl Link {
         self.send(&json!({"id": id, "method": "sync.bash", "cmd": cmd}));
     }
 
-    /// Sends a request and waits for its reply, the only one under way.
+    /// Sends a request and waits for its reply, the only one under way. What is told of jobs
+    /// meanwhile is passed over.
     pub fn ask(&mut self, request: &Value) -> Value {
         self.send(request);
-        let reply = self.receive();
-        assert_eq!(reply["id"], request["id"], "{reply}");
-        reply
+        loop {
+            let reply = self.receive();
+            if reply["method"] != "job" {
+                assert_eq!(reply["id"], request["id"], "{reply}");
+                return reply;
+            }
+        }
     }
 
     /// Runs a command and returns its reply.
