@@ -4,7 +4,9 @@ use crate::agents::hub::Hub;
 use crate::clock;
 use crate::config::Config;
 use crate::hosts::Directory;
+use crate::jobs::Jobs;
 use crate::pki::{Authority, files};
+use crate::queue::Queue;
 use crate::requests::Registry;
 use crate::store::Store;
 use base64::Engine as _;
@@ -25,6 +27,8 @@ pub struct App {
     pub directory: Directory,
     pub hub: Hub,
     pub requests: Arc<Registry>,
+    pub queue: Arc<Queue>,
+    pub jobs: Arc<Jobs>,
     pub authority: Authority,
     /// SHA-256 of the administrator's token.
     admin: [u8; 32],
@@ -45,12 +49,15 @@ impl App {
             );
         }
         let directory = Directory::new(store.load_hosts().await?);
+        let queue = Arc::new(Queue::new(store.load_queue().await?));
         Ok(App {
             config,
             store,
             directory,
             hub: Hub::default(),
             requests: Arc::default(),
+            queue,
+            jobs: Arc::default(),
             authority,
             admin: Sha256::digest(admin_token).into(),
             stopping: AtomicBool::new(false),

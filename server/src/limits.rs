@@ -133,3 +133,39 @@ pub const HOSTS_LINGER: Duration = Duration::from_millis(500);
 pub const LAST_SEEN_WRITTEN: Duration = Duration::from_mins(1);
 /// What connections and links have to end when the server stops.
 pub const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+// Jobs and what their hosts tell of them.
+
+/// Bytes of one host's results that wait to be on disk, [`FACT_BYTES`] included. Its link is not
+/// read from while there are more, so that what it sends waits where it is safe: with the agent.
+pub const MAX_UNSTORED_BYTES_PER_LINK: usize = 2 * 1024 * 1024;
+/// The same of all hosts together. Whatever else they tell of jobs is passed over from then on.
+pub const MAX_UNSTORED_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that a piece of news of a job costs beyond its own.
+pub const FACT_BYTES: usize = 512;
+/// Characters of a job's command that are kept beside it.
+pub const JOB_CMD_CHARS: usize = 500;
+/// Entries that are taken of one host's cron table.
+pub const MAX_CRON_PER_HOST: usize = 1000;
+/// Times to come that are kept of a cron entry.
+pub const KEPT_CRON_TIMES: usize = 5;
+/// Bytes of memory for the live output of one job, all its attempts together.
+pub const MAX_OUTPUT_BYTES_PER_JOB: usize = 512 * 1024;
+/// The same of all jobs. From then on no more is passed on before the results.
+pub const MAX_JOB_OUTPUT_BYTES: usize = 64 * 1024 * 1024;
+/// Jobs whose output is passed on while they run.
+pub const MAX_JOB_LOGS: usize = 10_000;
+
+// Requests that wait for their hosts.
+
+/// Requests that wait for one host.
+pub const MAX_QUEUED_PER_HOST: usize = 1000;
+/// The same of all hosts together.
+pub const MAX_QUEUED: usize = 100_000;
+/// Bytes of requests that were delivered to one host and not answered, beyond which no more are:
+/// far less than the link would take, and enough for many small ones at once.
+pub const DELIVERY_WINDOW_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of answers that wait to be on disk. One beyond that is asked for again: the agent has it.
+pub const MAX_UNSTORED_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+/// How often the waiting requests are looked through for those whose time is over.
+pub const QUEUE_SWEEP: Duration = Duration::from_secs(1);

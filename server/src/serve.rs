@@ -5,7 +5,9 @@ use crate::agents::listener::Port;
 use crate::app::{self, App, STOPPING};
 use crate::config::Config;
 use crate::hosts;
+use crate::jobs::book;
 use crate::pki::{Authority, ServerCertificate, files, keep_fresh, tls};
+use crate::queue::courier;
 use crate::requests::record;
 use crate::{limits, routes, web};
 use anyhow::Context as _;
@@ -31,8 +33,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     /// The two listeners.
     accepting: [JoinHandle<()>; 2],
-    /// The two that write to the database.
-    writing: [JoinHandle<()>; 2],
+    /// Those that write to the database.
+    writing: [JoinHandle<()>; 4],
     renewal: JoinHandle<()>,
     /// Ends when the last link's task has.
     links: mpsc::Receiver<()>,
@@ -73,7 +75,9 @@ impl Running {
         ];
         let writing = [
             tokio::spawn(recorder(app.clone(), stopped.clone())),
-            tokio::spawn(host_writer(app.clone(), stopped)),
+            tokio::spawn(host_writer(app.clone(), stopped.clone())),
+            tokio::spawn(bookkeeper(app.clone(), stopped.clone())),
+            tokio::spawn(carrier(app.clone(), stopped)),
         ];
         let renewal = tokio::spawn(renewal(certificate, app.clone()));
 
@@ -95,6 +99,7 @@ impl Running {
         for request in self.app.requests.all() {
             request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
         }
+        self.app.jobs.logs.stop();
         self.app.hub.end_all(STOPPING);
         for task in self.accepting {
             let _ = task.await;
@@ -107,6 +112,12 @@ impl Running {
         if let Err(error) = record::record_all(&self.app.requests, &self.app.store).await {
             tracing::error!(%error, "results not recorded");
         }
+        if let Err(error) = book::store_all(&self.app.jobs, &self.app.store).await {
+            tracing::error!(%error, "news of jobs not stored: their hosts will tell it again");
+        }
+        if let Err(error) = courier::settle_all(&self.app.queue, &self.app.store).await {
+            tracing::error!(%error, "answers not stored: they will be asked for again");
+        }
         hosts::write_rest(&self.app.directory, &self.app.store).await;
         self.app.store.close().await;
         let _ = std::fs::remove_file(&self.listen_file);
@@ -116,6 +127,14 @@ impl Running {
 
 async fn recorder(app: Arc<App>, stop: watch::Receiver<bool>) {
     record::keep_recorded(&app.requests, &app.store, stop).await;
+}
+
+async fn bookkeeper(app: Arc<App>, stop: watch::Receiver<bool>) {
+    book::keep_stored(&app.jobs, &app.store, stop).await;
+}
+
+async fn carrier(app: Arc<App>, stop: watch::Receiver<bool>) {
+    courier::keep_delivering(&app, stop).await;
 }
 
 async fn host_writer(app: Arc<App>, stop: watch::Receiver<bool>) {

@@ -24,7 +24,7 @@ pub(super) async fn cancel(hub: &Hub, request: &Arc<Live>, hosts: &Hosts, deadli
     let mut asked = Vec::new();
     for position in request.unsettled() {
         let Some(host) = &hosts[position as usize] else { continue };
-        let to = ReplyTo { request: request.clone(), position, asked: Asked::Cancel };
+        let to = ReplyTo::Live { request: request.clone(), position, asked: Asked::Cancel };
         if let Ok(Cancel::Withdrawn) = hub.cancel(host.id, &request.head.id, &id, &frame, to) {
             request.settle(position, &Outcome::new(Retcode::CancelledBeforeDelivery));
         } else {
@@ -79,7 +79,7 @@ mod tests {
             let links: Vec<_> = hosts.iter().map(link).collect();
             for (position, link) in (0..).zip(&links) {
                 hub.register(link, None, || {});
-                let to = ReplyTo { request: request.clone(), position, asked: Asked::Request };
+                let to = ReplyTo::Live { request: request.clone(), position, asked: Asked::Request };
                 hub.send(link.host.id, &request.head.id, &Bytes::from_static(b"{}\n"), to).unwrap();
             }
             Rig { hub, hosts: hosts.into_iter().map(Some).collect(), links, request }
@@ -142,13 +142,13 @@ mod tests {
             let call = rig.heard(0);
             assert_eq!((&call["method"], &call["job"]), (&"job.cancel".into(), &"r".into()));
             let id = call["id"].as_str().unwrap().to_owned();
-            assert!(rig.links[0].answered(&Reply::new("r", Outcome::new(Retcode::Cancelled))));
+            assert!(rig.links[0].answered(&Reply::new("r", Outcome::new(Retcode::Cancelled)), |_| {}));
             id
         };
         let ((), id) = tokio::join!(rig.see_to_the_end(), agent);
         assert_eq!((begin.elapsed().as_secs(), &rig.entry(0)["retcode"]), (1, &3108.into()));
         let confirmation = Reply::new(id, Outcome::new(Retcode::NormalTermination));
-        assert!(!rig.links[0].answered(&confirmation), "nobody waits for what is known already");
+        assert!(!rig.links[0].answered(&confirmation, |_| {}), "nobody waits for what is known already");
     }
 
     #[tokio::test(start_paused = true)]
@@ -174,7 +174,7 @@ mod tests {
             let agent = async {
                 sleep(Duration::from_secs(1)).await;
                 let id = rig.heard(0)["id"].as_str().unwrap().to_owned();
-                rig.links[0].answered(&Reply::new(id, Outcome::new(retcode)));
+                rig.links[0].answered(&Reply::new(id, Outcome::new(retcode)), |_| {});
             };
             tokio::join!(timeout(Duration::from_secs(2), rig.see_to_the_end()), agent).0.unwrap();
             let entry = rig.entry(0);
@@ -191,7 +191,7 @@ mod tests {
         let agent = async {
             sleep(Duration::from_secs(1)).await;
             assert_eq!(rig.links[0].pop(), None, "the host never hears of it");
-            rig.links[1].answered(&Reply::new("r", Outcome::new(Retcode::Cancelled)));
+            rig.links[1].answered(&Reply::new("r", Outcome::new(Retcode::Cancelled)), |_| {});
         };
         tokio::join!(rig.see_to_the_end(), agent);
         assert_eq!((&rig.entry(0)["retcode"], &rig.entry(1)["retcode"]), (&207.into(), &3108.into()));

@@ -6,6 +6,7 @@ use super::hub::{Hub, NotSent};
 use crate::app::App;
 use crate::clock;
 use crate::hosts::Host;
+use crate::queue::courier::Offline;
 use crate::requests::{Asked, Live, ReplyTo};
 use aspire_wire::{Outcome, Retcode};
 use bytes::Bytes;
@@ -18,22 +19,24 @@ use tokio::time::{Instant, sleep_until};
 pub type Hosts = Vec<Option<Arc<Host>>>;
 
 /// Sends `frame` to `hosts`. Returns at once; the results come to the request,
-/// whether anybody waits for them or not.
-pub fn dispatch(app: &Arc<App>, request: &Arc<Live>, frame: &Bytes, hosts: Hosts) -> Watch {
+/// whether anybody waits for them or not. Hosts that are offline and that the
+/// request waits for are answered with, and have no result yet.
+pub fn dispatch(app: &Arc<App>, request: &Arc<Live>, frame: &Bytes, hosts: Hosts) -> (Watch, Vec<Offline>) {
+    let mut offline = Vec::new();
     for (position, host) in (0u32..).zip(&hosts) {
-        let failure = match host {
-            None => Some(Outcome::new(Retcode::NoSuchHost)),
-            Some(host) => {
-                let to = ReplyTo { request: request.clone(), position, asked: Asked::Request };
-                app.hub.send(host.id, &request.head.id, frame, to).err().map(not_sent)
-            }
+        let Some(host) = host else {
+            request.settle(position, &Outcome::new(Retcode::NoSuchHost));
+            continue;
         };
-        if let Some(outcome) = failure {
-            request.settle(position, &outcome);
+        let to = ReplyTo::Live { request: request.clone(), position, asked: Asked::Request };
+        match app.hub.send(host.id, &request.head.id, frame, to) {
+            Ok(()) => {}
+            Err(NotSent::Offline) if request.head.waits.is_some() => offline.push((position, host.id)),
+            Err(reason) => request.settle(position, &not_sent(reason)),
         }
     }
     // Not before: a request that is cancelled has been sent to every host that it will be sent to.
-    Watch { app: app.clone(), request: request.clone(), hosts }
+    (Watch { app: app.clone(), request: request.clone(), hosts }, offline)
 }
 
 /// Sees to it that a request comes to its end. Whoever waits for that does it himself, which

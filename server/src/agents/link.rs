@@ -9,6 +9,7 @@ use aspire_wire::{Outcome, Reply, Retcode};
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
@@ -18,6 +19,8 @@ pub struct Link {
     pub host: Arc<Host>,
     pub peer: SocketAddr,
     inner: Mutex<Inner>,
+    /// Bytes of results that came by this link and are not on disk.
+    unstored: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +72,7 @@ pub enum Cancel {
 
 impl Link {
     pub fn new(host: Arc<Host>, peer: SocketAddr) -> Link {
-        Link { host, peer, inner: Mutex::default() }
+        Link { host, peer, inner: Mutex::default(), unstored: AtomicUsize::new(0) }
     }
 
     /// Queues a request and remembers where its reply belongs.
@@ -129,10 +132,37 @@ impl Link {
         inner.wake();
     }
 
-    /// Takes a reply to where it belongs. Whether it was waited for.
-    pub fn answered(&self, reply: &Reply) -> bool {
+    /// Takes a reply to where it belongs, after `first` has seen where that is. Whether it was
+    /// waited for.
+    pub fn answered(&self, reply: &Reply, first: impl FnOnce(&ReplyTo)) -> bool {
         let to = self.inner().take(&reply.id);
-        to.inspect(|to| to.answered(&reply.outcome)).is_some()
+        to.inspect(first).inspect(|to| to.answered(&reply.outcome)).is_some()
+    }
+
+    /// Bytes of results that came by this link and are not on disk.
+    pub fn unstored_bytes(&self) -> usize {
+        self.unstored.load(Ordering::Relaxed)
+    }
+
+    /// A result of so many bytes waits to be on disk.
+    pub fn owe_ack(&self, bytes: usize) {
+        self.unstored.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The results of these numbers are on disk. Their agent is told in one go, if it is still there.
+    pub fn acknowledge(&self, seqs: &[u64], bytes: usize) {
+        self.unstored.fetch_sub(bytes, Ordering::Relaxed);
+        let frames: Vec<u8> = seqs.iter().flat_map(|seq| frame::encode(&Frame::Ack { seq: *seq })).collect();
+        let mut inner = self.inner();
+        if !inner.closed {
+            inner.push(Queued { frame: frames.into(), request: None });
+            inner.wake();
+        }
+    }
+
+    /// Has the link's task look around.
+    pub fn wake(&self) {
+        self.inner().wake();
     }
 
     /// Takes a piece of output to where it belongs. Whether anything became of it.
@@ -241,7 +271,7 @@ fn cost(frame: &Bytes) -> usize {
 mod tests {
     use super::*;
     use crate::agents::samples::{begun, host};
-    use crate::requests::{Asked, Registry};
+    use crate::requests::{Asked, Live, Registry};
 
     fn link() -> Link {
         Link::new(host(3), SocketAddr::from(([127, 0, 0, 1], 1)))
@@ -249,13 +279,19 @@ mod tests {
 
     /// Sends a request of this id on the link.
     fn asked(link: &Link, registry: &Registry, id: &str) -> ReplyTo {
-        let to = ReplyTo { request: begun(registry, id, 1), position: 0, asked: Asked::Request };
+        let to = ReplyTo::Live { request: begun(registry, id, 1), position: 0, asked: Asked::Request };
         link.request(&id.into(), &Bytes::from(format!("{id}\n")), to.clone()).unwrap();
         to
     }
 
+    fn live(to: &ReplyTo) -> &Live {
+        let ReplyTo::Live { request, .. } = to else { panic!("not sent so") };
+        request
+    }
+
     fn cancel(link: &Link, request: &str, to: &ReplyTo) -> Result<Cancel, Refused> {
-        let to = ReplyTo { asked: Asked::Cancel, ..to.clone() };
+        let ReplyTo::Live { request: live, position, .. } = to.clone() else { panic!("not sent so") };
+        let to = ReplyTo::Live { request: live, position, asked: Asked::Cancel };
         link.cancel(request, &"cancel".into(), &Bytes::from_static(b"cancel\n"), to)
     }
 
@@ -281,7 +317,7 @@ mod tests {
         while link.pop().is_some() {}
         let done = Outcome::new(Retcode::NormalTermination);
         for n in 0..99 {
-            assert!(link.answered(&Reply::new(n.to_string(), done.clone())));
+            assert!(link.answered(&Reply::new(n.to_string(), done.clone()), |_| {}));
         }
         link.forget("99");
         let inner = link.inner();
@@ -295,7 +331,7 @@ mod tests {
         assert_eq!(cancel(&link, "two", &to[1]), Ok(Cancel::Withdrawn));
         assert_eq!([link.pop().unwrap(), link.pop().unwrap()], ["one\n", "three\n"]);
         assert_eq!((link.pop(), link.inner().outbox_bytes), (None, 0));
-        assert!(!link.answered(&Reply::new("two", Outcome::new(Retcode::NormalTermination))));
+        assert!(!link.answered(&Reply::new("two", Outcome::new(Retcode::NormalTermination)), |_| {}));
         assert_eq!(cancel(&link, "three", &to[2]), Ok(Cancel::Asked));
         assert_eq!(link.pop().unwrap(), "cancel\n");
         link.order(Order::Leave("away".into()));
@@ -308,7 +344,7 @@ mod tests {
         for n in 0..limits::MAX_PENDING_PER_LINK {
             asked(&link, &registry, &n.to_string());
         }
-        let to = ReplyTo { request: begun(&registry, "more", 1), position: 0, asked: Asked::Request };
+        let to = ReplyTo::Live { request: begun(&registry, "more", 1), position: 0, asked: Asked::Request };
         assert_eq!(link.request(&"more".into(), &Bytes::new(), to.clone()), Err(Refused::Busy));
         while link.pop().is_some() {}
         assert_eq!(cancel(&link, "0", &to), Ok(Cancel::Asked));
@@ -321,6 +357,6 @@ mod tests {
         link.pop();
         cancel(&link, "one", &to).unwrap();
         link.close("gone");
-        assert_eq!(to.request.results().0[0].retcode, Retcode::LinkLost.code());
+        assert_eq!(live(&to).results().0[0].retcode, Retcode::LinkLost.code());
     }
 }

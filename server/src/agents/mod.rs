@@ -8,7 +8,7 @@ pub mod hub;
 pub mod link;
 pub mod listener;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod session;
 
 use crate::limits;

@@ -28,6 +28,8 @@ pub fn begun(registry: &Registry, id: &str, hosts: usize) -> Arc<Live> {
         cmd: None,
         params: "{}".into(),
         stream: false,
+        follow: None,
+        waits: None,
         digest: String::new(),
         created,
         deadline: created + 86_400_000,

@@ -7,9 +7,12 @@ use super::hub::Registered;
 use super::link::{Link, Order};
 use crate::app::{App, STOPPING};
 use crate::hosts::{Conflict, Facts, Host};
+use crate::jobs;
+use crate::jobs::inbox::Ended;
+use crate::requests::ReplyTo;
 use crate::{clock, limits};
 use aspire_wire::session::{Frame, FromAgent, Init, Output};
-use aspire_wire::{FrameReader, Reply};
+use aspire_wire::{FrameReader, JobResult, Reply};
 use bytes::{Buf as _, Bytes};
 use std::future::poll_fn;
 use std::io;
@@ -34,6 +37,8 @@ pub struct Session {
     stream: TlsStream<TcpStream>,
     link: Arc<Link>,
     reader: FrameReader,
+    /// A result that found no room where results wait to be on disk. Nothing is read until it has.
+    held: Option<Box<Ended>>,
     /// The rest of the frame that is being written.
     writing: Bytes,
     unflushed: bool,
@@ -71,6 +76,7 @@ pub fn start(
         stream,
         link: Arc::new(Link::new(host, peer)),
         reader: FrameReader::default(),
+        held: None,
         writing: Bytes::new(),
         unflushed: false,
         phase: Phase::Greeting,
@@ -155,6 +161,16 @@ impl Session {
 
     /// Reads once and handles what is whole. `false` at the end of the stream.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if let Some(result) = self.held.take() {
+            // The silence is ours.
+            self.heard = Instant::now();
+            self.offer(result);
+            if self.held.is_some() {
+                return Poll::Pending;
+            }
+            self.take_lines(&[]);
+            return Poll::Ready(Ok(true));
+        }
         let mut bytes = [0; limits::READ_BYTES];
         let mut buffer = ReadBuf::new(&mut bytes);
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
@@ -172,19 +188,26 @@ impl Session {
         }
         self.heard = Instant::now();
         self.link.host.seen();
+        self.take_lines(buffer.filled());
+        Poll::Ready(Ok(true))
+    }
+
+    /// Handles what these bytes make whole.
+    fn take_lines(&mut self, bytes: &[u8]) {
         let mut reader = std::mem::take(&mut self.reader);
-        reader.push(buffer.filled());
-        match self.take_lines(&mut reader) {
+        reader.push(bytes);
+        match self.take_frames(&mut reader) {
             Err(end) => self.leave(end),
             // An idle link keeps no memory of a busy one.
             Ok(()) if reader.is_empty() => {}
             Ok(()) => self.reader = reader,
         }
-        Poll::Ready(Ok(true))
     }
 
-    fn take_lines(&mut self, reader: &mut FrameReader) -> Result<(), LinkEnd> {
-        while let Some(line) = reader.next_line()? {
+    fn take_frames(&mut self, reader: &mut FrameReader) -> Result<(), LinkEnd> {
+        while self.held.is_none()
+            && let Some(line) = reader.next_line()?
+        {
             match (FromAgent::parse(line)?, &self.phase) {
                 (_, Phase::Leaving { .. }) => return Ok(()),
                 (FromAgent::Init(init), Phase::Greeting) => self.admit(init)?,
@@ -192,7 +215,8 @@ impl Session {
                 (FromAgent::Ping, _) => self.link.push(&Frame::Pong),
                 (FromAgent::Reply(reply), _) => self.take_reply(&reply)?,
                 (FromAgent::Output(piece), _) => self.take_output(&piece),
-                (FromAgent::Result(_) | FromAgent::Job(_), _) => {}
+                (FromAgent::Result(result), _) => self.take_result(*result),
+                (FromAgent::Job(notice), _) => self.app.jobs.noticed(&self.link.host, notice),
                 (FromAgent::Unknown(method), _) => {
                     tracing::debug!(host = %self.link.host.id, method, "unknown method passed over");
                 }
@@ -202,7 +226,13 @@ impl Session {
     }
 
     fn take_reply(&mut self, reply: &Reply) -> Result<(), LinkEnd> {
-        if self.link.answered(reply) {
+        let Session { app, link, .. } = self;
+        let follow = |to: &ReplyTo| {
+            if let Some((request, follow)) = to.follow() {
+                app.jobs.answered(&link.host, request, follow, &reply.outcome);
+            }
+        };
+        if link.answered(reply, follow) {
             return Ok(());
         }
         if matches!(&self.phase, Phase::Probing(id) if *id == reply.id) {
@@ -218,9 +248,22 @@ impl Session {
     }
 
     fn take_output(&self, piece: &Output) {
-        if !self.link.output(piece) {
+        let host = &self.link.host;
+        if !self.link.output(piece) && !self.app.jobs.logs.output(&jobs::target(host), piece) {
             tracing::debug!(host = %self.link.host.id, id = piece.id, "output passed over");
         }
+    }
+
+    fn take_result(&mut self, result: JobResult) {
+        // It may still speak between the revocation and the link's end.
+        if !self.link.host.is_revoked() {
+            self.offer(Ended::new(&self.link, result));
+        }
+    }
+
+    /// Hands the result on to be stored, or holds it until there is room.
+    fn offer(&mut self, result: Box<Ended>) {
+        self.held = self.app.jobs.inbox.offer(self.link.host.id, clock::now(), result).err();
     }
 
     /// Decides what to answer to `init`.
@@ -235,7 +278,10 @@ impl Session {
             Err(reason) => return refused(reason),
         };
         let (redirect, most) = (&app.config.agents.redirect, app.config.agents.max_links);
-        let registered = app.hub.register(&link, most, || app.directory.online(&link.host, facts.clone()));
+        let registered = app.hub.register(&link, most, || {
+            app.directory.online(&link.host, facts.clone());
+            app.jobs.logs.link_ended(link.host.id);
+        });
         match (registered, redirect) {
             (Registered::Yes(old), _) => {
                 if let Some(old) = old {
@@ -267,6 +313,7 @@ impl Session {
         self.link.push(&Frame::Ready { heartbeat });
         self.phase = Phase::Live;
         self.set_timer(self.silence());
+        self.app.queue.kick(self.link.host.id);
         let (name, version) = (&facts.name, &facts.version);
         tracing::info!(host = %self.link.host.id, name, peer = %self.link.peer, version, "link up");
         Ok(())
@@ -304,13 +351,17 @@ impl Session {
     /// Ends the link after what is queued.
     fn close(&mut self, end: LinkEnd) {
         self.phase = Phase::Leaving { end, shut: false };
+        self.held = None;
         self.set_timer(limits::FAREWELL_LIMIT);
     }
 
     /// The link is no longer the host's: its requests end.
     fn retire(&self, reason: &str) {
         let (app, link) = (&self.app, &self.link);
-        app.hub.unregister(link, || app.directory.offline(&link.host));
+        app.hub.unregister(link, || {
+            app.directory.offline(&link.host);
+            app.jobs.logs.link_ended(link.host.id);
+        });
         link.close(reason);
     }
 

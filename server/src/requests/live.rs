@@ -43,6 +43,8 @@ struct Progress {
     /// Positions in the order in which they were filled.
     arrived: Vec<u32>,
     finished: Option<EpochMs>,
+    /// A slot holds no final state.
+    waits: bool,
     /// Whether the request's row is in the database, and how many of `arrived` are.
     recorded: Option<usize>,
     /// The end is in the database too.
@@ -60,9 +62,14 @@ impl Live {
             slots: vec![None; targets.len()],
             log: Vec::with_capacity(targets.len()),
             held: 0,
-            allowance: if head.stream { Allowance::of(targets.len()) } else { Allowance::none() },
+            allowance: if head.stream {
+                Allowance::of(targets.len(), limits::MAX_OUTPUT_BYTES_PER_REQUEST)
+            } else {
+                Allowance::none()
+            },
             arrived: Vec::with_capacity(targets.len()),
             finished: None,
+            waits: false,
             recorded: None,
             closed: false,
         };
@@ -81,21 +88,31 @@ impl Live {
 
     /// Fills the slot, if nothing else did before.
     pub fn settle(&self, position: u32, outcome: &Outcome) {
-        let at = clock::now();
-        let settled = Settled::new(&self.targets[position as usize], outcome, at);
+        self.fill(position, Settled::new(&self.targets[position as usize], outcome, clock::now()));
+    }
+
+    /// As [`Live::settle`], with what is not the host's final state: the request waits for it.
+    /// Whether the slot was empty.
+    pub fn settle_waiting(&self, position: u32, waiting: Settled) -> bool {
+        self.fill(position, waiting)
+    }
+
+    fn fill(&self, position: u32, settled: Settled) -> bool {
+        let (at, waits) = (settled.at, settled.waits);
         let mut progress = self.progress();
         let slot = &mut progress.slots[position as usize];
         if slot.is_some() {
-            return;
+            return false;
         }
         let line = slot.insert(settled).line().clone();
         let cost = line.len();
         progress.held += cost;
         progress.log.push(line);
         progress.arrived.push(position);
+        progress.waits |= waits;
         let ended = progress.arrived.len() == progress.slots.len();
         if ended {
-            progress.finished = Some(at);
+            progress.finished = Some(if waits { clock::now() } else { at });
         }
         self.held_bytes.fetch_add(cost, Ordering::Relaxed);
         drop(progress);
@@ -104,6 +121,7 @@ impl Live {
             self.end.notify_waiters();
         }
         self.news.notify_one();
+        true
     }
 
     /// Passes a piece of the host's output on to whoever reads the log. Once one is not, none of
@@ -205,25 +223,28 @@ impl Live {
         let from = progress.recorded.unwrap_or(0);
         let to = progress.arrived.len().min(from + limit);
         let complete = to == progress.arrived.len();
-        let finished = progress.finished.filter(|_| complete && !progress.closed);
-        if progress.recorded.is_some() && from == to && finished.is_none() {
+        let ended = progress.finished.filter(|_| complete && !progress.closed);
+        if progress.recorded.is_some() && from == to && ended.is_none() {
             return None;
         }
         let slot = |n: &u32| progress.slots[*n as usize].clone().map(|settled| (*n, settled));
+        let settled = progress.arrived[from..to].iter().filter_map(slot);
         Some(News {
             head: &self.head,
             targets: &self.targets,
             first: progress.recorded.is_none(),
-            settled: progress.arrived[from..to].iter().filter_map(slot).collect(),
-            finished,
+            taken: to - from,
+            settled: settled.filter(|(_, settled)| !settled.waits).collect(),
+            ended,
+            waits: progress.waits,
         })
     }
 
-    /// The database has `count` more results, and the end if `finished`.
-    pub(super) fn recorded(&self, count: usize, finished: bool) {
+    /// The database has what of `count` more results is for it, and the end if `ended`.
+    pub(super) fn recorded(&self, count: usize, ended: bool) {
         let mut progress = self.progress();
         progress.recorded = Some(progress.recorded.unwrap_or(0) + count);
-        progress.closed |= finished;
+        progress.closed |= ended;
     }
 
     /// Nothing of it would be lost.
@@ -257,6 +278,8 @@ mod tests {
             cmd: None,
             params: "{}".into(),
             stream: true,
+            follow: None,
+            waits: None,
             digest: String::new(),
             created: 1,
             deadline: 2,

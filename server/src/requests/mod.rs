@@ -1,7 +1,8 @@
 //! Requests that run: what was asked, of which hosts, and what came back.
 
+pub mod call;
 mod live;
-mod output;
+pub mod output;
 pub mod record;
 mod registry;
 mod reply_to;
@@ -11,6 +12,7 @@ pub use registry::{Full, Registry};
 pub use reply_to::{Asked, ReplyTo};
 
 use crate::clock::EpochMs;
+use crate::jobs::Follow;
 use aspire_wire::Outcome;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,10 @@ pub struct Head {
     pub params: String,
     /// Whether output is passed on while commands run.
     pub stream: bool,
+    /// What an answer means beside being one.
+    pub follow: Option<Arc<Follow>>,
+    /// Until when it waits for hosts that are offline.
+    pub waits: Option<EpochMs>,
     /// SHA-256 over method, parameters and hosts, in hex: the same again is the same request.
     pub digest: String,
     pub created: EpochMs,
@@ -41,7 +47,7 @@ pub struct Target {
     pub name: Option<String>,
 }
 
-/// The final state of one host: serialised once, for whoever reads it.
+/// The final state of one host, or that a request waits for it: serialised once, for whoever reads it.
 #[derive(Debug, Clone)]
 pub struct Settled {
     /// The entry of the response, a JSON object in one line with its `\n`.
@@ -49,6 +55,8 @@ pub struct Settled {
     pub retcode: u16,
     pub success: bool,
     pub at: EpochMs,
+    /// It is not final: somebody else sees to that.
+    pub waits: bool,
 }
 
 impl Settled {
@@ -61,7 +69,12 @@ impl Settled {
             outcome: &'a Outcome,
         }
         let line = aspire_wire::frame::encode(&Entry { target, outcome }).into();
-        Settled { line, retcode: outcome.retcode, success: outcome.is_success(), at }
+        Settled { line, retcode: outcome.retcode, success: outcome.is_success(), at, waits: false }
+    }
+
+    /// What is said of a host for which the request waits.
+    pub fn waiting(target: &Target, outcome: &Outcome, at: EpochMs) -> Settled {
+        Settled { waits: true, ..Settled::new(target, outcome, at) }
     }
 
     /// With the `\n`.

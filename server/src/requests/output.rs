@@ -1,8 +1,7 @@
 //! What commands write while they run, as it is passed on: in lines of JSON
 //! between the final states, and only so much of it.
 
-use super::Target;
-use crate::limits::{MAX_OUTPUT_BYTES_PER_REQUEST, MAX_OUTPUT_BYTES_PER_STREAM};
+use crate::limits::MAX_OUTPUT_BYTES_PER_STREAM;
 use aspire_wire::Encoding;
 use aspire_wire::session::{Output, StreamName};
 use base64::Engine as _;
@@ -10,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 
-/// What may still be passed on of one request's output.
+/// What may still be passed on of one request's or one job's output.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub struct Allowance {
     /// Bytes of each host's streams, as the command wrote them. Empty where nothing is passed on.
     streams: Vec<[usize; 2]>,
     /// Bytes of memory.
@@ -20,15 +19,22 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub fn of(hosts: usize) -> Allowance {
-        Allowance {
-            streams: vec![[MAX_OUTPUT_BYTES_PER_STREAM; 2]; hosts],
-            memory: MAX_OUTPUT_BYTES_PER_REQUEST,
-        }
+    /// `memory` is in bytes.
+    pub fn of(hosts: usize, memory: usize) -> Allowance {
+        Allowance { streams: vec![[MAX_OUTPUT_BYTES_PER_STREAM; 2]; hosts], memory }
     }
 
     pub fn none() -> Allowance {
         Allowance { streams: Vec::new(), memory: 0 }
+    }
+
+    pub fn is_none(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// The streams begin anew; the memory does not.
+    pub fn renew(&mut self) {
+        self.streams.fill([MAX_OUTPUT_BYTES_PER_STREAM; 2]);
     }
 
     /// Whether the host may send a piece of this length; a stream that breaks the rules is at its end.
@@ -49,7 +55,7 @@ impl Allowance {
 }
 
 /// Bytes that the command wrote; `None` where the piece is not what it says.
-pub(super) fn length(piece: &Output) -> Option<usize> {
+pub fn length(piece: &Output) -> Option<usize> {
     match piece.encoding {
         None => Some(piece.data.len()),
         Some(Encoding::Base64) => STANDARD.decode(&piece.data).ok().map(|bytes| bytes.len()),
@@ -57,11 +63,11 @@ pub(super) fn length(piece: &Output) -> Option<usize> {
 }
 
 /// The piece as whoever reads the answer gets it, with its `\n`. An entry has no `method`.
-pub(super) fn line(target: &Target, piece: &Output) -> Bytes {
+pub fn line(whose: &impl Serialize, piece: &Output) -> Bytes {
     #[derive(Serialize)]
-    struct Line<'a> {
+    struct Line<'a, W> {
         #[serde(flatten)]
-        target: &'a Target,
+        whose: &'a W,
         method: &'static str,
         stream: StreamName,
         data: &'a str,
@@ -70,7 +76,7 @@ pub(super) fn line(target: &Target, piece: &Output) -> Bytes {
     }
     let Output { stream, data, encoding, .. } = piece;
     let (stream, encoding) = (*stream, *encoding);
-    aspire_wire::frame::encode(&Line { target, method: "output", stream, data, encoding }).into()
+    aspire_wire::frame::encode(&Line { whose, method: "output", stream, data, encoding }).into()
 }
 
 #[cfg(test)]
@@ -80,7 +86,7 @@ mod tests {
 
     #[test]
     fn each_stream_of_each_host_has_an_allowance_of_its_own() {
-        let mut allowance = Allowance::of(2);
+        let mut allowance = Allowance::of(2, 0);
         assert!(allowance.takes(0, Stdout, Some(MAX_OUTPUT_BYTES_PER_STREAM)));
         assert!(!allowance.takes(0, Stdout, Some(1)));
         assert!(allowance.takes(0, Stderr, Some(1)) && allowance.takes(1, Stdout, Some(1)));
@@ -90,7 +96,7 @@ mod tests {
     #[test]
     fn after_a_piece_that_does_not_pass_none_does() {
         for wrong in [None, Some(MAX_OUTPUT_BYTES_PER_STREAM)] {
-            let mut allowance = Allowance::of(1);
+            let mut allowance = Allowance::of(1, 0);
             assert!(allowance.takes(0, Stdout, Some(1)));
             assert!(!allowance.takes(0, Stdout, wrong));
             assert!(!allowance.takes(0, Stdout, Some(1)));
@@ -99,7 +105,7 @@ mod tests {
 
     #[test]
     fn nothing_is_not_passed_on_and_does_no_harm() {
-        let mut allowance = Allowance::of(1);
+        let mut allowance = Allowance::of(1, 0);
         assert!(!allowance.takes(0, Stdout, Some(0)));
         assert!(allowance.takes(0, Stdout, Some(1)));
     }

@@ -57,7 +57,7 @@ async fn record(registry: &Registry, store: &Store) -> Result<(), StoreError> {
         let (owners, news): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         store.record(&news).await?;
         for (owner, news) in owners.iter().zip(&news) {
-            owner.recorded(news.settled.len(), news.finished.is_some());
+            owner.recorded(news.taken, news.ended.is_some());
         }
     }
     registry.forget_closed();

@@ -82,6 +82,8 @@ mod tests {
             cmd: None,
             params: "{}".into(),
             stream: false,
+            follow: None,
+            waits: None,
             digest: String::new(),
             created: 1,
             deadline: 2,

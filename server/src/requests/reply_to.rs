@@ -1,16 +1,19 @@
 //! Where what a host says of a request belongs.
 
 use super::Live;
+use crate::jobs::Follow;
+use crate::queue::Delivery;
 use aspire_wire::session::Output;
 use aspire_wire::{Outcome, Retcode};
 use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug, Clone)]
-pub struct ReplyTo {
-    pub request: Arc<Live>,
-    pub position: u32,
-    pub asked: Asked,
+pub enum ReplyTo {
+    /// To a request that somebody may wait for.
+    Live { request: Arc<Live>, position: u32, asked: Asked },
+    /// To one that has waited for its host, and for which nobody waits.
+    Queued(Arc<Delivery>),
 }
 
 /// What the host was asked.
@@ -23,30 +26,43 @@ pub enum Asked {
 }
 
 impl ReplyTo {
+    /// The request's id and what its answer means beside being one, where it means something.
+    pub fn follow(&self) -> Option<(&Arc<str>, &Arc<Follow>)> {
+        match self {
+            ReplyTo::Live { request, asked: Asked::Request, .. } => {
+                request.head.follow.as_ref().map(|follow| (&request.head.id, follow))
+            }
+            ReplyTo::Live { .. } => None,
+            ReplyTo::Queued(delivery) => delivery.follow.as_ref().map(|follow| (&delivery.request, follow)),
+        }
+    }
+
     /// The host has answered.
     pub fn answered(&self, outcome: &Outcome) {
-        match self.asked {
-            Asked::Request => self.settle(outcome),
+        match self {
+            ReplyTo::Live { request, position, asked: Asked::Request } => request.settle(*position, outcome),
             // The request's own reply went before it.
-            Asked::Cancel if outcome.is_success() => {}
-            Asked::Cancel => self.settle(&not_cancelled(outcome)),
+            ReplyTo::Live { .. } if outcome.is_success() => {}
+            ReplyTo::Live { request, position, .. } => request.settle(*position, &not_cancelled(outcome)),
+            ReplyTo::Queued(delivery) => delivery.answered(outcome),
         }
     }
 
     /// There will be no answer. To whoever wants to cancel, the request's own end says so.
     pub fn lost(&self, outcome: &Outcome) {
-        if self.asked == Asked::Request {
-            self.settle(outcome);
+        match self {
+            ReplyTo::Live { request, position, asked: Asked::Request } => request.settle(*position, outcome),
+            ReplyTo::Live { .. } => {}
+            ReplyTo::Queued(delivery) => delivery.lost(),
         }
     }
 
     /// The command has written something. Whether that is passed on.
     pub fn output(&self, piece: &Output) -> bool {
-        self.asked == Asked::Request && self.request.output(self.position, piece)
-    }
-
-    fn settle(&self, outcome: &Outcome) {
-        self.request.settle(self.position, outcome);
+        match self {
+            ReplyTo::Live { request, position, asked: Asked::Request } => request.output(*position, piece),
+            ReplyTo::Live { .. } | ReplyTo::Queued(_) => false,
+        }
     }
 }
 

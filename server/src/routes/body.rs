@@ -20,8 +20,8 @@ pub struct Typed<T>(pub T);
 /// The query, each key known and there once.
 pub struct Query<T>(pub T);
 
-/// The path's one variable.
-pub struct Path(pub String);
+/// The path's variable, or a tuple of them.
+pub struct Path<T = String>(pub T);
 
 impl<S: Send + Sync> FromRequest<S> for Object {
     type Rejection = Problem;
@@ -69,12 +69,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Path {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match axum::extract::Path::<String>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(text)) => Ok(Path(text)),
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(variables)) => Ok(Path(variables)),
             Err(rejection) => Err(Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())),
         }
     }

@@ -1,18 +1,26 @@
 //! The requests that were made: a list of them, each of them, and its end before its time.
 
 use super::body::{Path, Query};
+use super::json::damaged;
+use super::{jobs, requests};
 use crate::app::App;
 use crate::clock::{self, EpochMs};
-use crate::limits::{DEFAULT_PAGE_ENTRIES, PAGE_ENTRIES};
 use crate::problem::Problem;
-use crate::requests::record;
-use crate::store::requests::Summary;
+use crate::queue::courier;
+use crate::requests::{Target, record};
+use crate::store::requests::{Stored, Summary};
+use crate::unbroken::to_the_end;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use uuid::Uuid;
+
+/// The method whose requests begin jobs.
+const JOBS_METHOD: &str = "async.bash";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,15 +61,38 @@ pub struct Full {
     #[serde(flatten)]
     summary: View,
     params: Box<RawValue>,
+    /// The final states.
+    response: Vec<Box<RawValue>>,
+    /// The hosts that it waits for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<Waiting>,
+    /// Of `async.bash`: the jobs that it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<Vec<jobs::View>>,
+    /// What the hosts said that were asked to cancel what they had begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancellation: Option<Cancellation>,
+}
+
+#[derive(Serialize)]
+struct Waiting {
+    #[serde(flatten)]
+    target: Target,
+    until: String,
+    /// When it was last sent, if it was: then its reply is waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<String>,
+}
+
+/// A request of its own.
+#[derive(Serialize)]
+struct Cancellation {
+    id: Arc<str>,
     response: Vec<Box<RawValue>>,
 }
 
 pub async fn list(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<List>, Problem> {
-    let limit = page.limit.unwrap_or(DEFAULT_PAGE_ENTRIES);
-    if !PAGE_ENTRIES.contains(&limit) {
-        let (least, most) = (PAGE_ENTRIES.start(), PAGE_ENTRIES.end());
-        return Err(Problem::field("limit", format!("limit: must be {least} to {most}, got {limit}")));
-    }
+    let limit = jobs::page(page.limit)?;
     // So that the list knows what its caller knows.
     record::record_all(&app.requests, &app.store).await?;
     let requests = app.store.list_requests(limit, page.before.as_deref()).await?;
@@ -78,19 +109,51 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Fu
     full(&app, &id).await.map(Json)
 }
 
-/// Answers when every host has its final state. A caller that hangs up changes nothing any more.
+/// Ends what of the request has not ended: what runs, what waits for hosts, and the jobs that it
+/// began. Answers when all that can be known of it is. A caller that hangs up changes nothing any more.
 pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Full>, Problem> {
-    let Some(request) = app.requests.find(&id) else {
-        let stored = app.store.find_request(&id).await?;
-        return Err(stored.map_or_else(|| unknown(&id), |_| nothing_left(&id)));
-    };
-    if request.is_finished() {
+    let running = app.requests.find(&id).filter(|request| !request.is_finished());
+    let mut any = running.is_some();
+    if let Some(request) = running {
+        request.cancel();
+        request.ended().await;
+    }
+    record::record_all(&app.requests, &app.store).await?;
+    let stored = app.store.find_request(&id).await?.ok_or_else(|| unknown(&id))?;
+    if !stored.waiting.is_empty() {
+        let (app, id) = (app.clone(), id.clone());
+        any |= to_the_end(async move { courier::withdraw(&app, &id).await }).await? > 0;
+    }
+    let hosts = on_hosts(&app, &stored).await?;
+    if !any && hosts.is_empty() {
         return Err(nothing_left(&id));
     }
-    request.cancel();
+    let cancellation = if hosts.is_empty() { None } else { Some(cancel_on(&app, &id, &hosts).await?) };
+    Ok(Json(Full { cancellation, ..full(&app, &id).await? }))
+}
+
+/// The hosts that have begun something of the request which has not ended: a job, or what was
+/// delivered late and is not answered.
+async fn on_hosts(app: &App, stored: &Stored) -> Result<Vec<Uuid>, Problem> {
+    let id = &stored.summary.id;
+    let mut hosts: BTreeSet<Uuid> = BTreeSet::new();
+    if stored.summary.method == JOBS_METHOD {
+        let rows = jobs::rows_of_request(app, id).await?;
+        hosts.extend(rows.iter().filter(|row| !row.state.is_final()).map(|row| row.host));
+    }
+    if !stored.waiting.is_empty() {
+        hosts.extend(app.store.waiting_of(id).await?.iter().map(|row| row.host));
+    }
+    Ok(hosts.into_iter().collect())
+}
+
+/// Asks the hosts to cancel the request, by a request of its own.
+async fn cancel_on(app: &Arc<App>, id: &str, hosts: &[Uuid]) -> Result<Cancellation, Problem> {
+    let request = requests::to_cancel(app, id, hosts)?;
     request.ended().await;
-    record::record_all(&app.requests, &app.store).await?;
-    full(&app, &id).await.map(Json)
+    let (settled, _) = request.results();
+    let response = settled.iter().map(|settled| raw(id, settled.json().to_owned()));
+    Ok(Cancellation { id: request.head.id.clone(), response: response.collect::<Result<_, _>>()? })
 }
 
 fn unknown(id: &str) -> Problem {
@@ -104,19 +167,28 @@ fn nothing_left(id: &str) -> Problem {
 
 /// What the database has of one request.
 async fn full(app: &App, id: &str) -> Result<Full, Problem> {
-    let stored = app.store.find_request(id).await?;
-    let stored = stored.ok_or_else(|| unknown(id))?;
-    let raw = |text: String| {
-        RawValue::from_string(text).map_err(|error| {
-            tracing::error!(%error, id, "the database holds a result that is not JSON");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the database is damaged; polaris' log says more")
-        })
+    let stored = app.store.find_request(id).await?.ok_or_else(|| unknown(id))?;
+    let jobs = match stored.summary.method.as_str() {
+        JOBS_METHOD => Some(jobs::of_request(app, id).await?),
+        _ => None,
     };
+    let waiting = stored.waiting.into_iter().map(|row| Waiting {
+        target: row.target,
+        until: clock::rfc3339(row.expires),
+        sent: row.sent.map(clock::rfc3339),
+    });
     Ok(Full {
+        params: raw(id, stored.params)?,
+        response: stored.entries.into_iter().map(|(_, entry)| raw(id, entry)).collect::<Result<_, _>>()?,
+        waiting: waiting.collect(),
+        jobs,
+        cancellation: None,
         summary: view(stored.summary),
-        params: raw(stored.params)?,
-        response: stored.entries.into_iter().map(raw).collect::<Result<_, _>>()?,
     })
+}
+
+fn raw(id: &str, text: String) -> Result<Box<RawValue>, Problem> {
+    RawValue::from_string(text).map_err(|error| damaged(id, &error))
 }
 
 fn view(summary: Summary) -> View {

@@ -113,6 +113,26 @@ fn find(app: &App, text: &str) -> Result<Arc<Host>, Problem> {
     }
 }
 
+/// Where a call names a host, for what is wrong with it to be said there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// In the field `host` of its query.
+    Field,
+    Path,
+}
+
+/// The id of a host whose past is asked for: it may have been revoked, and then only its id is known.
+pub(super) fn wanted(app: &App, text: &str, place: Wanted) -> Result<uuid::Uuid, Problem> {
+    let unknown = format!("there is no host {text}");
+    match (app.directory.find(text), uuid::Uuid::parse_str(text), place) {
+        (Found::One(host), ..) => Ok(host.id),
+        (Found::Nothing, Ok(id), _) => Ok(id),
+        (Found::Nothing, Err(_), Wanted::Field) => Err(Problem::field("host", format!("host: {unknown}"))),
+        (Found::Nothing, Err(_), Wanted::Path) => Err(Problem::not_found(unknown)),
+        (Found::Several(ids), ..) => Err(Problem::new(StatusCode::CONFLICT, several(text, &ids))),
+    }
+}
+
 /// What to say of a name that is not one host's alone.
 pub(super) fn several(name: &str, ids: &[uuid::Uuid]) -> String {
     let ids: Vec<_> = ids.iter().map(uuid::Uuid::to_string).collect();

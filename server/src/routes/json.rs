@@ -40,6 +40,12 @@ pub fn blame(reason: &str) -> Problem {
     }
 }
 
+/// 500 for JSON of ours that is none any more.
+pub fn damaged(id: &str, error: &serde_json::Error) -> Problem {
+    tracing::error!(%error, id, "the database holds a result that is not JSON");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the database is damaged; polaris' log says more")
+}
+
 /// A [`Value`] in which no key stands twice.
 struct Strict(Value);
 

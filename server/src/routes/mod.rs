@@ -1,10 +1,12 @@
 //! What can be called, one file a noun: each parses, calls, and shows. No SQL.
 
 mod body;
+mod cron;
 mod enroll;
 mod health;
 mod history;
 mod hosts;
+mod jobs;
 mod json;
 mod requests;
 mod tokens;
@@ -26,6 +28,10 @@ pub fn web(app: &Arc<App>) -> Router {
     let api = Router::new()
         .route("/requests", get(history::list).post(requests::create))
         .route("/requests/{id}", get(history::show).delete(history::cancel))
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{host}/{job}", get(jobs::show))
+        .route("/jobs/{host}/{job}/output", get(jobs::output))
+        .route("/cron", get(cron::list))
         .route("/hosts", get(hosts::list))
         .route("/hosts/{id}", get(hosts::show).patch(hosts::change).delete(hosts::revoke))
         .route("/tokens", get(tokens::list).post(tokens::create))

@@ -7,9 +7,12 @@ use crate::agents::dispatch::{Watch, dispatch};
 use crate::app::{App, STOPPING};
 use crate::clock;
 use crate::hosts::{Found, Host};
-use crate::limits::{DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
+use crate::jobs::Follow;
+use crate::limits::{DEADLINE_MARGIN_SECONDS, DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
 use crate::problem::Problem;
-use crate::requests::{Head, Live, Settled, Target, hex};
+use crate::queue::courier;
+use crate::requests::{Head, Live, Settled, Target, call, hex};
+use aspire_wire::job::{DEFAULT_TTL_SECONDS, TTL_SECONDS};
 use aspire_wire::request::MAX_ID_BYTES;
 use aspire_wire::{CallError, MAX_FRAME_BYTES, Outcome, Request, Retcode};
 use axum::body::Body;
@@ -17,7 +20,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
@@ -28,7 +31,7 @@ use uuid::Uuid;
 
 /// Response header with the request's id, whatever form the body has.
 const REQUEST_ID: &str = "request-id";
-const NDJSON: &str = "application/x-ndjson";
+pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// What the body says to the server; the rest of it is for the agents.
 #[derive(Deserialize)]
@@ -39,16 +42,22 @@ struct Envelope {
     /// Seconds.
     #[serde(default)]
     deadline: Option<u64>,
+    /// Whether it waits for hosts that are offline.
+    #[serde(default)]
+    queue: bool,
 }
 
+/// Methods whose `ttl` is the job's and goes to the hosts.
+const WITH_OWN_TTL: [&str; 2] = ["async.bash", "cron.set"];
+
 /// A call that was checked, and not begun.
-struct Checked {
-    head: Head,
+pub(super) struct Checked {
+    pub head: Head,
     /// The caller chose the id: it may be known.
-    chosen: bool,
-    frame: Bytes,
-    targets: Vec<Target>,
-    hosts: Vec<Option<Arc<Host>>>,
+    pub chosen: bool,
+    pub frame: Bytes,
+    pub targets: Vec<Target>,
+    pub hosts: Vec<Option<Arc<Host>>>,
 }
 
 pub async fn create(
@@ -68,7 +77,8 @@ pub async fn create(
             (live, None)
         } else if let Some(stored) = app.store.find_request(&checked.head.id).await? {
             same(&checked.head, &stored.digest)?;
-            return Ok(given(&checked.head.id, stored.entries.iter().map(String::as_str), stream));
+            let entries = stored.all_entries();
+            return Ok(given(&checked.head.id, entries.iter().map(String::as_str), stream));
         } else {
             begin(&app, checked)?
         }
@@ -95,16 +105,57 @@ fn same(asked: &Head, known_digest: &str) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::CONFLICT, reason))
 }
 
-fn begin(app: &Arc<App>, checked: Checked) -> Result<(Arc<Live>, Option<Watch>), Problem> {
+pub(super) fn begin(app: &Arc<App>, checked: Checked) -> Result<(Arc<Live>, Option<Watch>), Problem> {
     let Checked { head, frame, targets, hosts, .. } = checked;
+    let waits = head.waits;
     let request = app.requests.start(head, targets)?;
     // Asked now that the request is known, or whoever stops the server might not see it.
     if app.is_stopping() {
         request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
         return Ok((request, None));
     }
-    let watch = dispatch(app, &request, &frame, hosts);
+    let (watch, offline) = dispatch(app, &request, &frame, hosts);
+    if let Some(until) = waits.filter(|_| !offline.is_empty()) {
+        // Whoever called may leave; what waits must not be half in the database.
+        tokio::spawn(courier::queue_up(app.clone(), request.clone(), offline, until));
+    }
     Ok((request, Some(watch)))
+}
+
+/// Sends the hosts the wish that they cancel what they have begun of the request `id`. Each has its
+/// own time for that, and the whole ends by itself.
+pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<Live>, Problem> {
+    let body: Map<_, _> = [("job".to_owned(), Value::from(id))].into_iter().collect();
+    let own = Uuid::new_v4().to_string();
+    let params = serde_json::to_string(&body).expect("JSON values always serialise");
+    let mut call = body;
+    call.insert("method".into(), "job.cancel".into());
+    let frame = call::frame(&own, &call);
+    let hosts: Vec<_> = asked.iter().map(|host| app.directory.by_id(*host)).collect();
+    let target = |(id, host): (&Uuid, &Option<Arc<Host>>)| Target {
+        host: id.to_string(),
+        name: host.as_ref().and_then(|host| host.name()),
+    };
+    let targets: Vec<Target> = asked.iter().zip(&hosts).map(target).collect();
+    let names: Vec<String> = asked.iter().map(Uuid::to_string).collect();
+    let patience = hosts.iter().flatten().map(|host| host.state().facts.patience.until_cancelled()).max();
+    let created = clock::now();
+    let head = Head {
+        digest: digest("job.cancel", &params, &names, None),
+        id: own.into(),
+        method: "job.cancel".into(),
+        cmd: None,
+        params,
+        stream: false,
+        follow: None,
+        waits: None,
+        created,
+        deadline: created + clock::ms(patience.unwrap_or_default()),
+    };
+    let (request, watch) = begin(app, Checked { head, chosen: false, frame, targets, hosts })?;
+    // Whoever asked may leave.
+    drop(watch);
+    Ok(request)
 }
 
 /// Reads the body into what is sent, or says which field is to blame.
@@ -115,10 +166,11 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
         }
     }
     let mut envelope = Map::new();
-    for key in ["id", "hosts", "deadline"] {
+    for key in ["id", "hosts", "deadline", "queue"] {
         envelope.extend(body.remove_entry(key));
     }
-    let Envelope { id, hosts: asked, deadline } = typed(envelope)?;
+    let Envelope { id, hosts: asked, deadline, queue } = typed(envelope)?;
+    let waits = seconds_to_wait(queue, &mut body)?;
     let chosen = id.is_some();
     let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
     if id.len() > MAX_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic()) || id.is_empty() {
@@ -126,37 +178,49 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
         return Err(Problem::field("id", reason));
     }
 
-    let frame = frame(&id, &body)?;
+    let frame = call::frame(&id, &body);
+    if frame.len() > MAX_FRAME_BYTES {
+        let reason = format!("the request is {} bytes for the hosts, at most {MAX_FRAME_BYTES}", frame.len());
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
     check_call(&frame)?;
     let Some(Value::String(method)) = body.remove("method") else {
         return Err(Problem::field("method", "method: must be a string"));
     };
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
-    let digest = digest(&method, &params, &asked);
+    let digest = digest(&method, &params, &asked, waits);
     let created = clock::now();
+    let after = |seconds| created + clock::ms(Duration::from_secs(seconds));
     let (targets, hosts) = resolve(app, asked)?;
-    let seconds = deadline_seconds(deadline, &body, &hosts)?;
+    let follow = Follow::of(&method, &body);
+    let deadline = after(deadline_seconds(deadline, follow.is_some(), &body, &hosts)?);
     let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
     let stream = body.get("stream") == Some(&Value::Bool(true));
-    let deadline = created + clock::ms(Duration::from_secs(seconds));
-    let head = Head { id: id.into(), method, cmd, params, stream, digest, created, deadline };
+    let waits = waits.map(after);
+    let head = Head { id: id.into(), method, cmd, params, stream, follow, waits, digest, created, deadline };
     Ok(Checked { head, chosen, frame, targets, hosts })
 }
 
-/// What every host is sent: serialised once.
-fn frame(id: &str, body: &Map<String, Value>) -> Result<Bytes, Problem> {
-    #[derive(Serialize)]
-    struct Frame<'a> {
-        id: &'a str,
-        #[serde(flatten)]
-        body: &'a Map<String, Value>,
-    }
-    let frame = aspire_wire::frame::encode(&Frame { id, body });
-    if frame.len() > MAX_FRAME_BYTES {
-        let reason = format!("the request is {} bytes for the hosts, at most {MAX_FRAME_BYTES}", frame.len());
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
-    }
-    Ok(frame.into())
+/// How long the request waits for hosts that are offline, if it does. A `ttl` that is not the
+/// job's own is for the server alone.
+fn seconds_to_wait(queue: bool, body: &mut Map<String, Value>) -> Result<Option<u64>, Problem> {
+    let method = body.get("method").and_then(Value::as_str).unwrap_or_default();
+    let ttl = match method {
+        own if WITH_OWN_TTL.contains(&own) => {
+            // The entry's runs have it, not its way to the host. A wrong one the wire will find.
+            let told = body.get("ttl").and_then(Value::as_u64).filter(|_| own == "async.bash");
+            return Ok(queue.then(|| told.unwrap_or(DEFAULT_TTL_SECONDS)));
+        }
+        _ => body.remove("ttl"),
+    };
+    let Some(ttl) = ttl else { return Ok(queue.then_some(DEFAULT_TTL_SECONDS)) };
+    let (least, most) = (*TTL_SECONDS.start(), *TTL_SECONDS.end());
+    let reason = match ttl.as_u64() {
+        _ if !queue => "ttl: is for a job, or for a request with \"queue\": true".to_owned(),
+        Some(seconds) if TTL_SECONDS.contains(&seconds) => return Ok(Some(seconds)),
+        _ => format!("ttl: must be {least} to {most} seconds, got {ttl}"),
+    };
+    Err(Problem::field("ttl", reason))
 }
 
 /// Reads the frame as the agents of this version will. They may be newer than
@@ -172,14 +236,19 @@ fn check_call(frame: &Bytes) -> Result<(), Problem> {
     }
 }
 
-/// What was asked for, or what suits the most patient of the hosts.
+/// What was asked for, or what suits the most patient of the hosts. What a host only takes note of it
+/// answers `at_once`, whatever the command may take.
 fn deadline_seconds(
     asked: Option<u64>,
+    at_once: bool,
     body: &Map<String, Value>,
     hosts: &[Option<Arc<Host>>],
 ) -> Result<u64, Problem> {
     let (least, most) = (*DEADLINE_SECONDS.start(), *DEADLINE_SECONDS.end());
     let Some(seconds) = asked else {
+        if at_once {
+            return Ok(DEADLINE_MARGIN_SECONDS);
+        }
         let timeout = body.get("timeout").and_then(Value::as_u64);
         let last_words = hosts.iter().flatten().map(|host| host.state().facts.patience.last_word(timeout));
         return Ok(last_words.max().unwrap_or(least).min(most));
@@ -192,9 +261,12 @@ fn deadline_seconds(
 }
 
 /// The same again is the same request, in whatever order its keys stand.
-fn digest(method: &str, params: &str, hosts: &[String]) -> String {
-    let parts = serde_json::to_vec(&(method, params, hosts)).expect("strings always serialise");
-    hex(&Sha256::digest(parts))
+fn digest(method: &str, params: &str, hosts: &[String], waits: Option<u64>) -> String {
+    let parts = match waits {
+        None => serde_json::to_vec(&(method, params, hosts)),
+        Some(seconds) => serde_json::to_vec(&(method, params, hosts, seconds)),
+    };
+    hex(&Sha256::digest(parts.expect("strings always serialise")))
 }
 
 type Resolved = (Vec<Target>, Vec<Option<Arc<Host>>>);

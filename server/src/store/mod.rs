@@ -2,7 +2,10 @@
 //! Nothing above this folder writes SQL. A transaction never waits for a
 //! second connection.
 
+pub mod cron;
 pub mod hosts;
+pub mod jobs;
+pub mod queue;
 pub mod requests;
 pub mod tokens;
 
@@ -80,6 +83,8 @@ async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     let busy = format!("PRAGMA busy_timeout = {}", limits::DATABASE_BUSY_MS);
     sqlx::query(sqlx::AssertSqlSafe(busy)).execute(&mut *connection).await?;
     sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await?;
+    // A commit survives the end of the process, however it comes. The system's own end may take the
+    // last ones with it, and never damages what was there: a sync for each would cost a disk's turn.
     sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut *connection).await?;
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! The tables `requests` and `results`. Lists read the first alone.
 
+use super::queue::QueueRow;
 use super::{Store, StoreError, from_json, to_json};
 use crate::clock::EpochMs;
 use crate::limits::MAX_ROWS_PER_STATEMENT;
+use crate::queue;
 use crate::requests::{Head, Settled, Target};
 use aspire_wire::{Outcome, Retcode};
 use sqlx::any::{Any, AnyRow};
 use sqlx::{QueryBuilder, Row};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// A request without what is large.
 #[derive(Debug, Clone)]
@@ -30,8 +32,20 @@ pub struct Stored {
     pub digest: String,
     /// JSON object.
     pub params: String,
-    /// Each as the interface shows it (JSON), in the order asked.
-    pub entries: Vec<String>,
+    /// Positions and final states, each as the interface shows it (JSON), in the order asked.
+    pub entries: Vec<(u32, String)>,
+    /// The hosts that it waits for.
+    pub waiting: Vec<QueueRow>,
+}
+
+impl Stored {
+    /// An entry for every host: its final state, or that the request waits for it.
+    pub fn all_entries(self) -> Vec<String> {
+        let waiting = self.waiting.iter().map(|row| (row.position, queue::waiting(row).json().to_owned()));
+        let mut all: BTreeMap<u32, String> = waiting.collect();
+        all.extend(self.entries);
+        all.into_values().collect()
+    }
 }
 
 /// What is new of one request since it was last recorded.
@@ -41,9 +55,31 @@ pub struct News<'a> {
     pub targets: &'a [Target],
     /// The row is not there yet.
     pub first: bool,
-    /// Positions and results.
+    /// How many results these are the news of.
+    pub taken: usize,
+    /// Positions and results, as far as they are final.
     pub settled: Vec<(u32, Settled)>,
-    pub finished: Option<EpochMs>,
+    /// Nothing more comes of it here.
+    pub ended: Option<EpochMs>,
+    /// It waits for hosts: whoever brings the last result ends it.
+    pub waits: bool,
+}
+
+impl News<'_> {
+    fn finished(&self) -> Option<EpochMs> {
+        self.ended.filter(|_| !self.waits)
+    }
+}
+
+/// What is to be sent to a host for which a request has waited.
+#[derive(Debug)]
+pub struct StoredCall {
+    pub id: String,
+    pub method: String,
+    /// JSON object.
+    pub params: String,
+    pub created: EpochMs,
+    pub deadline: EpochMs,
 }
 
 const SUMMARY: &str = "id, method, cmd, gmt_create, deadline, finished, hosts, succeeded, failed";
@@ -66,6 +102,11 @@ impl Store {
         // A row that was just inserted holds these already.
         for item in news.iter().filter(|item| !item.first) {
             update_counts(&mut transaction, item).await?;
+        }
+        for item in news.iter().filter(|item| item.waits) {
+            if let Some(at) = item.ended {
+                close(&mut transaction, &item.head.id, at).await?;
+            }
         }
         Ok(transaction.commit().await?)
     }
@@ -111,44 +152,80 @@ impl Store {
         let sql = format!("SELECT {SUMMARY}, digest, params FROM requests WHERE id = ?");
         let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(&self.pool).await?;
         let Some(row) = row else { return Ok(None) };
-        let results = sqlx::query("SELECT entry FROM results WHERE request = ? ORDER BY position")
+        let summary = summary(&row)?;
+        // In this order: what ends meanwhile is in both, and nothing in neither.
+        let waiting = if summary.finished.is_none() { self.waiting_of(id).await? } else { Vec::new() };
+        let results = sqlx::query("SELECT position, entry FROM results WHERE request = ? ORDER BY position")
             .bind(id)
             .fetch_all(&self.pool)
             .await?;
+        let entry = |row: &AnyRow| {
+            let position = u32::try_from(row.try_get::<i64, _>("position")?).unwrap_or(u32::MAX);
+            Ok::<_, StoreError>((position, row.try_get("entry")?))
+        };
+        let entries: Vec<_> = results.iter().map(entry).collect::<Result<_, _>>()?;
+        let is_final = |row: &QueueRow| entries.binary_search_by_key(&row.position, |entry| entry.0).is_ok();
         Ok(Some(Stored {
-            summary: summary(&row)?,
+            summary,
             digest: row.try_get("digest")?,
             params: row.try_get("params")?,
-            entries: results.iter().map(|row| row.try_get("entry")).collect::<Result<_, _>>()?,
+            waiting: waiting.into_iter().filter(|row| !is_final(row)).collect(),
+            entries,
         }))
     }
 
-    /// Ends what ran when the server went down: hosts without a result get
-    /// [`Retcode::LinkLost`]. Answers how many requests that were.
+    /// What was asked for by the requests of these ids, in no order.
+    pub async fn load_calls(&self, ids: &[&str]) -> Result<Vec<StoredCall>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT id, method, params, gmt_create, deadline FROM requests WHERE id IN (",
+        );
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(*id);
+        }
+        let rows = query.push(")").build().persistent(false).fetch_all(&self.pool).await?;
+        let call = |row: &AnyRow| {
+            Ok(StoredCall {
+                id: row.try_get("id")?,
+                method: row.try_get("method")?,
+                params: row.try_get("params")?,
+                created: row.try_get("gmt_create")?,
+                deadline: row.try_get("deadline")?,
+            })
+        };
+        rows.iter().map(call).collect()
+    }
+
+    /// Ends what ran when the server went down: hosts without a result, for which it does not wait
+    /// either, get [`Retcode::LinkLost`]. Answers how many requests were cut short so.
     pub async fn complete_unfinished(&self, now: EpochMs) -> Result<usize, StoreError> {
         let outcome = Outcome::with_detail(Retcode::LinkLost, "polaris was restarted while it ran");
         let rows = sqlx::query("SELECT id, targets FROM requests WHERE finished IS NULL")
             .fetch_all(&self.pool)
             .await?;
+        let mut cut_short = 0;
         for row in &rows {
             let id: String = row.try_get("id")?;
             let targets: Vec<Target> = from_json("targets", &row.try_get::<String, _>("targets")?)?;
-            self.complete(&id, &targets, &outcome, now).await?;
+            cut_short += usize::from(self.complete(&id, &targets, &outcome, now).await?);
         }
-        Ok(rows.len())
+        Ok(cut_short)
     }
 
+    /// Whether there was anything to complete.
     async fn complete(
         &self,
         id: &str,
         targets: &[Target],
         outcome: &Outcome,
         now: EpochMs,
-    ) -> Result<(), StoreError> {
-        let there = sqlx::query("SELECT position FROM results WHERE request = ?")
-            .bind(id)
-            .fetch_all(&self.pool)
-            .await?;
+    ) -> Result<bool, StoreError> {
+        let known = "SELECT position FROM results WHERE request = ? \
+                     UNION SELECT position FROM queue WHERE request = ?";
+        let there = sqlx::query(known).bind(id).bind(id).fetch_all(&self.pool).await?;
         let there: HashSet<i64> =
             there.iter().map(|row| row.try_get("position")).collect::<Result<_, _>>()?;
         let mut transaction = self.pool.begin().await?;
@@ -162,24 +239,41 @@ impl Store {
             settled,
         });
         insert_results(&mut transaction, &rows.collect::<Vec<_>>()).await?;
-        sqlx::query("UPDATE requests SET failed = failed + ?, finished = ? WHERE id = ?")
+        sqlx::query("UPDATE requests SET failed = failed + ? WHERE id = ?")
             .bind(i64::try_from(missing.len()).unwrap_or(i64::MAX))
-            .bind(now)
             .bind(id)
             .execute(&mut *transaction)
             .await?;
-        Ok(transaction.commit().await?)
+        close(&mut transaction, id, now).await?;
+        transaction.commit().await?;
+        Ok(!missing.is_empty())
     }
 }
 
 type Transaction<'a> = sqlx::Transaction<'a, Any>;
 
 /// One row of the table `results`.
-struct ResultRow<'a> {
-    request: &'a str,
-    position: u32,
-    host: &'a str,
-    settled: &'a Settled,
+pub(super) struct ResultRow<'a> {
+    pub request: &'a str,
+    pub position: u32,
+    pub host: &'a str,
+    pub settled: &'a Settled,
+}
+
+/// Ends a request all of whose hosts have their final states.
+pub(super) async fn close(
+    transaction: &mut Transaction<'_>,
+    request: &str,
+    at: EpochMs,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE requests SET finished = ? WHERE id = ? AND finished IS NULL AND succeeded + failed >= hosts",
+    )
+    .bind(at)
+    .bind(request)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
 }
 
 /// Many rows in one statement: each costs the database's thread a turn.
@@ -201,7 +295,7 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
                 .push_bind(succeeded)
                 .push_bind(failed)
                 .push_bind(item.head.deadline)
-                .push_bind(item.finished)
+                .push_bind(item.finished())
                 .push_bind(item.head.created);
         });
         query.build().persistent(false).execute(&mut **transaction).await?;
@@ -212,11 +306,12 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
 async fn update_counts(transaction: &mut Transaction<'_>, item: &News<'_>) -> Result<(), StoreError> {
     let (succeeded, failed) = counts(item);
     sqlx::query(
-        "UPDATE requests SET succeeded = succeeded + ?, failed = failed + ?, finished = ? WHERE id = ?",
+        "UPDATE requests SET succeeded = succeeded + ?, failed = failed + ?, \
+         finished = COALESCE(finished, ?) WHERE id = ?",
     )
     .bind(succeeded)
     .bind(failed)
-    .bind(item.finished)
+    .bind(item.finished())
     .bind(&*item.head.id)
     .execute(&mut **transaction)
     .await?;
@@ -230,7 +325,7 @@ fn counts(item: &News<'_>) -> (i64, i64) {
 }
 
 /// As [`insert`].
-async fn insert_results(
+pub(super) async fn insert_results(
     transaction: &mut Transaction<'_>,
     results: &[ResultRow<'_>],
 ) -> Result<(), StoreError> {

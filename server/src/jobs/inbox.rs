@@ -1,0 +1,296 @@
+//! What hosts tell of jobs, from a link to the database: kept in the order in
+//! which it came, in bounded memory. A result that finds no room stays with
+//! its link, which reads nothing more until there is some; anything else is
+//! best effort and passed over.
+
+use super::Whose;
+use super::follow::Follow;
+use crate::agents::link::Link;
+use crate::clock::EpochMs;
+use crate::limits;
+use aspire_wire::job::Run;
+use aspire_wire::{JobNotice, JobResult, Outcome};
+use serde::Serialize;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    inner: Mutex<Inner>,
+    /// Something is to be stored.
+    pub(super) news: Notify,
+    /// Held by whoever stores.
+    pub(super) storing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    facts: VecDeque<Fact>,
+    /// Of all facts that are not on disk, those that are just being stored included.
+    bytes: usize,
+    /// Links with a result that found no room, by their place in memory.
+    waiting: HashMap<usize, Arc<Link>>,
+}
+
+/// One thing that a host told.
+#[derive(Debug)]
+pub struct Fact {
+    pub host: Uuid,
+    pub at: EpochMs,
+    pub what: What,
+}
+
+/// See [`Fact`].
+#[derive(Debug)]
+pub enum What {
+    /// A job is on the host's disk.
+    Accepted {
+        job: Arc<str>,
+        follow: Arc<Follow>,
+    },
+    Noticed(JobNotice),
+    Ended(Box<Ended>),
+    /// The host accepted the entry, a JSON object.
+    CronSet {
+        name: String,
+        entry: String,
+    },
+    /// The host has no such entry any more.
+    CronRemoved {
+        name: String,
+    },
+    /// All the host's entries, or the only one of this name.
+    CronListed {
+        only: Option<String>,
+        entries: Vec<(String, String)>,
+    },
+}
+
+/// A job's result, and whom to tell that it is on disk.
+#[derive(Debug)]
+pub struct Ended {
+    pub job: String,
+    pub run: Run,
+    pub retcode: u16,
+    /// As the interface shows it, a JSON object.
+    pub entry: String,
+    pub seq: u64,
+    pub link: Arc<Link>,
+}
+
+impl Ended {
+    /// The result as it came by this link.
+    pub fn new(link: &Arc<Link>, result: JobResult) -> Box<Ended> {
+        #[derive(Serialize)]
+        struct Entry<'a> {
+            #[serde(flatten)]
+            whose: Whose<'a>,
+            #[serde(flatten)]
+            outcome: &'a Outcome,
+        }
+        let JobResult { seq, id: job, run, outcome } = result;
+        let target = super::target(&link.host);
+        let entry = Entry { whose: Whose { target: &target, job: &job }, outcome: &outcome };
+        let entry = serde_json::to_string(&entry).expect("wire types always serialise");
+        Box::new(Ended { job, run, retcode: outcome.retcode, entry, seq, link: link.clone() })
+    }
+}
+
+impl Fact {
+    /// Bytes of memory.
+    fn cost(&self) -> usize {
+        limits::FACT_BYTES
+            + match &self.what {
+                What::Accepted { .. } | What::Noticed(_) | What::CronRemoved { .. } => 0,
+                What::Ended(ended) => ended.entry.len(),
+                What::CronSet { entry, .. } => entry.len(),
+                What::CronListed { entries, .. } => {
+                    entries.iter().map(|(name, entry)| name.len() + entry.len()).sum()
+                }
+            }
+    }
+}
+
+impl Inbox {
+    /// Takes what is no result, where there is room.
+    pub fn tell(&self, fact: Fact) {
+        let mut inner = self.inner();
+        if inner.bytes >= limits::MAX_UNSTORED_BYTES {
+            drop(inner);
+            return tracing::debug!(host = %fact.host, "news of a job passed over: too much is not stored yet");
+        }
+        inner.push(fact);
+        drop(inner);
+        self.news.notify_one();
+    }
+
+    /// Takes a result; gives it back where there is no room. Then its link is woken when there is.
+    pub fn offer(&self, host: Uuid, at: EpochMs, ended: Box<Ended>) -> Result<(), Box<Ended>> {
+        let mut inner = self.inner();
+        let link = &ended.link;
+        if inner.bytes >= limits::MAX_UNSTORED_BYTES
+            || link.unstored_bytes() >= limits::MAX_UNSTORED_BYTES_PER_LINK
+        {
+            inner.waiting.insert(Arc::as_ptr(link).addr(), link.clone());
+            return Err(ended);
+        }
+        let link = link.clone();
+        let fact = Fact { host, at, what: What::Ended(ended) };
+        link.owe_ack(fact.cost());
+        inner.push(fact);
+        drop(inner);
+        self.news.notify_one();
+        Ok(())
+    }
+
+    /// Bytes of what is not on disk.
+    pub fn unstored_bytes(&self) -> usize {
+        self.inner().bytes
+    }
+
+    /// The oldest facts, at most `most`. They count until they are said to be stored.
+    pub(super) fn take(&self, most: usize) -> Vec<Fact> {
+        let mut inner = self.inner();
+        let count = inner.facts.len().min(most);
+        inner.facts.drain(..count).collect()
+    }
+
+    /// They could not be stored: they are the oldest again.
+    pub(super) fn give_back(&self, facts: Vec<Fact>) {
+        let mut inner = self.inner();
+        for fact in facts.into_iter().rev() {
+            inner.facts.push_front(fact);
+        }
+    }
+
+    /// They are on disk: results are acknowledged, in their order, and links that wait may go on.
+    pub(super) fn stored(&self, facts: &[Fact]) {
+        let mut links: HashMap<*const Link, Settling<'_>> = HashMap::new();
+        let mut bytes = 0;
+        for fact in facts {
+            let cost = fact.cost();
+            bytes += cost;
+            let What::Ended(ended) = &fact.what else { continue };
+            let new = || Settling { link: &ended.link, bytes: 0, seqs: Vec::new() };
+            let settling = links.entry(Arc::as_ptr(&ended.link)).or_insert_with(new);
+            settling.bytes += cost;
+            settling.seqs.push(ended.seq);
+        }
+        for Settling { link, bytes, seqs } in links.into_values() {
+            link.acknowledge(&seqs, bytes);
+        }
+        let mut inner = self.inner();
+        inner.bytes -= bytes;
+        let waiting = std::mem::take(&mut inner.waiting);
+        if inner.facts.is_empty() {
+            // An idle fleet keeps no memory of a busy one.
+            inner.facts = VecDeque::new();
+        }
+        drop(inner);
+        for link in waiting.into_values() {
+            link.wake();
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nothing panics while it holds the inbox")
+    }
+}
+
+/// What one link gets once its results are stored.
+struct Settling<'a> {
+    link: &'a Arc<Link>,
+    bytes: usize,
+    seqs: Vec<u64>,
+}
+
+impl Inner {
+    fn push(&mut self, fact: Fact) {
+        self.bytes += fact.cost();
+        self.facts.push_back(fact);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::samples::host;
+    use aspire_wire::JobState;
+    use std::net::SocketAddr;
+
+    fn link() -> Arc<Link> {
+        Arc::new(Link::new(host(3), SocketAddr::from(([127, 0, 0, 1], 1))))
+    }
+
+    fn ended(link: &Arc<Link>, seq: u64, bytes: usize) -> Box<Ended> {
+        let (run, entry) = (Run::default(), "x".repeat(bytes));
+        Box::new(Ended { job: seq.to_string(), run, retcode: 2, entry, seq, link: link.clone() })
+    }
+
+    /// The numbers that the link would acknowledge next.
+    fn acks(link: &Link) -> Vec<u64> {
+        let frames = std::iter::from_fn(|| link.pop()).collect::<Vec<_>>().concat();
+        let lines = frames.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines
+            .map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn one_link_does_not_take_up_all_the_room() {
+        let (inbox, greedy, other) = (Inbox::default(), link(), link());
+        let size = 100_000;
+        let taken =
+            (0..1000).take_while(|n| inbox.offer(greedy.host.id, 1, ended(&greedy, *n, size)).is_ok());
+        let taken = taken.count();
+        let most = limits::MAX_UNSTORED_BYTES_PER_LINK.div_ceil(size + limits::FACT_BYTES);
+        assert_eq!(taken, most);
+        assert!(inbox.offer(other.host.id, 1, ended(&other, 1, size)).is_ok());
+        assert!(acks(&greedy).is_empty(), "nothing is acknowledged before it is stored");
+        let facts = inbox.take(usize::MAX);
+        inbox.stored(&facts);
+        assert_eq!(acks(&greedy), (0..taken as u64).collect::<Vec<_>>());
+        assert_eq!((acks(&other), inbox.unstored_bytes(), greedy.unstored_bytes()), (vec![1], 0, 0));
+        assert!(inbox.offer(greedy.host.id, 1, ended(&greedy, 7, size)).is_ok());
+    }
+
+    #[test]
+    fn all_links_together_are_bounded_and_what_is_no_result_is_passed_over() {
+        let inbox = Inbox::default();
+        let size = limits::MAX_UNSTORED_BYTES_PER_LINK;
+        let links: Vec<_> = (0..100).map(|_| link()).collect();
+        let taken =
+            links.iter().filter(|link| inbox.offer(link.host.id, 1, ended(link, 1, size)).is_ok()).count();
+        assert_eq!(taken, limits::MAX_UNSTORED_BYTES.div_ceil(size + limits::FACT_BYTES));
+        let before = inbox.unstored_bytes();
+        let notice = JobNotice { id: "j".into(), state: JobState::Running, attempts: 1, cron: None };
+        inbox.tell(Fact { host: Uuid::nil(), at: 1, what: What::Noticed(notice) });
+        assert_eq!(inbox.unstored_bytes(), before);
+    }
+
+    #[test]
+    fn what_could_not_be_stored_keeps_its_place_and_its_weight() {
+        let (inbox, link) = (Inbox::default(), link());
+        for seq in 0..4 {
+            inbox.offer(link.host.id, 1, ended(&link, seq, 10)).unwrap();
+        }
+        let before = inbox.unstored_bytes();
+        let first = inbox.take(2);
+        inbox.give_back(first);
+        assert_eq!(inbox.unstored_bytes(), before);
+        inbox.stored(&inbox.take(4));
+        assert_eq!(acks(&link), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_link_that_has_ended_is_told_nothing() {
+        let (inbox, link) = (Inbox::default(), link());
+        inbox.offer(link.host.id, 1, ended(&link, 1, 10)).unwrap();
+        link.close("gone");
+        inbox.stored(&inbox.take(1));
+        assert!(acks(&link).is_empty());
+    }
+}

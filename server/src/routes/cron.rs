@@ -1,0 +1,107 @@
+//! Cron entries over the fleet: what hosts accepted. What a host really has it says itself.
+
+use super::body::Query;
+use super::hosts::{Wanted, wanted};
+use super::jobs::page;
+use super::json::damaged;
+use crate::app::App;
+use crate::clock;
+use crate::jobs::book;
+use crate::problem::Problem;
+use crate::store::cron::{CronFilter, CronRow, LastRun};
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use uuid::Uuid;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Id or name.
+    #[serde(default)]
+    host: Option<String>,
+    /// The entry's.
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    limit: Option<u64>,
+    /// `NAME/HOST` of the one that the page before ended with.
+    #[serde(default)]
+    after: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct List {
+    entries: Vec<View>,
+    /// All there are, on whatever page.
+    count: i64,
+}
+
+#[derive(Serialize)]
+struct View {
+    host: String,
+    /// The host's name, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<String>,
+    /// As the host accepted or listed it: name, schedule, cmd, timezone, next and so on.
+    #[serde(flatten)]
+    entry: Map<String, Value>,
+    /// The latest run that has ended.
+    last: Option<LastView>,
+    /// When the host accepted or listed it.
+    told: String,
+}
+
+#[derive(Serialize)]
+struct LastView {
+    job: String,
+    state: String,
+    retcode: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduled: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<String>,
+    ended: String,
+}
+
+pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Result<Json<List>, Problem> {
+    let limit = page(filter.limit)?;
+    let host = filter.host.as_deref().map(|text| wanted(&app, text, Wanted::Field)).transpose()?;
+    let after = filter.after.as_deref().map(after).transpose()?;
+    book::store_all(&app.jobs, &app.store).await?;
+    let wanted = CronFilter { host, name: filter.name.as_deref(), after, limit };
+    let rows = app.store.list_cron(&wanted).await?;
+    let count = app.store.count_cron(&wanted).await?;
+    let entries = rows.into_iter().map(|row| view(&app, row)).collect::<Result<_, _>>()?;
+    Ok(Json(List { entries, count }))
+}
+
+fn after(text: &str) -> Result<(&str, Uuid), Problem> {
+    let pair = text.split_once('/').and_then(|(name, host)| Some((name, Uuid::parse_str(host).ok()?)));
+    pair.ok_or_else(|| Problem::field("after", "after: must be NAME/HOST of an entry, with the host's id"))
+}
+
+fn view(app: &App, row: CronRow) -> Result<View, Problem> {
+    let mut entry: Map<String, Value> =
+        serde_json::from_str(&row.entry).map_err(|error| damaged(&row.name, &error))?;
+    // The host's own word on it, from the time when it was asked, is older than what came since.
+    entry.remove("last");
+    let id = Uuid::parse_str(&row.host).ok();
+    let last = row.last.map(|last: LastRun| LastView {
+        job: last.job,
+        state: last.state,
+        retcode: last.retcode,
+        scheduled: last.scheduled.map(clock::rfc3339),
+        started: last.started.map(clock::rfc3339),
+        ended: clock::rfc3339(last.ended),
+    });
+    Ok(View {
+        hostname: id.and_then(|id| app.directory.by_id(id)).and_then(|host| host.name()),
+        host: row.host,
+        entry,
+        last,
+        told: clock::rfc3339(row.told),
+    })
+}
