@@ -184,12 +184,52 @@ impl Agent {
         self.send(&reply).await;
     }
 
+    /// Sends a piece of output for the request or the job of this id.
+    pub async fn output(&mut self, id: &str, stream: &str, data: &str) {
+        self.send(&json!({"method": "output", "id": id, "stream": stream, "data": data})).await;
+    }
+
+    /// Returns when the server has read all that was sent. Nothing else may come meanwhile.
+    pub async fn is_heard(&mut self) {
+        self.send(&json!({"method": "ping"})).await;
+        assert_eq!(self.expect().await["method"], "pong");
+    }
+
+    /// Answers the request as one that takes note of it and gets to it later.
+    pub async fn accept(&mut self, request: &Value) {
+        let reply = json!({"id": request["id"], "resp": "success", "retcode": 1, "message": "Accepted",
+                           "data": {"job": request["id"]}});
+        self.send(&reply).await;
+    }
+
+    /// Says where a job is.
+    pub async fn notice(&mut self, job: &str, state: &str, attempts: u32) {
+        self.send(&json!({"method": "job", "id": job, "state": state, "attempts": attempts})).await;
+    }
+
+    /// Sends a job's result.
+    pub async fn result(&mut self, seq: u64, job: &str, data: &str) {
+        self.send(&result(seq, job, data)).await;
+    }
+
+    /// Waits for the acknowledgement of this number, which is the next frame.
+    pub async fn is_acked(&mut self, seq: u64) {
+        assert_eq!(self.expect().await, json!({"method": "ack", "seq": seq}));
+    }
+
     /// Takes the next request and answers it.
     pub async fn serve_one(&mut self, data: &str) -> Value {
         let request = self.expect().await;
         self.answer(&request, data).await;
         request
     }
+}
+
+/// The result of a job that went well and wrote `data`.
+pub fn result(seq: u64, job: &str, data: &str) -> Value {
+    json!({"method": "result", "seq": seq, "id": job, "attempts": 1, "accepted": 1_795_305_600_000_u64,
+           "started": 1_795_305_600_001_u64, "ended": 1_795_305_600_123_u64, "resp": "success", "retcode": 2,
+           "message": "Normal termination", "data": data, "stderr": "", "exitcode": 0})
 }
 
 /// A host that is enrolled and linked.

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use polaris::config::{Config, Flags};
 use polaris::serve::Running;
 use serde_json::{Value, json};
+use sqlx::{AnyConnection, Connection as _, Row as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -59,6 +60,26 @@ impl Server {
         self.rest.post("/api/v1/tokens", &json!({"uses": 1000})).await.text("token")
     }
 
+    /// The database, as another program sees it.
+    pub async fn database(&self) -> Database {
+        let url = format!("sqlite://{}", self.dir.path().join("data/polaris.db").display());
+        Database(AnyConnection::connect(&url).await.unwrap())
+    }
+
+    /// One job, as the interface shows it.
+    pub async fn job(&self, host: &str, job: &str) -> Value {
+        let answer = self.rest.get(&format!("/api/v1/jobs/{host}/{job}")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+
+    /// The ids of the jobs of a list, in its order.
+    pub async fn jobs(&self, query: &str) -> Vec<String> {
+        let answer = self.rest.get(&format!("/api/v1/jobs{query}")).await;
+        let jobs = answer.body["jobs"].as_array().unwrap_or_else(|| panic!("{answer:?}"));
+        jobs.iter().map(|job| job["job"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// Waits until the host looks like this.
     pub async fn host_where(&self, id: &str, what: &str, test: impl Fn(&Value) -> bool) -> Value {
         eventually(what, async || {
@@ -66,6 +87,19 @@ impl Server {
             test(&host).then_some(host)
         })
         .await
+    }
+}
+
+/// See [`Server::database`].
+pub struct Database(AnyConnection);
+
+impl Database {
+    pub async fn execute(&mut self, sql: &'static str) {
+        sqlx::query(sql).execute(&mut self.0).await.unwrap();
+    }
+
+    pub async fn count(&mut self, sql: &'static str) -> i64 {
+        sqlx::query(sql).fetch_one(&mut self.0).await.unwrap().get(0)
     }
 }
 
@@ -173,14 +207,26 @@ impl Rest {
 
     /// A request to hosts whose results come one by one.
     pub async fn stream(&self, body: Value) -> Lines {
-        let request = Request::post("/api/v1/requests")
+        self.lines(
+            Request::post("/api/v1/requests").header("content-type", "application/json"),
+            &body.to_string(),
+        )
+        .await
+    }
+
+    /// Follows a job.
+    pub async fn follow(&self, host: &str, job: &str) -> Lines {
+        self.lines(Request::get(format!("/api/v1/jobs/{host}/{job}/output")), "").await
+    }
+
+    async fn lines(&self, request: hyper::http::request::Builder, body: &str) -> Lines {
+        let request = request
             .header("authorization", format!("Bearer {}", self.token))
-            .header("content-type", "application/json")
             .header("accept", "application/x-ndjson");
-        let response = self.open(request.body(Full::from(body.to_string())).unwrap()).await;
+        let response = self.open(request.body(Full::from(body.to_owned())).unwrap()).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
-        let id = response.headers()["request-id"].to_str().unwrap().to_owned();
+        let id = response.headers().get("request-id").map_or("", |id| id.to_str().unwrap()).to_owned();
         Lines { id, body: response.into_body(), rest: Vec::new() }
     }
 }

@@ -1,24 +1,11 @@
 //! What commands write reaches whoever reads the answer while they run.
 
-use crate::agent::{Agent, linked};
+use crate::agent::linked;
 use crate::common::{Lines, Server};
 use serde_json::{Value, json};
 
 fn body(hosts: &[&str]) -> Value {
     json!({"id": "r", "hosts": hosts, "method": "sync.bash", "cmd": "x", "stream": true})
-}
-
-impl Agent {
-    /// Sends a piece of output for the request of this id.
-    async fn output(&mut self, id: &str, stream: &str, data: &str) {
-        self.send(&json!({"method": "output", "id": id, "stream": stream, "data": data})).await;
-    }
-
-    /// Returns when the server has read all that was sent.
-    async fn is_heard(&mut self) {
-        self.send(&json!({"method": "ping"})).await;
-        assert_eq!(self.expect().await["method"], "pong");
-    }
 }
 
 async fn rest(mut lines: Lines) -> Vec<Value> {
