@@ -4,7 +4,7 @@
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -31,6 +31,8 @@ type Line = Result<String, std::io::Error>;
 struct Heard {
     requests: Vec<(HeaderMap, Value)>,
     answers: Option<mpsc::UnboundedReceiver<Line>>,
+    /// Of the last list that was asked for.
+    query: String,
 }
 
 type Stub = Arc<Mutex<Heard>>;
@@ -49,6 +51,10 @@ impl Rig {
             .route("/api/v1/requests/{id}", get(one_request).delete(cancelled_request))
             .route("/api/v1/hosts", get(hosts))
             .route("/api/v1/hosts/{host}", get(host).delete(async |_: Path<String>| StatusCode::NO_CONTENT))
+            .route("/api/v1/jobs", get(jobs))
+            .route("/api/v1/jobs/{host}/{job}", get(one_job))
+            .route("/api/v1/jobs/{host}/{job}/output", get(output))
+            .route("/api/v1/cron", get(cron))
             .route("/api/v1/tokens", post(tokens))
             .with_state(stub.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -145,6 +151,15 @@ async fn one_request(Path(id): Path<String>) -> Response {
 
 async fn cancelled_request(Path(id): Path<String>) -> Response {
     let entry = |retcode: u16, message: &str| json!({"host": "1", "name": "web-1", "resp": "failed", "retcode": retcode, "message": message});
+    if id == "r-job" {
+        let confirmed = json!([entry(204, "Host offline"), serde_json::from_str::<Value>(DONE).unwrap()]);
+        let jobs = json!([{"host": "1", "name": "web-1", "job": id, "state": "cancelled", "attempts": 1, "retcode": 3108}]);
+        let waiting = json!([{"host": "2", "name": "web-2", "until": "2026-11-23T00:00:00Z"}]);
+        let cancellation = json!({"id": "c-1", "response": confirmed});
+        return axum::Json(json!({"id": id, "method": "async.bash", "response": [], "jobs": jobs,
+            "waiting": waiting, "cancellation": cancellation}))
+        .into_response();
+    }
     let entries = match id.as_str() {
         "r-1" => json!([entry(3108, "Cancelled"), entry(207, "Cancelled before delivery")]),
         "r-2" => json!([entry(3108, "Cancelled"), entry(205, "No reply in time")]),
@@ -154,6 +169,32 @@ async fn cancelled_request(Path(id): Path<String>) -> Response {
         }
     };
     axum::Json(json!({"id": id, "method": "sync.bash", "response": entries})).into_response()
+}
+
+async fn jobs(State(stub): State<Stub>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    stub.lock().unwrap().query = query.unwrap_or_default();
+    let job = json!({"host": "1", "name": "web-1", "job": "r-1", "request": "r-1", "cmd": "make",
+        "state": "running", "attempts": 1, "created": "2026-11-22T00:00:00Z"});
+    axum::Json(json!({"jobs": [job], "count": 1}))
+}
+
+async fn one_job(Path((host, job)): Path<(String, String)>) -> impl IntoResponse {
+    let body = format!(r#"{{"host":"1","name":"{host}","job":"{job}","state":"done","result":{DONE}}}"#);
+    ([(header::CONTENT_TYPE, "application/json")], body)
+}
+
+async fn output(State(stub): State<Stub>) -> impl IntoResponse {
+    let mut answers = stub.lock().unwrap().answers.take().expect("a test says what the job writes");
+    let stream = futures_util::stream::poll_fn(move |context| answers.poll_recv(context));
+    ([("content-type", "application/x-ndjson")], Body::from_stream(stream))
+}
+
+async fn cron(State(stub): State<Stub>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    stub.lock().unwrap().query = query.unwrap_or_default();
+    let entry = json!({"host": "1", "hostname": "web-1", "name": "nightly", "schedule": "0 0 3 * * *",
+        "timezone": "UTC", "cmd": "backup", "next": ["2026-11-23T03:00:00Z"], "told": "x",
+        "last": {"job": "nightly@x", "state": "done", "retcode": 2, "ended": "2026-11-22T03:00:01Z"}});
+    axum::Json(json!({"entries": [entry], "count": 1}))
 }
 
 async fn hosts() -> impl IntoResponse {
@@ -454,4 +495,103 @@ async fn a_new_token_stands_alone_on_standard_output() {
     let heard = rig.stub.lock().unwrap();
     let expected = json!({"ttl": 5400, "uses": 3, "region": "cn-1", "tags": {"svc": "ecs"}});
     assert_eq!(heard.requests[0].1, expected);
+}
+
+const ACCEPTED: &str =
+    r#"{"host":"1","name":"web-1","resp":"success","retcode":1,"message":"Accepted","data":{"job":"r-1"}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_begun_with_what_it_needs_and_the_way_to_see_it_is_told() {
+    let rig = Rig::start().await;
+    rig.answers(&[ACCEPTED]);
+    let options = ["--async", "--ttl", "1h", "--retries", "2", "--retry-delay", "5", "--queue", "--stream"];
+    let told = rig.output(&[&["run", "-H", "web-1"], &options[..], &["--", "make"]].concat());
+    let hint = "1 host: 1 succeeded\nsee what becomes of it with: polarisctl jobs --request r-1\n";
+    assert_eq!(told, (Some(0), "web-1  success 1 Accepted\n".into(), hint.into()));
+    let expected = json!({"hosts": ["web-1"], "method": "async.bash", "cmd": "make", "stream": true,
+        "ttl": 3600, "retries": 2, "retry_delay": 5, "queue": true});
+    assert_eq!(rig.stub.lock().unwrap().requests[0].1, expected);
+    let (status, _, stderr) = rig.output(&["run", "-H", "a", "--retries", "1", "--", "ls"]);
+    assert_eq!((status, stderr.contains("add --async")), (Some(2), true), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_listed_shown_and_cancelled() {
+    let rig = Rig::start().await;
+    let (status, stdout, _) = rig.output(&["jobs", "-H", "web 1", "--state", "running", "--request", "r/1"]);
+    assert!(stdout.contains("r-1  web-1  running  1") && stdout.ends_with("make\n"), "{stdout}");
+    assert_eq!(
+        (status, &*rig.stub.lock().unwrap().query),
+        (Some(0), "host=web%201&state=running&request=r%2F1")
+    );
+    let (_, stdout, _) = rig.output(&["jobs", "show", "web-1", "a/b@2026:x"]);
+    assert!(stdout.contains("a/b@2026:x") && stdout.ends_with("Normal termination  0.01s\nup\n"), "{stdout}");
+    rig.answers(&[DONE]);
+    assert_eq!(rig.output(&["jobs", "cancel", "web-1", "r-1"]).0, Some(0));
+    let expected = json!({"hosts": ["web-1"], "method": "job.cancel", "job": "r-1"});
+    assert_eq!(rig.stub.lock().unwrap().requests[0].1, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_followed_through_its_attempts_to_its_result() {
+    let rig = Rig::start().await;
+    let moved = |state: &str, attempts: u32| {
+        json!({"host": "1", "job": "j", "method": "job", "state": state, "attempts": attempts}).to_string()
+    };
+    let lines = [
+        moved("running", 1),
+        piece("1", "stdout", "half"),
+        moved("queued", 1),
+        moved("running", 2),
+        piece("1", "stdout", "u"),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).chain([DONE]).collect();
+    rig.answers(&lines);
+    let (status, stdout, stderr) = rig.output(&["jobs", "follow", "web-1", "j"]);
+    assert_eq!(stdout, "half\nup\nweb-1  success 2 Normal termination  0.01s\n");
+    assert_eq!((status, &*stderr), (Some(0), "attempt 2\n"));
+    rig.answers(&lines);
+    let (_, stdout, _) = rig.output(&["-o", "ndjson", "jobs", "follow", "web-1", "j"]);
+    assert_eq!(stdout, lines.join("\n") + "\n");
+    rig.answers(&lines);
+    let (_, stdout, _) = rig.output(&["-o", "json", "jobs", "follow", "web-1", "j"]);
+    assert_eq!(stdout, format!("{DONE}\n"));
+    rig.answers(&lines[..2]);
+    let (status, stdout, stderr) = rig.output(&["jobs", "follow", "web-1", "j"]);
+    assert_eq!((status, &*stdout), (Some(3), "half\n"));
+    assert!(stderr.contains("lost before the job had ended"), "{stderr}");
+    rig.answers(&[FAILED]);
+    assert_eq!(rig.output(&["jobs", "follow", "web-1", "j"]).0, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cron_entries_are_set_listed_and_removed() {
+    let rig = Rig::start().await;
+    rig.answers(&[ACCEPTED]);
+    let options = ["--timezone", "UTC", "--overlap", "queue", "--catchup", "--splay", "60", "--user", "root"];
+    let set = ["cron", "set", "-H", "web-1", "nightly", "0 3 * * *"];
+    assert_eq!(rig.output(&[&set[..], &options, &["--", "backup", "all of it"]].concat()).0, Some(0));
+    let expected = json!({"hosts": ["web-1"], "method": "cron.set", "name": "nightly", "schedule": "0 3 * * *",
+        "timezone": "UTC", "overlap": "queue", "catchup": true, "splay": 60, "user": "root",
+        "cmd": "backup 'all of it'"});
+    assert_eq!(rig.stub.lock().unwrap().requests[0].1, expected);
+    let (_, stdout, _) = rig.output(&["cron", "--name", "nightly"]);
+    let row = "nightly  web-1  0 0 3 * * *  UTC       2026-11-23T03:00:00Z  2026-11-22T03:00:01Z  2        backup\n";
+    assert!(stdout.ends_with(row), "{stdout}");
+    assert_eq!(rig.stub.lock().unwrap().query, "name=nightly");
+    rig.answers(&[DONE]);
+    assert_eq!(rig.output(&["cron", "remove", "-H", "web-1", "--queue", "nightly"]).0, Some(0));
+    let expected = json!({"hosts": ["web-1"], "method": "cron.remove", "name": "nightly", "queue": true});
+    assert_eq!(rig.stub.lock().unwrap().requests[1].1, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_cancelled_job_it_is_shown_what_each_host_said() {
+    let rig = Rig::start().await;
+    let (status, stdout, _) = rig.output(&["requests", "cancel", "r-job"]);
+    let rest = "web-2  waits until 2026-11-23T00:00:00Z\nweb-1  job cancelled, attempt 1, retcode 3108\n\
+                web-1  failed 204 Host offline (asked to cancel)\n\
+                web-1  success 2 Normal termination  0.01s (asked to cancel)\n";
+    assert!(stdout.ends_with(rest), "{stdout}");
+    assert_eq!(status, Some(1), "one did not say so");
 }

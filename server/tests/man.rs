@@ -6,6 +6,8 @@
 #[path = "../../tests/man/page.rs"]
 mod page;
 
+use aspire_wire::cron::SPLAY_SECONDS;
+use aspire_wire::job::{DEFAULT_RETRY_DELAY_SECONDS, RETRIES, RETRY_DELAY_SECONDS};
 use page::{Page, flags_of_help};
 use polaris::limits;
 use std::collections::BTreeSet;
@@ -69,6 +71,25 @@ fn the_variables_are_those_of_the_help() {
 }
 
 #[test]
+fn what_cargo_says_of_polaris_is_so() {
+    let text = page("cargo.1").whole().text();
+    for sentence in [
+        format!(
+            "Up to {} requests wait for one host, and {} for all",
+            limits::MAX_QUEUED_PER_HOST,
+            limits::MAX_QUEUED
+        ),
+        format!("up to {}; {} by default", limits::PAGE_ENTRIES.end(), limits::DEFAULT_PAGE_ENTRIES),
+        format!("each of which has its grace and {} seconds more", limits::CANCEL_MARGIN_SECONDS),
+        format!("failed is run again, up to {}", RETRIES.end()),
+        format!("to the next attempt, up to {}; {DEFAULT_RETRY_DELAY_SECONDS} by", RETRY_DELAY_SECONDS.end()),
+        format!("hosts spread their runs, up to {}", SPLAY_SECONDS.end()),
+    ] {
+        assert!(text.contains(&sentence), "it does not say {sentence:?}");
+    }
+}
+
+#[test]
 fn what_cargo_exec_says_of_polaris_is_so() {
     let page = page("cargo-exec.5");
     for (section, sentence) in [
@@ -76,6 +97,7 @@ fn what_cargo_exec_says_of_polaris_is_so() {
         ("LIVE OUTPUT", format!("up to {} KiB of each stream", limits::MAX_OUTPUT_BYTES_PER_STREAM / 1024)),
         ("LIVE OUTPUT", format!("{} MiB of memory", limits::MAX_OUTPUT_BYTES_PER_REQUEST / 1024 / 1024)),
         ("CANCEL", format!("waits for a host {} seconds more than", limits::CANCEL_MARGIN_SECONDS)),
+        ("LIMITS", format!("answered at once, {} seconds", limits::DEADLINE_MARGIN_SECONDS)),
         ("LIMITS", format!("it is {} seconds more than the third time-out", limits::DEADLINE_MARGIN_SECONDS)),
     ] {
         let text = page.section(section).text();

@@ -1,8 +1,11 @@
 //! The command line.
 
 use super::error::Error;
-use aspire_wire::Limits;
+use crate::limits::PAGE_ENTRIES;
 use aspire_wire::command::TIMEOUT_SECONDS;
+use aspire_wire::cron::SPLAY_SECONDS;
+use aspire_wire::job::{RETRIES, RETRY_DELAY_SECONDS, TTL_SECONDS};
+use aspire_wire::{JobState, Limits};
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize as _;
@@ -54,6 +57,10 @@ pub enum Command {
     Token(Token),
     /// Requests that were given, and what became of them
     Requests(Requests),
+    /// Jobs: commands that hosts run apart from the request that began them
+    Jobs(Jobs),
+    /// Commands that hosts run at their times
+    Cron(Cron),
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,6 +68,28 @@ pub struct Run {
     /// Run on this host, by name or id; may be given many times
     #[arg(short = 'H', long = "host", value_name = "HOST", required = true)]
     pub hosts: Vec<String>,
+    #[command(flatten)]
+    pub how: How,
+    /// Show what the command writes while it runs; with --async, let `jobs follow` show it
+    #[arg(long)]
+    pub stream: bool,
+    /// Have the hosts take note of the command and run it on their own, as a job
+    #[arg(long = "async")]
+    pub later: bool,
+    #[command(flatten)]
+    pub patience: Patience,
+    /// Seconds after which Polaris waits for no host any longer
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
+    pub deadline: Option<u64>,
+    /// The command. One word is a line for bash, as it is ('df -h | tail -1'); several words are one command
+    /// whose arguments bash does not touch (echo '$HOME' prints $HOME)
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// How a command runs.
+#[derive(Debug, Default, clap::Args)]
+pub struct How {
     /// Seconds that the command may run [agent's default: 120]
     #[arg(long, value_name = "S", value_parser = timeout())]
     pub timeout: Option<u64>,
@@ -76,30 +105,50 @@ pub struct Run {
     /// Run in this directory
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
-    /// Show what the command writes while it runs
-    #[arg(long)]
-    pub stream: bool,
     /// Bound what each of the command's processes may use: cpu (in seconds), memory (in bytes, or such as
     /// 100M), files or processes; may be given many times
     #[arg(long = "limit", value_name = "K=V", value_parser = limit)]
     pub limits: Vec<(String, Value)>,
-    /// Seconds after which Polaris waits for no host any longer
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
-    pub deadline: Option<u64>,
-    /// The command. One word is a line for bash, as it is ('df -h | tail -1'); several words are one command
-    /// whose arguments bash does not touch (echo '$HOME' prints $HOME)
-    #[arg(last = true, required = true, value_name = "CMD")]
-    pub command: Vec<String>,
+}
+
+/// How long and how often a job is tried, and whether it waits for its host.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Patience {
+    /// How long a job may wait until it begins, or what is queued for its host, such as 30m, 1h or 7days, or
+    /// in seconds [default: a day]
+    #[arg(long, value_name = "TIME", value_parser = ttl)]
+    pub ttl: Option<u64>,
+    /// How often a job that failed is run again
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(RETRIES))]
+    pub retries: Option<u64>,
+    /// Seconds from a failure to the next attempt [agent's default: 10]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(RETRY_DELAY_SECONDS))]
+    pub retry_delay: Option<u64>,
+    /// Let the request wait for hosts that are offline
+    #[arg(long)]
+    pub queue: bool,
 }
 
 impl Run {
-    /// The line that bash gets.
-    pub fn line(&self) -> Result<String, Error> {
-        match &self.command[..] {
-            [line] => Ok(line.clone()),
-            words => shlex::try_join(words.iter().map(String::as_str))
-                .map_err(|_| Error::Usage("the command must not contain a NUL".into())),
+    /// Options that have no meaning together, in a sentence.
+    pub fn check(&self) -> Result<(), Error> {
+        let Patience { ttl, retries, retry_delay, queue } = self.patience;
+        if !self.later && (retries.is_some() || retry_delay.is_some()) {
+            return Err(Error::Usage("--retries and --retry-delay are for jobs: add --async".into()));
         }
+        if !self.later && !queue && ttl.is_some() {
+            return Err(Error::Usage("--ttl is for what may wait: add --async or --queue".into()));
+        }
+        Ok(())
+    }
+}
+
+/// The line that bash gets.
+pub fn line(words: &[String]) -> Result<String, Error> {
+    match words {
+        [line] => Ok(line.clone()),
+        words => shlex::try_join(words.iter().map(String::as_str))
+            .map_err(|_| Error::Usage("the command must not contain a NUL".into())),
     }
 }
 
@@ -179,6 +228,128 @@ pub enum RequestsVerb {
     Cancel { id: String },
 }
 
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Jobs {
+    #[command(subcommand)]
+    pub verb: Option<JobsVerb>,
+    #[command(flatten)]
+    pub list: JobsList,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobsVerb {
+    /// List the latest (what `jobs` alone does, too)
+    List(JobsList),
+    /// One job of a host, with its result
+    Show { host: String, job: String },
+    /// Show what a job writes, as it comes, and its result
+    ///
+    /// Exit status 0 only if the job succeeded.
+    Follow { host: String, job: String },
+    /// End a job before its time; exit status 0 only if the host said so
+    Cancel { host: String, job: String },
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub struct JobsList {
+    /// Only the jobs of this host, by name or id
+    #[arg(short = 'H', long)]
+    pub host: Option<String>,
+    /// Only the jobs in this state
+    #[arg(long, value_parser = JobState::ALL.map(JobState::name))]
+    pub state: Option<String>,
+    /// Only the runs of the cron entry of this name
+    #[arg(long, value_name = "NAME")]
+    pub cron: Option<String>,
+    /// Only the jobs that this request began
+    #[arg(long, value_name = "ID")]
+    pub request: Option<String>,
+    /// How many at most [Polaris' default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(PAGE_ENTRIES))]
+    pub limit: Option<u64>,
+    /// Only what is older than this one: the host's id and the job
+    #[arg(long, value_name = "HOST/JOB")]
+    pub before: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Cron {
+    #[command(subcommand)]
+    pub verb: Option<CronVerb>,
+    #[command(flatten)]
+    pub list: CronList,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CronVerb {
+    /// List the entries that hosts accepted (what `cron` alone does, too)
+    List(CronList),
+    /// Make or change an entry on hosts
+    Set(Box<CronSet>),
+    /// Forget an entry on hosts; a run under way goes on
+    Remove(CronRemove),
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub struct CronList {
+    /// Only the entries of this host, by name or id
+    #[arg(short = 'H', long)]
+    pub host: Option<String>,
+    /// Only the entries of this name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// How many at most [Polaris' default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(PAGE_ENTRIES))]
+    pub limit: Option<u64>,
+    /// Only what stands after this one: its name and the host's id
+    #[arg(long, value_name = "NAME/HOST")]
+    pub after: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CronSet {
+    /// Set it on this host, by name or id; may be given many times
+    #[arg(short = 'H', long = "host", value_name = "HOST", required = true)]
+    pub hosts: Vec<String>,
+    /// The entry's name; one of the same name is replaced
+    pub name: String,
+    /// When it runs: six fields, seconds first, or five
+    pub schedule: String,
+    /// The time zone of the schedule, such as Europe/Berlin [default: the host's own]
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// What happens when it is due and its last run has not ended [default: skip]
+    #[arg(long, value_parser = ["skip", "queue", "parallel"])]
+    pub overlap: Option<String>,
+    /// Make up for what was due while the agent was down, by one run
+    #[arg(long)]
+    pub catchup: bool,
+    /// Seconds over which hosts spread their runs
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(SPLAY_SECONDS))]
+    pub splay: Option<u64>,
+    #[command(flatten)]
+    pub how: How,
+    #[command(flatten)]
+    pub patience: Patience,
+    /// The command, as of `run`
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CronRemove {
+    /// Remove it from this host, by name or id; may be given many times
+    #[arg(short = 'H', long = "host", value_name = "HOST", required = true)]
+    pub hosts: Vec<String>,
+    /// The entry's name
+    pub name: String,
+    /// Let the request wait for hosts that are offline
+    #[arg(long)]
+    pub queue: bool,
+}
+
 /// Pairs as an object; a key that was given twice is a mistake worth telling.
 pub fn object<V: Clone>(what: &str, pairs: &[(String, V)]) -> Result<BTreeMap<String, V>, Error> {
     let mut object = BTreeMap::new();
@@ -192,6 +363,19 @@ pub fn object<V: Clone>(what: &str, pairs: &[(String, V)]) -> Result<BTreeMap<St
 
 fn timeout() -> RangedU64ValueParser {
     clap::value_parser!(u64).range(TIMEOUT_SECONDS)
+}
+
+/// Seconds, or a time with its unit.
+fn ttl(text: &str) -> Result<u64, String> {
+    let seconds = match text.parse() {
+        Ok(seconds) => seconds,
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string())?.as_secs(),
+    };
+    let (least, most) = (TTL_SECONDS.start(), TTL_SECONDS.end());
+    if TTL_SECONDS.contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(format!("must be {least} to {most} seconds, got {seconds}"))
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -219,11 +403,11 @@ mod tests {
         Args::try_parse_from([&["polarisctl"], words].concat())
     }
 
-    fn line(words: &[&str]) -> String {
+    fn line_of(words: &[&str]) -> String {
         let Command::Run(run) = parse(&[&["run", "-H", "a", "--"], words].concat()).unwrap().command else {
             panic!("not run")
         };
-        run.line().unwrap()
+        line(&run.command).unwrap()
     }
 
     #[test]
@@ -234,9 +418,9 @@ mod tests {
 
     #[test]
     fn one_word_is_a_bash_line_and_several_are_quoted() {
-        assert_eq!(line(&["df -h | tail -1"]), "df -h | tail -1");
-        assert_eq!(line(&["echo", "$HOME", "it's"]), "echo '$HOME' \"it's\"");
-        assert_eq!(line(&["ls", "-l", "--", "a b"]), "ls -l -- 'a b'");
+        assert_eq!(line_of(&["df -h | tail -1"]), "df -h | tail -1");
+        assert_eq!(line_of(&["echo", "$HOME", "it's"]), "echo '$HOME' \"it's\"");
+        assert_eq!(line_of(&["ls", "-l", "--", "a b"]), "ls -l -- 'a b'");
     }
 
     #[test]
@@ -251,7 +435,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        let refused: [&[&str]; 12] = [
+        let refused: [&[&str]; 20] = [
             &["run", "--", "ls"],
             &["run", "-H", "a"],
             &["run", "-H", "a", "--timeout", "0", "--", "ls"],
@@ -261,12 +445,42 @@ mod tests {
             &["run", "-H", "a", "--limit", "cpu=0", "--", "ls"],
             &["run", "-H", "a", "--limit", "disk=1", "--", "ls"],
             &["run", "-H", "a", "--limit", "files=4K", "--", "ls"],
+            &["run", "-H", "a", "--async", "--ttl", "0", "--", "ls"],
+            &["run", "-H", "a", "--async", "--ttl", "31days", "--", "ls"],
+            &["run", "-H", "a", "--async", "--retries", "101", "--", "ls"],
+            &["jobs", "--state", "over"],
+            &["jobs", "show", "a"],
+            &["cron", "set", "n", "* * * * *", "--", "ls"],
+            &["cron", "set", "-H", "a", "n", "* * * * *"],
+            &["cron", "set", "-H", "a", "n", "* * * * *", "--overlap", "no", "--", "ls"],
             &["hosts", "--status", "up"],
             &["token", "create", "--ttl", "soon"],
             &["token", "create", "--uses", "0"],
         ];
         for words in refused {
             assert_eq!(parse(words).expect_err(&words.join(" ")).exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn a_time_to_live_is_in_seconds_or_has_a_unit() {
+        assert_eq!((ttl("90"), ttl("1h"), ttl("30days")), (Ok(90), Ok(3600), Ok(2_592_000)));
+        assert_eq!(ttl("0").unwrap_err(), "must be 1 to 2592000 seconds, got 0");
+        assert!(ttl("soon").is_err());
+    }
+
+    #[test]
+    fn what_is_for_jobs_needs_a_job() {
+        for (words, good) in [
+            (&["--retries", "1"][..], false),
+            (&["--retry-delay", "1", "--queue"], false),
+            (&["--ttl", "1h"], false),
+            (&["--ttl", "1h", "--queue"], true),
+            (&["--ttl", "1h", "--async", "--retries", "1", "--retry-delay", "0"], true),
+        ] {
+            let parsed = parse(&[&["run", "-H", "a"], words, &["--", "ls"]].concat()).unwrap().command;
+            let Command::Run(run) = parsed else { panic!("not run") };
+            assert_eq!(run.check().is_ok(), good, "{words:?}");
         }
     }
 

@@ -14,6 +14,7 @@ use ureq::{Agent, Body, BodyReader};
 
 /// Seconds for the connection, TLS included.
 const CONNECT_SECONDS: u64 = 10;
+const NDJSON: &str = "application/x-ndjson";
 /// The time for a whole call, unless it takes as long as the hosts do.
 const LIMIT: Option<Duration> = Some(Duration::from_mins(1));
 
@@ -52,6 +53,22 @@ impl Client {
         self.call("GET", path, String::new(), LIMIT)
     }
 
+    /// As [`Client::get`], with those of the parameters that have values.
+    pub fn get_with(&self, path: &[&str], query: &[(&str, &Option<String>)]) -> Result<Vec<u8>, Error> {
+        let pairs = query.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        let pairs =
+            pairs.map(|(key, value)| format!("{key}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+        let uri = format!("{}?{}", self.uri(path), pairs.collect::<Vec<_>>().join("&"));
+        let response = self.send("GET", &uri, String::new(), "application/json", LIMIT)?;
+        self.read(response)
+    }
+
+    /// Lines that come as they are.
+    pub fn get_stream(&self, path: &[&str]) -> Result<Stream, Error> {
+        let response = self.send("GET", &self.uri(path), String::new(), NDJSON, None)?;
+        Ok(Stream { id: None, lines: BufReader::new(response.into_body().into_reader()) })
+    }
+
     pub fn delete(&self, path: &[&str]) -> Result<(), Error> {
         self.call("DELETE", path, String::new(), LIMIT).map(|_| ())
     }
@@ -66,7 +83,7 @@ impl Client {
     }
 
     pub fn post_for_stream(&self, path: &[&str], body: &impl Serialize) -> Result<Stream, Error> {
-        let response = self.send("POST", path, json(body)?, "application/x-ndjson", None)?;
+        let response = self.send("POST", &self.uri(path), json(body)?, NDJSON, None)?;
         let id = response.headers().get("request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         Ok(Stream { id, lines: BufReader::new(response.into_body().into_reader()) })
     }
@@ -83,20 +100,23 @@ impl Client {
         body: String,
         limit: Option<Duration>,
     ) -> Result<Vec<u8>, Error> {
-        let response = self.send(method, path, body, "application/json", limit)?;
+        let response = self.send(method, &self.uri(path), body, "application/json", limit)?;
         self.read(response)
+    }
+
+    fn uri(&self, path: &[&str]) -> String {
+        let segments = path.iter().map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
+        format!("{}/api/v1/{}", self.url, segments.collect::<Vec<_>>().join("/"))
     }
 
     fn send(
         &self,
         method: &str,
-        path: &[&str],
+        uri: &str,
         body: String,
         accept: &str,
         limit: Option<Duration>,
     ) -> Result<Response<Body>, Error> {
-        let segments = path.iter().map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
-        let uri = format!("{}/api/v1/{}", self.url, segments.collect::<Vec<_>>().join("/"));
         let mut request = Request::builder()
             .method(method)
             .uri(uri)

@@ -53,6 +53,8 @@ pub enum Error {
         hint(.id.as_ref())
     )]
     CutOff { id: Option<String>, reason: String },
+    #[error("the connection to polaris was lost before the job had ended ({reason}); follow it again")]
+    NoResult { reason: String },
     #[error("the output cannot be written: {0}")]
     Output(io::Error),
     #[error("the output was closed")]

@@ -7,10 +7,13 @@
 //! 3 Polaris could not be reached or did not let us in.
 
 mod args;
+mod body;
 mod client;
+mod cron;
 mod endpoint;
 mod error;
 mod hosts;
+mod jobs;
 mod live;
 mod outcome;
 mod output;
@@ -49,6 +52,8 @@ fn execute(args: &Args) -> Result<bool, Error> {
         Command::Run(run) => run::run(&client, run, args.output),
         Command::Hosts(hosts) => hosts::hosts(&client, hosts, args.output).map(|()| true),
         Command::Token(token) => tokens::tokens(&client, &token.verb, args.output).map(|()| true),
+        Command::Jobs(jobs) => jobs::jobs(&client, jobs, args.output),
+        Command::Cron(cron) => cron::cron(&client, cron, args.output),
         Command::Requests(requests) => requests::requests(&client, requests, args.output),
     }
 }

@@ -14,6 +14,10 @@ use std::fmt::Write as _;
 pub enum Line {
     Piece(Piece),
     Answer(Answer),
+    /// Where a job is: attempts begun so far.
+    Moved {
+        attempts: u32,
+    },
     /// Something that a later server tells.
     Unknown,
 }
@@ -55,10 +59,14 @@ impl Line {
         struct Kind {
             #[serde(default)]
             method: Option<String>,
+            #[serde(default)]
+            attempts: u32,
         }
-        match serde_json::from_str::<Kind>(json)?.method.as_deref() {
+        let Kind { method, attempts } = serde_json::from_str(json)?;
+        match method.as_deref() {
             None => Answer::parse(json).map(Line::Answer),
             Some("output") => Piece::parse(json).map(Line::Piece),
+            Some("job") => Ok(Line::Moved { attempts }),
             Some(_) => Ok(Line::Unknown),
         }
     }
@@ -87,6 +95,11 @@ impl Answer {
 
     pub fn is_success(&self) -> bool {
         self.outcome.is_success()
+    }
+
+    /// Whether the host has only taken note of it, or will: there is no output.
+    pub fn is_accepted(&self) -> bool {
+        self.outcome.retcode == Retcode::Accepted.code()
     }
 
     /// Whether it is the host's own word, or that of one that never heard of the request.

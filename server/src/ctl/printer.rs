@@ -52,7 +52,7 @@ impl<O: Write, E: Write> Printer<O, E> {
         let headline = if answer.is_success() { headline.green() } else { headline.red() };
         writeln!(self.out, "{headline}")?;
         self.out.flush()?;
-        if self.live.is_none() {
+        if self.live.is_none() && !answer.is_accepted() {
             self.write(Stdout, &answer.stdout())?;
             let stderr = answer.stderr();
             let stderr = if self.many { prefixed(&answer.who.label(), &stderr) } else { stderr };
@@ -176,7 +176,7 @@ mod tests {
                 match Line::parse(line).unwrap() {
                     Line::Piece(piece) => printer.piece(&piece).unwrap(),
                     Line::Answer(answer) => printer.answer(&answer).unwrap(),
-                    Line::Unknown => panic!("{line}"),
+                    Line::Moved { .. } | Line::Unknown => panic!("{line}"),
                 }
             }
             let shown = String::from_utf8(stdout).unwrap();

@@ -20,8 +20,7 @@ pub fn requests(client: &Client, requests: &Requests, output: Output) -> Result<
             Ok(true)
         }
         Some(RequestsVerb::Cancel { id }) => {
-            let answers = show(client, &client.delete_on_hosts(&["requests", id])?, output)?;
-            Ok(answers.iter().all(Answer::is_confirmed))
+            show(client, &client.delete_on_hosts(&["requests", id])?, output)
         }
     }
 }
@@ -38,36 +37,78 @@ fn list(client: &Client, output: Output) -> Result<(), Error> {
     })
 }
 
-/// A request is a list of answers with a head; `run` shows them in the same way.
-fn show(client: &Client, body: &[u8], output: Output) -> Result<Vec<Answer>, Error> {
-    #[derive(Deserialize)]
-    struct Shown {
-        #[serde(default)]
-        response: Vec<Box<RawValue>>,
-    }
+/// What is shown of one request beside its own fields.
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(default)]
+    response: Vec<Box<RawValue>>,
+    /// Hosts that it waits for.
+    #[serde(default)]
+    waiting: Vec<Value>,
+    #[serde(default)]
+    jobs: Vec<Value>,
+    /// What hosts said that were asked to cancel what they had begun.
+    #[serde(default)]
+    cancellation: Option<Cancellation>,
+}
+
+#[derive(Deserialize)]
+struct Cancellation {
+    response: Vec<Box<RawValue>>,
+}
+
+/// A request is a list of answers with a head; `run` shows them in the same way. Whether every
+/// host said what became of it, and of the wish to cancel it where there was one.
+fn show(client: &Client, body: &[u8], output: Output) -> Result<bool, Error> {
     let not_polaris = |error: serde_json::Error| client.not_polaris(&error);
-    let Shown { response } = serde_json::from_slice(body).map_err(not_polaris)?;
-    let answers = response.iter().map(|answer| Answer::parse(answer.get()));
-    let answers = answers.collect::<Result<Vec<_>, _>>().map_err(not_polaris)?;
+    let shown: Shown = serde_json::from_slice(body).map_err(not_polaris)?;
+    let parse = |answers: &[Box<RawValue>]| {
+        let answers = answers.iter().map(|answer| Answer::parse(answer.get()));
+        answers.collect::<Result<Vec<_>, _>>().map_err(not_polaris)
+    };
+    let answers = parse(&shown.response)?;
+    let cancelled = shown.cancellation.as_ref().map(|told| parse(&told.response)).transpose()?;
+    let cancelled = cancelled.unwrap_or_default();
     let mut out = io::stdout().lock();
     match output {
         Output::Json => output::json(&mut out, body)?,
-        Output::Ndjson => response.iter().try_for_each(|answer| writeln!(out, "{}", answer.get()))?,
+        Output::Ndjson => shown.response.iter().try_for_each(|answer| writeln!(out, "{}", answer.get()))?,
         Output::Table => {
             let mut fields: Map<String, Value> = serde_json::from_slice(body).map_err(not_polaris)?;
-            fields.remove("response");
+            fields.retain(|name, _| !["response", "waiting", "jobs", "cancellation"].contains(&&**name));
             output::print_table(&mut out, output::fields_of(&fields))?;
             let mut printer = Printer::new(&mut out, io::stderr(), answers.len() > 1);
             answers.iter().try_for_each(|answer| printer.answer(answer))?;
             printer.end_line()?;
+            shown.waiting.iter().try_for_each(|host| writeln!(out, "{}", waits(host)))?;
+            shown.jobs.iter().try_for_each(|job| writeln!(out, "{}", moved(job)))?;
+            for answer in &cancelled {
+                writeln!(out, "{} (asked to cancel)", answer.headline())?;
+            }
         }
     }
     out.flush()?;
-    Ok(answers)
+    Ok(answers.iter().all(Answer::is_confirmed) && cancelled.iter().all(Answer::is_success))
+}
+
+/// `web-1  waits until 2026-11-23T00:00:00.000Z`
+fn waits(host: &Value) -> String {
+    let sent = if host["sent"].is_null() { "" } else { ", was delivered and is not answered" };
+    format!("{}  waits until {}{sent}", whose(host), output::cell(&host["until"]))
+}
+
+/// `web-1  job running, attempt 1`
+fn moved(job: &Value) -> String {
+    let retcode = job["retcode"].as_u64().map_or_else(String::new, |code| format!(", retcode {code}"));
+    format!("{}  job {}, attempt {}{retcode}", whose(job), output::cell(&job["state"]), job["attempts"])
+}
+
+fn whose(entry: &Value) -> String {
+    output::cell(if entry["name"].is_null() { &entry["host"] } else { &entry["name"] })
 }
 
 /// The start of a command, for one line of a table.
-fn short(cmd: &str) -> String {
+pub fn short(cmd: &str) -> String {
     const SHOWN_CHARS: usize = 60;
     match cmd.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &cmd[..end]),

@@ -1,69 +1,47 @@
 //! `polarisctl run`: a command on many hosts, each answer shown as it arrives.
 
-use super::args::{self, Output, Run};
+use super::args::{Output, Run};
+use super::body::Body;
 use super::client::{Client, Stream};
 use super::error::{Error, INTERRUPTED};
 use super::outcome::Line;
+use super::output::printable;
 use super::printer::Printer;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufWriter, IsTerminal, Stderr, Stdout, Write};
 use std::sync::{Arc, OnceLock};
 
-/// The body of `POST /api/v1/requests`.
-#[derive(Serialize)]
-struct Body<'a> {
-    hosts: &'a [String],
-    method: &'static str,
-    cmd: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timeout: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<&'a str>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    env: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cwd: Option<&'a str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    stream: bool,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    limits: BTreeMap<String, Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deadline: Option<u64>,
-}
-
 /// Whether every host succeeded.
 pub fn run(client: &Client, run: &Run, output: Output) -> Result<bool, Error> {
-    let body = Body {
-        hosts: &run.hosts,
-        method: "sync.bash",
-        cmd: run.line()?,
-        timeout: run.timeout,
-        user: run.user.as_deref(),
-        group: run.group.as_deref(),
-        env: args::object("--env", &run.env)?,
-        cwd: run.cwd.as_deref(),
-        stream: run.stream,
-        limits: args::object("--limit", &run.limits)?,
-        deadline: run.deadline,
-    };
-    let bar = progress(run.hosts.len(), output);
+    run.check()?;
+    let body = Body::command(&run.command, &run.how)?.with_patience(&run.patience);
+    let method = if run.later { "async.bash" } else { "sync.bash" };
+    let body = Body { hosts: &run.hosts, method, stream: run.stream, deadline: run.deadline, ..body };
+    send(client, &body, output)
+}
+
+/// Sends the request and shows each answer as it arrives. Whether every host succeeded.
+pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Error> {
+    let bar = progress(body.hosts.len(), output);
     let id = Arc::new(OnceLock::new());
     explain_interrupts(&id, &bar);
-    let stream = client.post_for_stream(&["requests"], &body)?;
+    let stream = client.post_for_stream(&["requests"], body)?;
     if let Some(told) = &stream.id {
         let _ = id.set(told.clone());
     }
+    let later = body.method == "async.bash";
     match output {
         Output::Table => {
-            let (out, many) = (BufWriter::new(io::stdout()), run.hosts.len() > 1);
-            let new = if run.stream { Printer::live } else { Printer::new };
-            table(client, stream, new(out, io::stderr(), many), &bar)
+            let (out, many) = (BufWriter::new(io::stdout()), body.hosts.len() > 1);
+            let new = if body.stream && !later { Printer::live } else { Printer::new };
+            let succeeded = table(client, stream, new(out, io::stderr(), many), &bar);
+            if let Some(id) = id.get().filter(|_| later) {
+                let id = printable(id);
+                writeln!(io::stderr(), "see what becomes of it with: polarisctl jobs --request {id}")?;
+            }
+            succeeded
         }
         Output::Ndjson => each(client, stream, |line, _| {
             let mut out = io::stdout().lock();
@@ -86,7 +64,7 @@ fn table(
             bar.inc(1);
             Ok(())
         }
-        Line::Unknown => Ok(()),
+        Line::Moved { .. } | Line::Unknown => Ok(()),
     });
     bar.finish_and_clear();
     let cut_off = printer.cut_off();
@@ -169,29 +147,4 @@ fn explain_interrupts(id: &Arc<OnceLock<String>>, bar: &ProgressBar) {
         let _ = writeln!(io::stderr(), "\npolarisctl: {told}");
         std::process::exit(INTERRUPTED);
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_not_asked_for_is_not_sent() {
-        let hosts = ["a".to_owned()];
-        let body = Body {
-            hosts: &hosts,
-            method: "sync.bash",
-            cmd: "ls".into(),
-            timeout: Some(3),
-            user: None,
-            group: None,
-            env: BTreeMap::new(),
-            cwd: None,
-            stream: false,
-            limits: BTreeMap::new(),
-            deadline: None,
-        };
-        let json = serde_json::to_string(&body).unwrap();
-        assert_eq!(json, r#"{"hosts":["a"],"method":"sync.bash","cmd":"ls","timeout":3}"#);
-    }
 }

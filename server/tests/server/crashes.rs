@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 const ROUNDS: u64 = 24;
 
-async fn killed(mut program: Program) {
+fn killed(mut program: Program) {
     program.child.kill().unwrap();
     program.child.wait().unwrap();
 }
@@ -37,12 +37,11 @@ async fn a_result_is_stored_exactly_once_however_often_the_server_is_killed() {
             Ok(Some(frame)) => frame["method"] == "ack",
             _ => false,
         };
-        killed(program).await;
+        killed(program);
 
         let program = Program::start(dir.path()).await;
-        let path = format!("/api/v1/jobs/a/{job}");
-        // Named only by its id: the name may have died with the first process.
-        let path = path.replace("/a/", &format!("/{}/", identity.id));
+        // By the id: the name may have died with the first process.
+        let path = format!("/api/v1/jobs/{}/{job}", identity.id);
         if acked {
             acked_before += 1;
             assert_eq!(program.rest.get(&path).await.body["result"]["data"], "the first time");
@@ -53,7 +52,7 @@ async fn a_result_is_stored_exactly_once_however_often_the_server_is_killed() {
         agent.send(&result(round, &job, if acked { "the second time" } else { "the first time" })).await;
         agent.is_acked(round).await;
         assert_eq!(program.rest.get(&path).await.body["result"]["data"], "the first time");
-        killed(program).await;
+        killed(program);
     }
     let server = Server::on(dir, "").await;
     let mut database = server.database().await;
@@ -73,7 +72,7 @@ async fn a_request_that_waited_is_answered_once_though_the_server_is_killed_betw
     let body = json!({"id": "r", "hosts": [identity.id], "method": "sync.bash", "cmd": "x", "queue": true});
     let answer = program.rest.run(body.clone()).await;
     assert_eq!(answer.retcodes()[0].1, 1);
-    killed(program).await;
+    killed(program);
 
     // It waits on, is delivered, and delivered again until there is a reply.
     for _ in 0..3 {
@@ -82,7 +81,7 @@ async fn a_request_that_waited_is_answered_once_though_the_server_is_killed_betw
         assert_eq!((again.retcodes().len(), again.retcodes()[0].1), (1, 1), "{again:?}");
         let mut agent = linked(&program, &identity).await;
         assert_eq!(agent.expect().await["id"], "r");
-        killed(program).await;
+        killed(program);
     }
     let program = Program::start(dir.path()).await;
     let mut agent = linked(&program, &identity).await;
@@ -94,7 +93,7 @@ async fn a_request_that_waited_is_answered_once_though_the_server_is_killed_betw
     })
     .await;
     assert_eq!(shown["response"][0]["data"], "at last");
-    killed(program).await;
+    killed(program);
 
     let program = Program::start(dir.path()).await;
     let mut agent = linked(&program, &identity).await;
