@@ -19,6 +19,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_create ON jobs (gmt_create, host, job);
 CREATE INDEX jobs_host ON jobs (host, gmt_create);
+CREATE INDEX jobs_state ON jobs (state, gmt_create);
 CREATE INDEX jobs_request ON jobs (request);
 CREATE INDEX jobs_cron ON jobs (cron, host, ended);
 

@@ -120,7 +120,7 @@ impl Inbox {
         let mut inner = self.inner();
         if inner.bytes >= limits::MAX_UNSTORED_BYTES {
             drop(inner);
-            return tracing::debug!(host = %fact.host, "news of a job passed over: too much is not stored yet");
+            return tracing::debug!(host = %fact.host, "news of a job passed over: too much waits");
         }
         inner.push(fact);
         drop(inner);

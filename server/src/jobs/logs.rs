@@ -263,3 +263,72 @@ impl Drop for Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aspire_wire::session::StreamName::Stdout;
+
+    const HOST: Uuid = Uuid::from_u128(1);
+
+    fn target() -> Target {
+        Target { host: HOST.to_string(), name: None }
+    }
+
+    fn piece(job: &str, bytes: usize) -> Output {
+        Output::new(job, Stdout, &vec![b'x'; bytes])
+    }
+
+    fn running(attempts: u32) -> JobNotice {
+        JobNotice { id: "j".into(), state: JobState::Running, attempts, cron: None }
+    }
+
+    #[test]
+    fn one_job_has_so_much_memory_through_all_its_attempts() {
+        let logs = Logs::default();
+        logs.begin(&target(), "j");
+        for attempt in 1..100 {
+            logs.noticed(&target(), &running(attempt));
+            logs.output(&target(), &piece("j", limits::MAX_OUTPUT_BYTES_PER_STREAM));
+        }
+        let held = logs.held_bytes.load(Ordering::Relaxed);
+        assert!(held <= limits::MAX_OUTPUT_BYTES_PER_JOB, "{held}");
+        assert!(held > limits::MAX_OUTPUT_BYTES_PER_JOB - 2 * limits::MAX_OUTPUT_BYTES_PER_STREAM, "{held}");
+        logs.ended(HOST, "j");
+        assert_eq!((logs.held_bytes.load(Ordering::Relaxed), logs.kept.load(Ordering::Relaxed)), (0, 0));
+        assert!(logs.hosts().is_empty());
+    }
+
+    #[test]
+    fn all_jobs_together_are_bounded_in_bytes_and_in_number() {
+        let logs = Logs::default();
+        for n in 0..=limits::MAX_JOB_LOGS {
+            logs.begin(&target(), &n.to_string());
+        }
+        assert_eq!(logs.kept.load(Ordering::Relaxed), limits::MAX_JOB_LOGS);
+        let full = limits::MAX_OUTPUT_BYTES_PER_STREAM;
+        let taken = (0..2000).filter(|n: &i32| logs.output(&target(), &piece(&n.to_string(), full))).count();
+        assert!((900..=1024).contains(&taken), "{taken}");
+        assert!(logs.held_bytes.load(Ordering::Relaxed) <= limits::MAX_JOB_OUTPUT_BYTES);
+        logs.link_ended(HOST);
+        assert_eq!(logs.held_bytes.load(Ordering::Relaxed), 0, "nobody reads it");
+    }
+
+    #[tokio::test]
+    async fn whoever_only_looks_leaves_nothing_behind() {
+        let logs = Arc::new(Logs::default());
+        let (one, other) = (logs.watch(HOST, "j"), logs.watch(HOST, "j"));
+        assert!(!logs.output(&target(), &piece("j", 1)), "it does not stream");
+        drop(one);
+        assert!(!logs.hosts().is_empty(), "somebody still looks");
+        drop(other);
+        assert!(logs.hosts().is_empty());
+        logs.begin(&target(), "j");
+        drop(logs.watch(HOST, "j"));
+        assert!(logs.output(&target(), &piece("j", 1)), "what streams is kept for whoever comes later");
+        let watch = logs.watch(HOST, "j");
+        logs.ended(HOST, "j");
+        assert_eq!(watch.since(0).await.unwrap().len(), 1);
+        assert!(watch.since(1).await.is_none());
+    }
+}

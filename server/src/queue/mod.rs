@@ -321,3 +321,111 @@ pub fn waiting(row: &QueueRow) -> Settled {
     let detail = format!("queued: the host is offline; it waits until {until}");
     Settled::waiting(&row.target, &Outcome::with_detail(Retcode::Accepted, detail), row.created)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::requests::Target;
+
+    fn row(host: Uuid, serial: usize) -> QueueRow {
+        QueueRow {
+            request: serial.to_string().into(),
+            position: 0,
+            serial: i64::try_from(serial).unwrap(),
+            host,
+            target: Target { host: host.to_string(), name: None },
+            expires: 1000,
+            sent: None,
+            created: 1,
+        }
+    }
+
+    /// A queue in which so many requests wait for the host.
+    fn queue(host: Uuid, count: usize) -> Queue {
+        Queue::new((0..count).map(|serial| row(host, serial)).collect())
+    }
+
+    fn codes(queue: &Queue) -> Vec<(String, u16)> {
+        let settling = queue.take_settling(usize::MAX);
+        let codes = settling.iter().map(|one| (one.request.to_string(), one.settled.retcode)).collect();
+        queue.forget(&settling);
+        codes
+    }
+
+    #[test]
+    fn only_so_many_wait_for_one_host_and_for_all() {
+        let (host, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let full = queue(host, MAX_QUEUED_PER_HOST);
+        assert_eq!(full.no_room(host, 0).unwrap().retcode, Retcode::Busy.code());
+        assert!(full.no_room(other, 0).is_none());
+        let rows = (0..MAX_QUEUED).map(|n| row(Uuid::from_u128(n as u128 / 500), n));
+        let full = Queue::new(rows.take(MAX_QUEUED - 1).collect());
+        assert!(full.no_room(host, 0).is_none());
+        assert!(full.no_room(host, 1).unwrap().detail.unwrap().contains("100000"));
+    }
+
+    #[test]
+    fn what_is_not_answered_bounds_what_is_delivered() {
+        let host = Uuid::from_u128(1);
+        let queue = queue(host, 3);
+        assert!(queue.sent(host, "0", 5, 9, DELIVERY_WINDOW_BYTES - 1));
+        assert!(!queue.sent(host, "0", 5, 9, 1), "it is on its way");
+        let (rows, window) = queue.deliverable(host, 9, 5);
+        assert_eq!((rows.iter().map(|row| &*row.request).collect::<Vec<_>>(), window), (vec!["1", "2"], 1));
+        queue.answered(host, "0", &Outcome::new(Retcode::NormalTermination));
+        assert_eq!(queue.deliverable(host, 1, 5).1, DELIVERY_WINDOW_BYTES);
+        queue.answered(host, "0", &Outcome::new(Retcode::LinkLost));
+        assert_eq!(codes(&queue), [("0".to_owned(), 2)], "the first answer counts");
+        assert!(queue.deliverable(host, 9, 1000).0.is_empty(), "too late");
+    }
+
+    #[test]
+    fn answers_that_find_no_room_are_asked_for_again() {
+        let host = Uuid::from_u128(1);
+        let queue = queue(host, 100);
+        let large = Outcome::new(Retcode::NormalTermination).with_data(&"x".repeat(1024 * 1024));
+        for n in 0..100 {
+            assert!(queue.sent(host, &n.to_string(), 5, 9, 1));
+            queue.answered(host, &n.to_string(), &large);
+        }
+        let kept = MAX_UNSTORED_ANSWER_BYTES / (1024 * 1024);
+        assert_eq!(queue.deliverable(host, 1000, 5).0.len(), 100 - kept);
+        assert_eq!(codes(&queue).len(), kept);
+        assert!(queue.sent(host, "99", 5, 9, 1));
+        queue.answered(host, "99", &large);
+        assert_eq!(codes(&queue).len(), 1);
+    }
+
+    #[test]
+    fn each_end_has_its_reason() {
+        let (here, gone) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut rows: Vec<_> = (0..5).map(|n| row(if n < 3 { here } else { gone }, n)).collect();
+        rows[1].sent = Some(3);
+        rows[4].sent = Some(3);
+        let queue = Queue::new(rows);
+        assert!(queue.sent(here, "2", 5, 2000, 1));
+        let ended = |now| {
+            queue.sweep(now, |host| host == here, |_| true);
+            let mut codes = codes(&queue);
+            codes.sort();
+            codes.into_iter().map(|(_, code)| code).collect::<Vec<_>>()
+        };
+        assert_eq!(ended(999), [207, 206], "the host that was removed: not heard of, and delivered before");
+        assert_eq!(ended(1000), [3109, 206], "the one that is there: not heard of, and delivered before");
+        assert!(ended(1999).is_empty(), "what was delivered has its own time");
+        assert_eq!(ended(2000), [205]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_has_left_is_not_taken_back() {
+        let host = Uuid::from_u128(1);
+        let queue = queue(host, 1);
+        assert!(queue.sent(host, "0", 5, 9, 1));
+        queue.withdraw("0", &[host]);
+        queue.unsent(host, "0");
+        queue.withdraw("0", &[host]);
+        assert!(codes(&queue).is_empty(), "the host may have heard of it");
+        assert_eq!(queue.deliverable(host, 9, 5).0.len(), 1);
+    }
+}
