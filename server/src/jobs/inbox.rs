@@ -220,6 +220,8 @@ mod tests {
     use crate::agents::samples::host;
     use aspire_wire::JobState;
     use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Wake};
 
     fn link() -> Arc<Link> {
         Arc::new(Link::new(host(3), SocketAddr::from(([127, 0, 0, 1], 1))))
@@ -237,6 +239,15 @@ mod tests {
         lines
             .map(|line| serde_json::from_slice::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap())
             .collect()
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     #[test]
@@ -265,10 +276,16 @@ mod tests {
         let taken =
             links.iter().filter(|link| inbox.offer(link.host.id, 1, ended(link, 1, size)).is_ok()).count();
         assert_eq!(taken, limits::MAX_UNSTORED_BYTES.div_ceil(size + limits::FACT_BYTES));
+        let woken = Arc::new(Woken::default());
+        let late = &links[99];
+        late.poll(&Context::from_waker(&woken.clone().into()));
+        assert!(inbox.offer(late.host.id, 1, ended(late, 1, size)).is_err());
         let before = inbox.unstored_bytes();
         let notice = JobNotice { id: "j".into(), state: JobState::Running, attempts: 1, cron: None };
         inbox.tell(Fact { host: Uuid::nil(), at: 1, what: What::Noticed(notice) });
-        assert_eq!(inbox.unstored_bytes(), before);
+        assert_eq!((inbox.unstored_bytes(), woken.0.load(Ordering::Relaxed)), (before, false));
+        inbox.stored(&inbox.take(1));
+        assert!(woken.0.load(Ordering::Relaxed), "there is room, although nothing of its own was stored");
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub async fn queue_up(app: Arc<App>, request: Arc<Live>, offline: Vec<Offline>, 
     app.queue.withdraw(&request.head.id, &too_late);
 }
 
-/// Takes back what of the request has not left for any host. How many hosts that were.
+/// Ends what of the request is on no link now. How many hosts that were.
 pub async fn withdraw(app: &App, request: &str) -> Result<usize, StoreError> {
     let rows = app.store.waiting_of(request).await?;
     let hosts: Vec<Uuid> = rows.iter().map(|row| row.host).collect();

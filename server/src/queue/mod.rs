@@ -211,16 +211,19 @@ impl Queue {
         }
     }
 
-    /// Takes back what has not left for any host.
+    /// Ends what is on no link: it is not sent any more.
     fn withdraw(&self, request: &str, hosts: &[Uuid]) {
-        let outcome = Outcome::new(Retcode::CancelledBeforeDelivery);
+        let heard = "it was delivered before it was cancelled, and the host is away: it may have run";
         let mut inner = self.inner();
         for host in hosts {
-            let entry = inner.entry(*host, request);
-            let unheard = entry.filter(|entry| entry.state == State::Waiting && entry.row.sent.is_none());
-            if let Some(settling) = unheard.map(|entry| entry.settle(&outcome)) {
-                inner.push(settling);
-            }
+            let Some(entry) = inner.entry(*host, request) else { continue };
+            let outcome = match (entry.state, entry.row.sent) {
+                (State::Waiting, None) => Outcome::new(Retcode::CancelledBeforeDelivery),
+                (State::Waiting, Some(_)) => Outcome::with_detail(Retcode::LinkLost, heard),
+                (State::Sent { .. } | State::Over, _) => continue,
+            };
+            let settling = entry.settle(&outcome);
+            inner.push(settling);
         }
     }
 
@@ -418,14 +421,16 @@ mod tests {
     }
 
     #[test]
-    fn what_has_left_is_not_taken_back() {
+    fn what_is_withdrawn_is_sent_no_more_and_nobody_is_told_that_it_never_was() {
         let host = Uuid::from_u128(1);
-        let queue = queue(host, 1);
+        let queue = queue(host, 2);
         assert!(queue.sent(host, "0", 5, 9, 1));
         queue.withdraw("0", &[host]);
+        assert!(codes(&queue).is_empty(), "it is the host's to end it");
         queue.unsent(host, "0");
         queue.withdraw("0", &[host]);
-        assert!(codes(&queue).is_empty(), "the host may have heard of it");
-        assert_eq!(queue.deliverable(host, 9, 5).0.len(), 1);
+        queue.withdraw("1", &[host]);
+        assert!(queue.deliverable(host, 9, 5).0.is_empty());
+        assert_eq!(codes(&queue), [("0".to_owned(), 206), ("1".to_owned(), 207)]);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::agent::{Agent, enrolled, linked, result};
 use crate::common::{Server, eventually};
+use polaris::hosts::Found;
 use polaris::limits;
 use serde_json::json;
 
@@ -189,6 +190,17 @@ async fn what_a_host_told_before_it_was_revoked_is_kept_and_nothing_after() {
     assert!(again.bye().await.contains("revoked"));
     assert_eq!(server.jobs("").await, ["before"]);
     assert_eq!(server.job(&identity.id, "before").await["state"], "done");
+}
+
+#[tokio::test]
+async fn a_host_is_not_heard_between_its_revocation_and_the_end_of_its_link() {
+    let server = Server::start().await;
+    let mut agent = linked(&server, "a").await;
+    let Found::One(host) = server.running.app.directory.find("a") else { panic!("the host is gone") };
+    host.revoke();
+    agent.result(1, "j", "x").await;
+    agent.is_heard().await;
+    assert!(server.jobs("").await.is_empty());
 }
 
 #[tokio::test]

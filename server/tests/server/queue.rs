@@ -174,6 +174,21 @@ async fn what_was_delivered_is_cancelled_by_its_host() {
 }
 
 #[tokio::test]
+async fn what_was_delivered_to_a_host_that_is_away_is_not_delivered_again_once_it_is_cancelled() {
+    let server = Server::start().await;
+    let identity = enrolled(&server, "a").await;
+    server.rest.run(body("r", &["a"])).await;
+    let mut agent = link(&server, &identity).await;
+    assert_eq!(agent.expect().await["id"], "r");
+    drop(agent);
+    server.host_where("a", "offline", |host| host["status"] == "offline").await;
+    let answer = delete(&server, "r").await;
+    assert_eq!((answer.status, codes(&answer.body)), (200, vec![206]), "{answer:?}");
+    let mut agent = link(&server, &identity).await;
+    agent.is_heard().await;
+}
+
+#[tokio::test]
 async fn a_host_that_is_removed_is_waited_for_no_longer() {
     let server = Server::start().await;
     let identity = enrolled(&server, "a").await;
