@@ -78,6 +78,10 @@ impl<O: Write, E: Write> Printer<O, E> {
         rest.iter().try_for_each(|rest| self.write_rest(rest))
     }
 
+    pub fn any_succeeded(&self) -> bool {
+        self.succeeded > 0
+    }
+
     /// `3 hosts: 2 succeeded, 1 failed`
     pub fn summary(&self) -> String {
         let total = self.succeeded + self.failed;

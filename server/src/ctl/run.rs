@@ -36,12 +36,9 @@ pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Er
         Output::Table => {
             let (out, many) = (BufWriter::new(io::stdout()), body.hosts.len() > 1);
             let new = if body.stream && !later { Printer::live } else { Printer::new };
-            let succeeded = table(client, stream, new(out, io::stderr(), many), &bar);
-            if let Some(id) = id.get().filter(|_| later) {
-                let id = printable(id);
-                writeln!(io::stderr(), "see what becomes of it with: polarisctl jobs --request {id}")?;
-            }
-            succeeded
+            let id = id.get().filter(|_| later).map(|id| printable(id));
+            let hint = id.map(|id| format!("see what becomes of it with: polarisctl jobs --request {id}"));
+            table(client, stream, new(out, io::stderr(), many), &bar, hint.as_deref())
         }
         Output::Ndjson => each(client, stream, |line, _| {
             let mut out = io::stdout().lock();
@@ -56,6 +53,7 @@ fn table(
     stream: Stream,
     mut printer: Printer<BufWriter<Stdout>, Stderr>,
     bar: &ProgressBar,
+    hint: Option<&str>,
 ) -> Result<bool, Error> {
     let result = each(client, stream, |_, line| match line {
         Line::Piece(piece) => bar.suspend(|| printer.piece(piece)),
@@ -74,6 +72,9 @@ fn table(
         printer.end_line()?;
     }
     writeln!(io::stderr(), "{}", printer.summary())?;
+    if let Some(hint) = hint.filter(|_| printer.any_succeeded()) {
+        writeln!(io::stderr(), "{hint}")?;
+    }
     Ok(succeeded)
 }
 
