@@ -7,6 +7,13 @@
 //! knows each host's link; the link's task ([`agents::session`]) writes it and
 //! puts the reply into its slot. Whoever waits is woken; the recorder
 //! ([`requests::record`]) brings all of it to the [`store`] behind their back.
+//! A request that may wait for hosts which are offline goes to the [`queue`],
+//! whose courier takes it to each of them when it has a link.
+//!
+//! The other way round, hosts tell of their [`jobs`]: what they say goes by the
+//! link's task into an inbox, from there to the store, and only then is a result
+//! acknowledged.
+//!
 //! [`app`] builds these parts, [`serve`] runs them until it is told to stop.
 
 pub mod agents;

@@ -167,10 +167,13 @@ impl JobRow {
         if notice.state.is_final() {
             return false;
         }
+        // Each link tells of all that is under way once more.
+        let known = self.cron.is_some() || self.request.is_some();
+        let before = (known, self.state, self.attempts);
         self.begun_by(notice.cron.as_deref());
         self.state = notice.state;
         self.attempts = i64::from(notice.attempts);
-        true
+        before != (true, self.state, self.attempts)
     }
 
     fn ended_with(&mut self, ended: &Ended) {

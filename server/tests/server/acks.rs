@@ -218,6 +218,10 @@ async fn what_a_host_tells_may_be_anything() {
     let job = server.job("a", "odd").await;
     assert_eq!((&job["state"], &job["ended"]), (&json!("failed"), &json!("9999-12-31T23:59:59.999Z")));
     assert!(job.get("cron").is_none());
+    agent.result(1, "a\u{0}b/\u{fc}\n?", "\u{0}").await;
+    agent.is_acked(1).await;
+    let job = server.job("a", "a%00b%2F%C3%BC%0A%3F").await;
+    assert_eq!((&job["job"], &job["result"]["data"]), (&json!("a\u{0}b/\u{fc}\n?"), &json!("\u{0}")));
     agent.send(&json!({"method": "result", "seq": 1, "id": "", "retcode": 2})).await;
     assert!(agent.bye().await.contains("usable id"));
 }

@@ -32,7 +32,10 @@ async fn a_job_is_known_from_its_acceptance_to_its_end() {
     let expected = json!({"host": agent.id, "name": "a", "job": "r", "request": "r", "cmd": "make",
                           "state": "queued", "attempts": 0, "created": job["created"]});
     assert_eq!(job, expected);
-    agent.notice("r", "running", 1).await;
+    // Once more, as each link does.
+    for _ in 0..2 {
+        agent.notice("r", "running", 1).await;
+    }
     agent.is_heard().await;
     let shown = server.rest.get("/api/v1/requests/r").await.body;
     assert_eq!((&shown["jobs"][0]["state"], &shown["jobs"][0]["attempts"]), (&json!("running"), &json!(1)));
