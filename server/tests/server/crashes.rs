@@ -62,6 +62,36 @@ async fn a_result_is_stored_exactly_once_however_often_the_server_is_killed() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_killed_amid_many_results_keeps_what_it_acknowledged_and_nothing_twice() {
+    let server = Server::start().await;
+    let identity = enrolled(&server, "a").await;
+    let Server { running, dir, .. } = server;
+    running.stop().await;
+    let mut unacked: Vec<u64> = (1..=3000).collect();
+    let mut kills = 0;
+    while !unacked.is_empty() {
+        let program = Program::start(dir.path()).await;
+        let mut agent = linked(&program, &identity).await;
+        for seq in &unacked {
+            agent.result(*seq, &seq.to_string(), &kills.to_string()).await;
+        }
+        // Killed after some more acknowledgements each time; further ones may be on their way.
+        for _ in 0..(100 + 200 * kills).min(unacked.len()) {
+            let seq = unacked.remove(0);
+            agent.is_acked(seq).await;
+        }
+        killed(program);
+        kills += 1;
+    }
+    assert!(kills > 3);
+    let server = Server::on(dir, "").await;
+    let mut database = server.database().await;
+    assert_eq!(database.count("SELECT COUNT(*) FROM job_results").await, 3000);
+    assert_eq!(database.count("SELECT COUNT(*) FROM jobs WHERE state = 'done'").await, 3000);
+    assert_eq!(server.job(&identity.id, "100").await["result"]["data"], "0", "the first time counts");
+}
+
+#[tokio::test]
 async fn a_request_that_waited_is_answered_once_though_the_server_is_killed_between_all_its_steps() {
     let server = Server::start().await;
     let identity = enrolled(&server, "a").await;
