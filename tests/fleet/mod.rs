@@ -20,6 +20,7 @@ pub struct Fleet {
     pub polaris: Polaris,
     pub gearman: Running,
     pub host_id: String,
+    program: String,
     dir: TempDir,
 }
 
@@ -153,6 +154,13 @@ fn client() -> &'static ureq::Agent {
     })
 }
 
+fn agent(program: &str, dir: &Path) -> Running {
+    let mut agent = Command::new(program);
+    agent.arg("-f").arg("-C").arg(dir.join("gearman.conf"));
+    agent.arg("-L").arg(dir.join("gearman.log")).arg("-P").arg(dir.join("gearman.pid"));
+    Running::start(&mut agent, &dir.join("gearman.out"))
+}
+
 impl Fleet {
     /// Starts Polaris, enrols this machine, and waits until it is online.
     pub fn start(gearman: &str, profile: &str, exec: &str) -> Self {
@@ -172,12 +180,10 @@ impl Fleet {
             .arg(dir.path().join("gearman.conf"));
         let output = enroll.output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        let mut agent = Command::new(gearman);
-        agent.arg("-f").arg("-C").arg(dir.path().join("gearman.conf"));
-        agent.arg("-L").arg(dir.path().join("gearman.log")).arg("-P").arg(dir.path().join("gearman.pid"));
-        let gearman = Running::start(&mut agent, &dir.path().join("gearman.out"));
+        let program = gearman.to_owned();
+        let gearman = agent(&program, dir.path());
         let host_id = polaris.get("/api/v1/hosts")["hosts"][0]["id"].as_str().unwrap().to_owned();
-        let fleet = Fleet { polaris, gearman, host_id, dir };
+        let fleet = Fleet { polaris, gearman, host_id, program, dir };
         fleet.wait_online();
         fleet
     }
@@ -196,9 +202,23 @@ impl Fleet {
         self.polaris = Polaris::start(&data, profile, &agents);
     }
 
+    /// A new agent, after the one before was ended.
+    pub fn start_gearman(&mut self) {
+        self.gearman = agent(&self.program, self.dir.path());
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Runs a command on the host; the host's entry of the answer.
     pub fn run(&self, more: &Value) -> Value {
-        let mut body = json!({"hosts": [self.host_id], "method": "sync.bash"});
+        self.ask("sync.bash", more)
+    }
+
+    /// Sends a request to the host; the host's entry of the answer.
+    pub fn ask(&self, method: &str, more: &Value) -> Value {
+        let mut body = json!({"hosts": [self.host_id], "method": method});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.polaris.post("/api/v1/requests", &body)["response"][0].clone()
     }
