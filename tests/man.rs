@@ -13,7 +13,7 @@ use aspire::gearman::Config;
 use aspire::machine::{Effect, Event, Launch, Program, limits};
 use aspire::wire::frame::{MAX_FRAME_BYTES, encode};
 use aspire::wire::session::Frame;
-use aspire::wire::{Retcode, command, request};
+use aspire::wire::{JobState, Retcode, command, cron, job, request};
 use page::{Page, flags_of_help};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -165,6 +165,57 @@ fn the_limits_are_those_of_the_code() {
     says("LIVE OUTPUT", &[format!("every {} milliseconds", limits::LIVE_INTERVAL.as_millis())]);
     assert_eq!(limits::KILL_WAIT, Duration::from_secs(1));
     says("TIME-OUTS", &["has not ended a second after SIGKILL".into()]);
+}
+
+#[test]
+fn what_is_promised_of_jobs_and_entries_is_in_the_code() {
+    let page = page("cargo-job.5");
+    let states: BTreeSet<String> = JobState::ALL.iter().map(|state| state.name().to_owned()).collect();
+    assert_eq!(page.section("STATES").items_of("Cm"), states);
+    let within = |range: &RangeInclusive<u64>| format!("from {} to {}", range.start(), range.end());
+    let mib = |bytes: usize| bytes / 1024 / 1024;
+    for (section, sentence) in [
+        ("JOBS", format!("must have begun, {}; {}", within(&job::TTL_SECONDS), job::DEFAULT_TTL_SECONDS)),
+        ("JOBS", format!("is run again, {}; 0", within(&job::RETRIES))),
+        (
+            "JOBS",
+            format!(
+                "to the next attempt, {}; {}",
+                within(&job::RETRY_DELAY_SECONDS),
+                job::DEFAULT_RETRY_DELAY_SECONDS
+            ),
+        ),
+        ("JOBS", format!("At most {} jobs that have not ended", limits::UNFINISHED_JOBS)),
+        ("STATES", format!("the latest {} jobs", limits::LISTED_JOBS)),
+        (
+            "STATES",
+            format!(
+                "for {} days, the latest {}",
+                limits::ENDED_JOBS_AGE.as_secs() / 86_400,
+                limits::ENDED_JOBS
+            ),
+        ),
+        ("RESULTS", format!("Up to {} are sent", limits::OUTBOX_WINDOW_RESULTS)),
+        ("RESULTS", format!("more than {} MiB", mib(limits::OUTBOX_BYTES))),
+        ("RESULTS", format!("where {} results wait", limits::OUTBOX_RESULTS)),
+        ("CRON ENTRIES", format!("1 to {} letters", cron::MAX_CRON_NAME_BYTES)),
+        ("CRON ENTRIES", format!("At most {} bytes", cron::MAX_SCHEDULE_BYTES)),
+        ("CRON ENTRIES", format!("spread their runs, {}", within(&cron::SPLAY_SECONDS))),
+        (
+            "CRON ENTRIES",
+            format!(
+                "At most {} entries are kept, and {} MiB",
+                limits::CRON_ENTRIES,
+                mib(limits::CRON_ENTRIES_BYTES)
+            ),
+        ),
+        ("DATABASE", format!("Of the latest {} requests", limits::ANSWERED_REQUESTS)),
+    ] {
+        let text = page.section(section).text();
+        assert!(text.contains(&sentence), "{sentence:?} is not in {section}:\n{text}");
+    }
+    assert_eq!(limits::ANSWERED_AGE, Duration::from_hours(24));
+    assert_eq!(limits::CRON_SCHEDULE_BYTES, cron::MAX_SCHEDULE_BYTES);
 }
 
 #[test]
