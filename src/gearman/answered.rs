@@ -7,10 +7,12 @@
 
 use crate::machine::limits::{
     ANSWERED_AGE, ANSWERED_BURST, ANSWERED_BYTES, ANSWERED_PACE, ANSWERED_REQUESTS, FORGOTTEN_REQUESTS,
+    STORE_RETRY,
 };
 use crate::machine::{Instant, Now};
 use crate::store::{Place, Store, StoreError};
-use crate::wire::frame::encode;
+use crate::wire::frame::{MAX_FRAME_BYTES, encode};
+use crate::wire::session::FromAgent;
 use crate::wire::{Outcome, Reply, Retcode};
 use std::collections::{HashMap, VecDeque};
 
@@ -90,6 +92,7 @@ impl Answered {
                 (Some(store), Disk::At(place)) => store.reply(place).ok().flatten(),
                 _ => None,
             }
+            .filter(|frame| is_reply(id, frame))
             .map_or_else(|| Seen::Answered(no_reply(id, "its reply is not kept any more")), Seen::Answered),
             State::Interrupted => Seen::Answered(no_reply(
                 id,
@@ -162,23 +165,45 @@ impl Answered {
     pub fn write(&mut self, now: Now, store: &mut Store) -> Result<(), StoreError> {
         self.write_by = None;
         self.credit = self.credit.saturating_sub(1);
-        let unwritten = std::mem::take(&mut self.unwritten);
+        let written = self.write_new(now, store).and_then(|()| self.write_forgotten(now, store));
+        if written.is_err() {
+            self.write_by = Some(now.mono + STORE_RETRY);
+            self.unwritten.retain(|id| self.by_id.contains_key(id));
+        }
+        written
+    }
+
+    fn write_new(&mut self, now: Now, store: &mut Store) -> Result<(), StoreError> {
+        let mut places: HashMap<&str, Place> = HashMap::new();
         store.keep_requests(|rows| {
-            for id in &unwritten {
-                let Some(request) = self.by_id.get_mut(id) else { continue };
-                let place = match request.disk {
-                    Disk::At(place) => place,
+            for id in &self.unwritten {
+                let Some(request) = self.by_id.get(id) else { continue };
+                let known = places.get(id.as_str()).copied();
+                let place = match (request.disk, known) {
+                    (Disk::At(place), _) | (_, Some(place)) => place,
                     _ => rows.begun(id, now.wall)?,
                 };
-                request.disk = Disk::At(place);
+                places.insert(id, place);
                 if let State::Answered(frame) = &request.state {
                     rows.answered(place, frame)?;
                 }
             }
             Ok(())
         })?;
+        // Not before: of what fails nothing is done, and the places are another's.
+        for (id, place) in places {
+            if let Some(request) = self.by_id.get_mut(id) {
+                request.disk = Disk::At(place);
+            }
+        }
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    fn write_forgotten(&mut self, now: Now, store: &mut Store) -> Result<(), StoreError> {
         if self.forgotten.len() >= FORGOTTEN_REQUESTS {
-            store.forget_requests(now.wall, &std::mem::take(&mut self.forgotten), ANSWERED_AGE)?;
+            store.forget_requests(now.wall, &self.forgotten, ANSWERED_AGE)?;
+            self.forgotten.clear();
         }
         Ok(())
     }
@@ -187,6 +212,13 @@ impl Answered {
     pub fn len(&self) -> usize {
         self.oldest_first.len()
     }
+}
+
+/// What is none would end the link.
+fn is_reply(id: &str, frame: &[u8]) -> bool {
+    let Some((b'\n', line)) = frame.split_last() else { return false };
+    let is_one_line = line.len() < MAX_FRAME_BYTES && !line.contains(&b'\n');
+    is_one_line && matches!(FromAgent::parse(line), Ok(FromAgent::Reply(reply)) if reply.id == id)
 }
 
 fn no_reply(id: &str, detail: &str) -> Vec<u8> {

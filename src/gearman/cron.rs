@@ -207,8 +207,14 @@ impl Kept {
                 match fact {
                     Fact::Run(due) => {
                         let name = due.name.clone();
-                        if let Err(reason) = self.begin_run(now, due) {
-                            warn!("cron=not_run name={name:?} reason={reason:?}");
+                        if let Some(refusal) = self.begin_run(now, due) {
+                            let Outcome { retcode, message, detail, .. } = refusal;
+                            let reason = detail.unwrap_or(message);
+                            if retcode == Retcode::StorageFailure.code() {
+                                self.trouble.say(now, "cron", &format!("{name:?} is not run: {reason}"));
+                            } else {
+                                warn!("cron=not_run name={name:?} reason={reason:?}");
+                            }
                             self.cron.table.ended(&name, &mut facts);
                         }
                     }
@@ -218,7 +224,7 @@ impl Kept {
                             utc(scheduled)
                         );
                         if let Err(error) = self.store.seen_to(&name, scheduled) {
-                            warn!("store=failed for=cron reason={:?}", error.to_string());
+                            self.trouble.say(now, "cron", &error);
                         }
                     }
                     Fact::Missed { name, scheduled } => {
@@ -230,18 +236,19 @@ impl Kept {
         }
     }
 
-    fn begin_run(&mut self, now: Now, due: Due) -> Result<(), String> {
+    /// Or why there is no run.
+    fn begin_run(&mut self, now: Now, due: Due) -> Option<Outcome> {
         if !self.outbox.has_room() {
-            return Err("too many results wait for the server".into());
+            return Some(Outcome::with_detail(Retcode::Busy, "too many results wait for the server"));
         }
-        let set = self.store.entry(&due.name).map_err(|error| error.to_string())?;
-        let job = set.ok_or("its definition is gone")?.job;
+        let job = match self.store.entry(&due.name) {
+            Ok(Some(set)) => set.job,
+            Ok(None) => return Some(Outcome::with_detail(Retcode::NotFound, "its definition is gone")),
+            Err(error) => return Some(Outcome::with_detail(Retcode::StorageFailure, error.to_string())),
+        };
         let id = format!("{}@{}", due.name, utc(due.scheduled));
         let origin = Origin { entry: due.name, scheduled: due.scheduled, missed: due.missed };
-        match self.jobs.accept(now, &id, &job, Some(&origin), &mut self.store) {
-            None => Ok(()),
-            Some(refusal) => Err(refusal.detail.unwrap_or(refusal.message)),
-        }
+        self.jobs.accept(now, &id, &job, Some(&origin), &mut self.store)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::machine::{Effects, Now, Process};
 use crate::wire::frame::encode;
 use crate::wire::session::{Frame, Output};
 use crate::wire::{JobNotice, JobState, Outcome, Reply, Retcode};
-use log::{info, warn};
+use log::info;
 use serde_json::json;
 
 impl Gearman {
@@ -17,7 +17,7 @@ impl Gearman {
     pub(super) fn keep(&mut self, now: Now, news: &mut News) {
         if let Ok(kept) = &mut self.kept {
             kept.jobs.tick(now, &mut kept.store, &mut news.jobs);
-            kept.cron_tick(now);
+            kept.tick(now);
         }
         if self.answered.deadline().is_some_and(|by| now.mono >= by) {
             self.write_answers(now);
@@ -78,7 +78,7 @@ impl Gearman {
             }
         };
         if let Err(error) = written {
-            warn!("store=failed for=command id={id:?} reason={:?}", error.to_string());
+            kept.trouble.say(now, "command", &error);
         }
     }
 
@@ -105,7 +105,7 @@ impl Gearman {
                 let elapsed = outcome.elapsed.unwrap_or_default();
                 info!("job={state} id={id:?} retcode={} elapsed={elapsed}", outcome.retcode);
                 if let Ok(kept) = &mut self.kept {
-                    kept.result_added(bytes);
+                    kept.result_added(now, bytes);
                     if let Some(entry) = cron {
                         kept.run_ended(now, &entry);
                     }
@@ -113,7 +113,9 @@ impl Gearman {
                 self.answer_cancels(now, &id, outcome.retcode, fx);
             }
             job::Fact::StoreFailed(error) => {
-                warn!("store=failed for=jobs reason={:?} next_try=1s", error.to_string());
+                if let Ok(kept) = &mut self.kept {
+                    kept.trouble.say(now, "jobs", &error);
+                }
             }
         }
     }
@@ -138,7 +140,7 @@ impl Gearman {
         }
     }
 
-    fn finish(&mut self, now: Now, done: Done, fx: &mut Effects) {
+    pub(super) fn finish(&mut self, now: Now, done: Done, fx: &mut Effects) {
         let Done { id, outcome } = done;
         info!(
             "request=ended id={id:?} retcode={} elapsed={}",
@@ -162,8 +164,20 @@ impl Gearman {
     pub(super) fn write_answers(&mut self, now: Now) {
         let Ok(kept) = &mut self.kept else { return };
         if let Err(error) = self.answered.write(now, &mut kept.store) {
-            warn!("store=failed for=replies reason={:?}", error.to_string());
+            kept.trouble.say(now, "replies", &error);
         }
+    }
+
+    /// The last chance of what the store did not take.
+    pub(super) fn save_what_is_left(&mut self, now: Now, fx: &mut Effects) {
+        let mut facts = Vec::new();
+        if let Ok(kept) = &mut self.kept {
+            kept.jobs.save(now, &mut kept.store, &mut facts);
+        }
+        for fact in facts {
+            self.job_fact(now, fact, fx);
+        }
+        self.write_answers(now);
     }
 
     /// The link is new: the server learns where the jobs are, and gets the results anew.
@@ -181,9 +195,9 @@ impl Gearman {
         }
     }
 
-    pub(super) fn send_results(&mut self, fx: &mut Effects) {
+    pub(super) fn send_results(&mut self, now: Now, fx: &mut Effects) {
         let (Ok(kept), Some(conn)) = (&mut self.kept, self.link.ready()) else { return };
-        for frame in kept.results_to_send() {
+        for frame in kept.results_to_send(now) {
             self.link.send(conn, frame, fx);
         }
     }

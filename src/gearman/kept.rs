@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::cron::Cron;
+use super::trouble::Trouble;
 use crate::exec::{Exec, Wanted};
 use crate::job::{self, Jobs, Orphan};
 use crate::link::Outbox;
@@ -19,6 +20,7 @@ pub struct Kept {
     pub jobs: Jobs,
     pub outbox: Outbox,
     pub cron: Cron,
+    pub trouble: Trouble,
 }
 
 impl Kept {
@@ -32,7 +34,7 @@ impl Kept {
         let outbox = Outbox::new(&store)?;
         let (jobs, orphans) = Jobs::restore(now, &host.boot_id, &mut store, facts)?;
         let cron = Cron::restore(now, &host.id, &store, &jobs)?;
-        Ok((Kept { store, jobs, outbox, cron }, orphans))
+        Ok((Kept { store, jobs, outbox, cron, trouble: Trouble::default() }, orphans))
     }
 
     /// `async.bash`.
@@ -72,7 +74,8 @@ impl Kept {
     }
 
     /// A result was put into the outbox.
-    pub fn result_added(&mut self, bytes: usize) {
+    pub fn result_added(&mut self, now: Now, bytes: Option<usize>) {
+        let Some(bytes) = bytes else { return };
         match self.outbox.added(bytes, &mut self.store) {
             Ok(0) => {}
             Ok(stripped) => warn!(
@@ -81,26 +84,28 @@ impl Kept {
                 self.outbox.stripped(),
                 self.outbox.weight().results
             ),
-            Err(error) => warn!("store=failed for=outbox reason={:?}", error.to_string()),
+            Err(error) => self.trouble.say(now, "outbox", &error),
         }
     }
 
     /// Results that are to be sent now.
-    pub fn results_to_send(&mut self) -> Vec<Vec<u8>> {
-        self.outbox.next(&self.store).unwrap_or_else(|error| {
-            warn!("store=failed for=outbox reason={:?}", error.to_string());
+    pub fn results_to_send(&mut self, now: Now) -> Vec<Vec<u8>> {
+        self.outbox.next(&mut self.store).unwrap_or_else(|error| {
+            self.trouble.say(now, "outbox", &error);
             Vec::new()
         })
     }
 
-    pub fn acknowledged(&mut self, seq: u64) {
-        if let Err(error) = self.outbox.acknowledged(seq, &mut self.store) {
-            warn!("store=failed for=outbox reason={:?}", error.to_string());
+    /// Looks after what the server has taken, and what is due.
+    pub fn tick(&mut self, now: Now) {
+        if let Err(error) = self.outbox.tick(now, &mut self.store) {
+            self.trouble.say(now, "outbox", &error);
         }
+        self.cron_tick(now);
     }
 
     pub fn deadline(&self, exec: &Exec) -> Option<Instant> {
-        earliest([self.jobs.deadline(exec.has_free_place()), self.cron.deadline()])
+        earliest([self.jobs.deadline(exec.has_free_place()), self.cron.deadline(), self.outbox.deadline()])
     }
 }
 

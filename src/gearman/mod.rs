@@ -7,6 +7,7 @@ mod control;
 mod cron;
 mod ends;
 mod kept;
+mod trouble;
 
 pub use config::{Config, ConfigError};
 
@@ -120,7 +121,7 @@ impl Gearman {
             for fact in facts {
                 if let job::Fact::Ended { id, outcome, bytes, .. } = fact {
                     warn!("job=ended id={id:?} retcode={} reason={:?}", outcome.retcode, outcome.detail);
-                    kept.result_added(bytes);
+                    kept.result_added(now, bytes);
                 }
             }
             Ok((kept, orphans))
@@ -145,12 +146,23 @@ impl Gearman {
     }
 
     /// Where there was none at the start, the reason may have gone.
-    fn open_store_again(&mut self, now: Now, path: &Path) {
+    fn open_store_again(&mut self, now: Now, path: &Path, fx: &mut Effects) {
         if self.kept.is_err() {
             self.restore(now, open_store(path, now));
+            path.clone_into(&mut self.store_path);
+            self.adopt_orphans(now, fx);
+            self.tell_of_jobs(fx);
         } else if self.store_path != path {
             let kept = self.store_path.display();
             warn!("store=kept file={kept} reason=\"another takes effect at the next start\"");
+        }
+    }
+
+    /// Watches over what an earlier agent started.
+    fn adopt_orphans(&mut self, now: Now, fx: &mut Effects) {
+        for Orphan { id, process, timeout, ran } in std::mem::take(&mut self.orphans) {
+            info!("job=found id={id:?} pid={} ran={}s", process.pid, ran.as_secs());
+            self.exec.adopt(now, id, process, ran, timeout, fx);
         }
     }
 
@@ -168,7 +180,7 @@ impl Gearman {
             link::Fact::Request(request) => self.request(now, request, fx, news),
             link::Fact::Acknowledged(seq) => {
                 if let Ok(kept) = &mut self.kept {
-                    kept.acknowledged(seq);
+                    kept.outbox.acknowledged(seq);
                 }
             }
             link::Fact::Rejected(rejected) => {
@@ -223,7 +235,7 @@ impl Gearman {
                 info!("config=reloaded file={shown:?}");
                 let init = init(&self.host, &config);
                 self.link.configure(now, config.link, init, fx);
-                self.open_store_again(now, &config.store);
+                self.open_store_again(now, &config.store, fx);
                 self.exec.configure(now, config.exec, fx, &mut news.exec);
                 fx.push(Effect::Listen { path: config.control_socket });
             }
@@ -234,10 +246,7 @@ impl Gearman {
 impl Machine for Gearman {
     fn handle(&mut self, now: Now, event: Event<'_>, fx: &mut Effects) {
         let (mut facts, mut local, mut news) = (Vec::new(), Vec::new(), News::default());
-        for Orphan { id, process, timeout, ran } in std::mem::take(&mut self.orphans) {
-            info!("job=found id={id:?} pid={} ran={}s", process.pid, ran.as_secs());
-            self.exec.adopt(now, id, process, ran, timeout, fx);
-        }
+        self.adopt_orphans(now, fx);
         match event {
             Event::Signal(signal) => self.signal(now, signal, fx, &mut news),
             Event::FileRead(file) => self.reload(now, file, fx, &mut news),
@@ -255,9 +264,9 @@ impl Machine for Gearman {
         }
         self.keep(now, &mut news);
         self.settle(now, fx, news);
-        self.send_results(fx);
+        self.send_results(now, fx);
         if self.stopping && self.exec.running() == 0 {
-            self.write_answers(now);
+            self.save_what_is_left(now, fx);
             self.link.stop(fx);
             self.control.stop(fx);
             fx.push(Effect::Stop);

@@ -50,8 +50,9 @@ struct Known {
 pub enum Fact {
     /// It waits again, or runs.
     Moved(JobNotice),
-    /// It has come to its end, and its result is in the outbox with so many bytes.
-    Ended { id: String, cron: Option<String>, outcome: Outcome, bytes: usize },
+    /// It has come to its end, and its result is in the outbox with so many bytes, unless the
+    /// store knew nothing of it any more.
+    Ended { id: String, cron: Option<String>, outcome: Outcome, bytes: Option<usize> },
     /// The store failed; what was to be done is tried again.
     StoreFailed(StoreError),
 }
@@ -59,7 +60,7 @@ pub enum Fact {
 /// What became of the wish to cancel a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancel {
-    /// It waited, and is at its end.
+    /// It waited, or had ended already, and is at its end.
     Ended,
     /// It runs: its command is to be ended.
     Running,
@@ -183,7 +184,7 @@ impl Jobs {
                 facts.push(Fact::Moved(notice(&id, known)));
                 Some((id, job))
             }
-            Err(error @ StoreError::Unreadable { .. }) => {
+            Err(error) if error.is_of_the_row() => {
                 self.queue.remove(&id);
                 let outcome = Outcome::with_detail(Retcode::StorageFailure, error.to_string());
                 self.end(now, id, outcome, store, facts);
@@ -241,6 +242,8 @@ impl Jobs {
     pub fn cancel(&mut self, now: Now, id: &str, store: &mut Store, facts: &mut Vec<Fact>) -> Cancel {
         match self.by_id.get(id).map(|known| known.state) {
             None => Cancel::Unknown,
+            // The store will take its end once it can.
+            Some(_) if self.unsaved.iter().any(|(unsaved, _)| unsaved == id) => Cancel::Ended,
             Some(JobState::Queued) => {
                 self.queue.remove(id);
                 let outcome =
@@ -256,13 +259,18 @@ impl Jobs {
     pub fn tick(&mut self, now: Now, store: &mut Store, facts: &mut Vec<Fact>) {
         if self.pause.is_some_and(|until| now.mono >= until) {
             self.pause = None;
-            for (id, outcome) in std::mem::take(&mut self.unsaved) {
-                self.end(now, id, outcome, store, facts);
-            }
+            self.save(now, store, facts);
         }
         while let Some(id) = self.queue.expired(now.mono) {
             let detail = "its time to live passed before it could begin";
             self.end(now, id, Outcome::with_detail(Retcode::Expired, detail), store, facts);
+        }
+    }
+
+    /// Tries again to store the ends that the store did not take.
+    pub fn save(&mut self, now: Now, store: &mut Store, facts: &mut Vec<Fact>) {
+        for (id, outcome) in std::mem::take(&mut self.unsaved) {
+            self.end(now, id, outcome, store, facts);
         }
     }
 
@@ -301,7 +309,8 @@ impl Jobs {
     /// not at its end.
     fn end(&mut self, now: Now, id: String, outcome: Outcome, store: &mut Store, facts: &mut Vec<Fact>) {
         let frame = |result: &_| encode(&Frame::Result(result));
-        match store.end_job(&id, now.wall, &outcome, frame) {
+        let ended = store.end_job(&id, now.wall, &outcome, frame);
+        match ended.map(Some).or_else(|error| if error.is_of_the_row() { Ok(None) } else { Err(error) }) {
             Ok(bytes) => {
                 let known = self.by_id.remove(&id);
                 self.bytes -= known.as_ref().map_or(0, |known| known.bytes);

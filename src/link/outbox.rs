@@ -2,10 +2,15 @@
 //! time, and again from the first after each reconnect, until each is
 //! acknowledged. All of them are in the store; here is only what was sent.
 
-use crate::machine::limits::{OUTBOX_BYTES, OUTBOX_RESULTS, OUTBOX_WINDOW_BYTES, OUTBOX_WINDOW_RESULTS};
+use crate::machine::limits::{
+    OUTBOX_BYTES, OUTBOX_RESULTS, OUTBOX_WINDOW_BYTES, OUTBOX_WINDOW_RESULTS, STORE_RETRY,
+};
+use crate::machine::{Instant, Now};
 use crate::store::{Kept, Store, StoreError, Weight};
-use crate::wire::frame::encode;
+use crate::wire::frame::{MAX_FRAME_BYTES, encode};
 use crate::wire::session::{Frame, FromAgent};
+use crate::wire::{Outcome, Retcode};
+use log::error;
 use std::collections::BTreeMap;
 
 #[derive(Debug)]
@@ -13,6 +18,10 @@ pub struct Outbox {
     weight: Weight,
     /// Sent on this link and not acknowledged: the bytes by the number.
     in_flight: BTreeMap<u64, usize>,
+    /// Acknowledged, and not out of the store yet: at most a window of them.
+    done: Vec<u64>,
+    /// The store failed: it is left alone until then.
+    pause: Option<Instant>,
     /// The last number that was sent on this link.
     sent: u64,
     /// Results that lost their output since the start.
@@ -22,11 +31,16 @@ pub struct Outbox {
 impl Outbox {
     pub fn new(store: &Store) -> Result<Self, StoreError> {
         let weight = store.outbox_weight()?;
-        Ok(Outbox { weight, in_flight: BTreeMap::new(), sent: 0, stripped: 0 })
+        Ok(Outbox { weight, in_flight: BTreeMap::new(), done: Vec::new(), pause: None, sent: 0, stripped: 0 })
     }
 
     pub fn weight(&self) -> Weight {
         self.weight
+    }
+
+    /// Results that the server has not acknowledged.
+    pub fn waiting(&self) -> usize {
+        self.weight.results.saturating_sub(self.done.len())
     }
 
     /// Results that lost their output for want of room since the agent's start.
@@ -62,33 +76,84 @@ impl Outbox {
     }
 
     /// The server has this result. One that was not sent to it is not its to acknowledge.
-    pub fn acknowledged(&mut self, seq: u64, store: &mut Store) -> Result<(), StoreError> {
-        if self.in_flight.remove(&seq).is_none() {
+    pub fn acknowledged(&mut self, seq: u64) {
+        if self.in_flight.remove(&seq).is_some() {
+            self.done.push(seq);
+        }
+    }
+
+    /// Takes what was acknowledged out of the store.
+    pub fn tick(&mut self, now: Now, store: &mut Store) -> Result<(), StoreError> {
+        if self.done.is_empty() || self.pause.is_some_and(|until| now.mono < until) {
             return Ok(());
         }
-        if let Some(bytes) = store.acknowledged(seq)? {
-            self.weight.results -= 1;
-            self.weight.bytes = self.weight.bytes.saturating_sub(bytes);
+        match store.acknowledged(&self.done) {
+            Ok(freed) => {
+                self.pause = None;
+                self.done.clear();
+                self.weight.results = self.weight.results.saturating_sub(freed.results);
+                self.weight.bytes = self.weight.bytes.saturating_sub(freed.bytes);
+                Ok(())
+            }
+            Err(error) => {
+                self.pause = Some(now.mono + STORE_RETRY);
+                Err(error)
+            }
         }
-        Ok(())
+    }
+
+    /// When the store is to be tried again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.pause
     }
 
     /// The frames that are to be sent now.
-    pub fn next(&mut self, store: &Store) -> Result<Vec<Vec<u8>>, StoreError> {
+    pub fn next(&mut self, store: &mut Store) -> Result<Vec<Vec<u8>>, StoreError> {
         let in_flight_bytes: usize = self.in_flight.values().sum();
         let most = OUTBOX_WINDOW_RESULTS.saturating_sub(self.in_flight.len());
-        let nothing_left = self.in_flight.len() == self.weight.results;
-        if nothing_left || most == 0 || in_flight_bytes >= OUTBOX_WINDOW_BYTES {
+        let nothing_left = self.in_flight.len() >= self.weight.results;
+        // Where acknowledged ones cannot leave the store, what follows them has to wait.
+        if nothing_left || most == 0 || in_flight_bytes >= OUTBOX_WINDOW_BYTES || !self.done.is_empty() {
             return Ok(Vec::new());
         }
         let next = store.results_after(self.sent, most, OUTBOX_WINDOW_BYTES - in_flight_bytes)?;
-        let frames = next.into_iter().map(|Kept { seq, frame }| {
-            self.in_flight.insert(seq, frame.len());
+        let mut frames = Vec::with_capacity(next.len());
+        for kept in next {
+            let seq = kept.seq;
+            if let Some(frame) = self.readable(kept, store)? {
+                self.in_flight.insert(seq, frame.len());
+                frames.push(frame);
+            }
             self.sent = seq;
-            frame
-        });
-        Ok(frames.collect())
+        }
+        Ok(frames)
     }
+
+    /// The frame, or what can still be said in its place: one that is no result would end the
+    /// link, and every one after it.
+    fn readable(&mut self, kept: Kept, store: &mut Store) -> Result<Option<Vec<u8>>, StoreError> {
+        if is_result(&kept) {
+            return Ok(Some(kept.frame));
+        }
+        let text = String::from_utf8_lossy(&kept.frame);
+        let id = text.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
+        error!("result=damaged seq={} id={id:?} bytes={}", kept.seq, kept.frame.len());
+        let outcome =
+            Outcome::with_detail(Retcode::StorageFailure, "its result was damaged on the agent's disk");
+        let instead = store.say_instead(kept.seq, id, &outcome, |result| encode(&Frame::Result(result)))?;
+        self.weight.bytes = self.weight.bytes.saturating_sub(kept.frame.len());
+        match &instead {
+            Some(frame) => self.weight.bytes += frame.len(),
+            None => self.weight.results = self.weight.results.saturating_sub(1),
+        }
+        Ok(instead)
+    }
+}
+
+fn is_result(kept: &Kept) -> bool {
+    let Some((b'\n', line)) = kept.frame.split_last() else { return false };
+    let is_one_line = line.len() < MAX_FRAME_BYTES && !line.contains(&b'\n');
+    is_one_line && matches!(FromAgent::parse(line), Ok(FromAgent::Result(result)) if result.seq == kept.seq)
 }
 
 /// The same result with a word in the place of its output.

@@ -1,6 +1,6 @@
 //! Table `cron`: entries, and how far each was seen to.
 
-use super::{Store, StoreError, definition, milliseconds, time};
+use super::{Store, StoreError, bytes, definition, milliseconds, text, time};
 use crate::wire::CronSet;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use std::time::SystemTime;
@@ -14,10 +14,10 @@ impl Store {
         let mut rows = rows.query([])?;
         let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
         while let Some(row) = rows.next()? {
-            let (definition, last): (String, Option<i64>) = (row.get(1)?, row.get(2)?);
-            match serde_json::from_str(&definition) {
+            let last: Option<i64> = row.get(2).unwrap_or_default();
+            match serde_json::from_slice(&bytes(row, 1)) {
                 Ok(entry) => entries.push((entry, last.map(time))),
-                Err(_) => unreadable.push(row.get(0)?),
+                Err(_) => unreadable.push(text(row, 0)),
             }
         }
         Ok((entries, unreadable))
@@ -26,8 +26,8 @@ impl Store {
     /// What an entry runs. `None` where there is none of this name.
     pub fn entry(&self, name: &str) -> Result<Option<CronSet>, StoreError> {
         let mut select = self.db.prepare_cached("SELECT definition FROM cron WHERE name = ?")?;
-        let definition: Option<String> = select.query_row([name], |row| row.get(0)).optional()?;
-        definition.map(|text| serde_json::from_str(&text)).transpose().map_err(|e| StoreError::Unreadable {
+        let definition = select.query_row([name], |row| Ok(bytes(row, 0))).optional()?;
+        definition.map(|text| serde_json::from_slice(&text)).transpose().map_err(|e| StoreError::Unreadable {
             what: format!("a cron entry {name:?}"),
             reason: e.to_string(),
         })

@@ -1,10 +1,10 @@
 //! Table `job`: jobs under way, and the latest that are not.
 
-use super::{Store, StoreError, cron, definition, milliseconds, outbox, time};
+use super::{Store, StoreError, bytes, cron, definition, milliseconds, outbox, text, time};
 use crate::machine::Process;
 use crate::wire::job::{JobState, Run, Terms};
 use crate::wire::{Job, JobResult, Outcome};
-use rusqlite::types::FromSqlError;
+use rusqlite::types::FromSql;
 use rusqlite::{OptionalExtension as _, Row, params};
 use std::time::SystemTime;
 
@@ -72,8 +72,9 @@ pub struct KnownJob {
 }
 
 /// The columns of a [`KnownJob`]. A command may be long; its beginning says enough.
-const KNOWN: &str = "id, state, substr(definition ->> '$.command.cmd', 1, 200), attempts, accepted, \
-     due, started, ended, retcode, cron, pid";
+const KNOWN: &str = "id, state, \
+     CASE WHEN json_valid(definition) THEN substr(definition ->> '$.command.cmd', 1, 200) END, \
+     attempts, accepted, due, started, ended, retcode, cron, pid";
 
 impl Store {
     /// Takes a job on, and with a run of an entry the time that it stands for. Survives a loss of
@@ -106,15 +107,15 @@ impl Store {
 
     /// An attempt is about to begin. From now on it is not begun again, whatever happens.
     pub fn attempt(&mut self, id: &str, now: SystemTime) -> Result<Job, StoreError> {
-        let definition: String = self.promise(|db| {
+        let definition = self.promise(|db| {
             Ok(db
                 .prepare_cached(
                     "UPDATE job SET state = 'running', attempts = attempts + 1, started = ?, \
                      pid = NULL, pid_start = NULL, boot = NULL WHERE id = ? RETURNING definition",
                 )?
-                .query_row(params![milliseconds(now), id], |row| row.get(0))?)
+                .query_row(params![milliseconds(now), id], |row| Ok(bytes(row, 0)))?)
         })?;
-        serde_json::from_str(&definition)
+        serde_json::from_slice(&definition)
             .map_err(|e| StoreError::Unreadable { what: format!("a job {id:?}"), reason: e.to_string() })
     }
 
@@ -136,7 +137,8 @@ impl Store {
     }
 
     /// The job has come to its end: its state is final, and its result is in the outbox.
-    /// Survives a loss of power. Returns the bytes of the result's frame.
+    /// Survives a loss of power. Returns the bytes of the result's frame. There is one result of a
+    /// job: of one that has ended already, as of one that is not there, this fails.
     pub fn end_job(
         &mut self,
         id: &str,
@@ -148,7 +150,8 @@ impl Store {
         self.promise(|db| {
             let run = db
                 .prepare_cached(
-                    "UPDATE job SET state = ?, ended = ?, retcode = ?, pid = NULL WHERE id = ? \
+                    "UPDATE job SET state = ?, ended = ?, retcode = ?, pid = NULL \
+                     WHERE id = ? AND ended IS NULL \
                      RETURNING attempts, accepted, started, ended, cron, scheduled, missed",
                 )?
                 .query_row(params![state.name(), milliseconds(now), outcome.retcode, id], run)?;
@@ -161,25 +164,27 @@ impl Store {
     /// Jobs that have not ended, in the order of their acceptance.
     pub fn unfinished(&self) -> Result<Vec<Unfinished>, StoreError> {
         let mut rows = self.db.prepare(
-            "SELECT id, state, accepted, due, definition -> '$.terms', \
-             definition ->> '$.command.timeout', length(definition), attempts, started, cron, \
-             pid, pid_start, boot \
-             FROM job WHERE state IN ('queued', 'running') ORDER BY place",
+            "SELECT id, state, accepted, due, \
+             CASE WHEN json_valid(definition) THEN definition -> '$.terms' END, \
+             CASE WHEN json_valid(definition) THEN definition ->> '$.command.timeout' END, \
+             length(definition), attempts, started, cron, pid, pid_start, boot \
+             FROM job WHERE ended IS NULL ORDER BY place",
         )?;
         let rows = rows.query_map([], |row| {
             Ok(Unfinished {
-                id: row.get(0)?,
-                state: state(row, 1)?,
-                accepted: time(row.get(2)?),
-                due: time(row.get(3)?),
-                terms: serde_json::from_str(&row.get::<_, String>(4)?).unwrap_or_default(),
-                timeout: row.get(5)?,
-                bytes: row.get(6)?,
-                attempts: row.get(7)?,
-                started: row.get::<_, Option<i64>>(8)?.map(time),
-                cron: row.get(9)?,
-                process: process(row, 10)?,
-                boot: row.get(12)?,
+                id: text(row, 0),
+                // What is not known to wait may have been begun.
+                state: state(row, 1).unwrap_or(JobState::Running),
+                accepted: time(number(row, 2)),
+                due: time(number(row, 3)),
+                terms: serde_json::from_slice(&bytes(row, 4)).unwrap_or_default(),
+                timeout: row.get(5).unwrap_or_default(),
+                bytes: number(row, 6),
+                attempts: number(row, 7),
+                started: row.get::<_, Option<i64>>(8).unwrap_or_default().map(time),
+                cron: row.get(9).unwrap_or_default(),
+                process: process(row, 10),
+                boot: row.get(12).unwrap_or_default(),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -217,41 +222,48 @@ impl Store {
     }
 }
 
-fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
+/// What cannot be read of a row is as if it were not there: the rest of it still says something.
+#[allow(clippy::unnecessary_wraps, reason = "what rusqlite asks for")]
+pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     Ok(Run {
-        attempts: row.get(0)?,
-        accepted: row.get(1)?,
-        started: row.get(2)?,
-        ended: row.get(3)?,
-        cron: row.get(4)?,
-        scheduled: row.get(5)?,
-        missed: row.get(6)?,
+        attempts: number(row, 0),
+        accepted: number(row, 1),
+        started: row.get(2).unwrap_or_default(),
+        ended: number(row, 3),
+        cron: row.get(4).unwrap_or_default(),
+        scheduled: row.get(5).unwrap_or_default(),
+        missed: number(row, 6),
     })
 }
 
-fn process(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Process>> {
-    let (pid, start): (Option<i32>, Option<u64>) = (row.get(first)?, row.get(first + 1)?);
-    Ok(pid.zip(start).map(|(pid, start)| Process { pid, start }))
+fn process(row: &Row<'_>, first: usize) -> Option<Process> {
+    let (pid, start): (Option<i32>, Option<u64>) =
+        (row.get(first).unwrap_or_default(), row.get(first + 1).unwrap_or_default());
+    pid.zip(start).map(|(pid, start)| Process { pid, start })
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "what rusqlite asks for")]
 fn known(row: &Row<'_>) -> rusqlite::Result<KnownJob> {
-    let state = state(row, 1)?;
+    let state = state(row, 1).unwrap_or(JobState::Lost);
     Ok(KnownJob {
-        job: row.get(0)?,
+        job: text(row, 0),
         state,
-        cmd: row.get(2)?,
-        attempts: row.get(3)?,
-        accepted: row.get(4)?,
-        due: if state == JobState::Queued { row.get(5)? } else { None },
-        started: row.get(6)?,
-        ended: row.get(7)?,
-        retcode: row.get(8)?,
-        cron: row.get(9)?,
-        pid: row.get(10)?,
+        cmd: text(row, 2),
+        attempts: number(row, 3),
+        accepted: number(row, 4),
+        due: (state == JobState::Queued).then(|| number(row, 5)),
+        started: row.get(6).unwrap_or_default(),
+        ended: row.get(7).unwrap_or_default(),
+        retcode: row.get(8).unwrap_or_default(),
+        cron: row.get(9).unwrap_or_default(),
+        pid: row.get(10).unwrap_or_default(),
     })
 }
 
-fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<JobState> {
-    let name: String = row.get(column)?;
-    JobState::named(&name).ok_or_else(|| FromSqlError::InvalidType.into())
+fn state(row: &Row<'_>, column: usize) -> Option<JobState> {
+    JobState::named(&text(row, column))
+}
+
+fn number<T: FromSql + Default>(row: &Row<'_>, column: usize) -> T {
+    row.get(column).unwrap_or_default()
 }

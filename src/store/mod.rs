@@ -6,6 +6,7 @@ mod cron;
 mod jobs;
 mod open;
 mod outbox;
+mod place;
 mod requests;
 mod rescue;
 
@@ -14,7 +15,7 @@ pub use open::OpenError;
 pub use outbox::{Kept, Weight};
 pub use requests::Place;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, Row, Transaction};
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +33,16 @@ pub enum StoreError {
     /// A row of ours that nothing of ours could have written.
     #[error("the agent's database holds {what} that cannot be read: {reason}")]
     Unreadable { what: String, reason: String },
+}
+
+impl StoreError {
+    /// It is the row that is at fault, or there is none: to try again is of no use.
+    pub fn is_of_the_row(&self) -> bool {
+        matches!(
+            self,
+            StoreError::Unreadable { .. } | StoreError::Sqlite(rusqlite::Error::QueryReturnedNoRows)
+        )
+    }
 }
 
 impl Store {
@@ -76,6 +87,19 @@ fn definition(of: &impl Serialize) -> String {
 fn milliseconds(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A text or a blob. Another disk's bits may make one of the other, or of what is neither: nothing.
+fn bytes(row: &Row<'_>, column: usize) -> Vec<u8> {
+    row.get_ref(column)
+        .ok()
+        .and_then(|value| value.as_bytes_or_null().ok().flatten())
+        .unwrap_or_default()
+        .to_vec()
+}
+
+fn text(row: &Row<'_>, column: usize) -> String {
+    String::from_utf8_lossy(&bytes(row, column)).into_owned()
 }
 
 fn time(milliseconds: i64) -> SystemTime {

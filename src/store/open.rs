@@ -1,19 +1,23 @@
 //! Opening the database, whatever state its file is in.
 
-use super::{Store, rescue};
+use super::place::{self, with_suffix};
+use super::{Store, rescue, text};
 use log::error;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Each brings the database from the version of its place to the next.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+/// Says in the file's head whose it is: "Aspr".
+const APPLICATION: i64 = 0x4173_7072;
 /// How long the loop may be held up by another program that has the file locked.
 const BUSY: Duration = Duration::from_millis(250);
 /// A change is written in whole pages, and most of ours are small.
-const PAGE_BYTES: u32 = 1024;
+pub(super) const PAGE_BYTES: u32 = 1024;
 /// What the log beside the database may grow to before it is put into it, which takes the disk
 /// some 30 ms.
 const CHECKPOINT_PAGES: u32 = 4096;
@@ -24,13 +28,23 @@ const CACHE_KIB: i64 = 512;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    #[error("its folder: {0}")]
+    Folder(io::Error),
+    #[error("the log beside it: {0}")]
+    Log(io::Error),
+    #[error("it is no regular file")]
+    NoFile,
     #[error("it is of version {found}, made by a newer agent; this one knows versions up to {known}")]
     TooNew { found: usize, known: usize },
+    #[error("it is another program's database")]
+    Foreign,
     #[error("it is damaged: {0}")]
     Damaged(String),
+    #[error("it is damaged, and what can be read of it cannot be written elsewhere: {0}")]
+    NotRescued(String),
     #[error("another program has it locked")]
     Locked,
 }
@@ -49,6 +63,20 @@ impl OpenError {
             _ => false,
         }
     }
+
+    /// SQLite's words do not say what was wrong with which file.
+    fn of(error: OpenError, path: &Path) -> Self {
+        let OpenError::Sqlite(sqlite) = &error else { return error };
+        match sqlite.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked,
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
+                let log = with_suffix(path, "-wal");
+                let opened = OpenOptions::new().append(true).create(true).mode(place::FILE_MODE).open(log);
+                opened.err().map_or(error, OpenError::Log)
+            }
+            _ => error,
+        }
+    }
 }
 
 impl Store {
@@ -58,21 +86,29 @@ impl Store {
     /// # Errors
     /// There is no way to a database at this path now.
     pub fn open(path: &Path, now: SystemTime) -> Result<Store, OpenError> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+        let path = &place::prepare(path)?;
+        // Where the agent ended in the midst of it.
+        if let Some(aside) = rescue::put_in_place(path, now)? {
+            error!("store=damaged file={} kept_as={}", path.display(), aside.display());
+        }
+        if let Some(aside) = rescue::set_odd_log_aside(path, now)? {
+            error!(
+                "store=damaged file={}-wal reason=\"it is no log of SQLite's\" kept_as={}",
+                path.display(),
+                aside.display()
+            );
         }
         match Store::open_as_it_is(path) {
             Err(damage) if damage.is_damage() => {
-                let aside = rescue::set_aside(path, now)?;
-                let mut store = Store::open_as_it_is(path)?;
-                let rescued = rescue::carry_over(&aside, &mut store);
+                let rescued = rescue::carry_over(path, now)?;
+                let aside = rescue::put_in_place(path, now)?.unwrap_or_default();
                 error!(
                     "store=damaged file={} reason={:?} kept_as={} rescued={rescued:?}",
                     path.display(),
                     damage.to_string(),
                     aside.display()
                 );
-                Ok(store)
+                Store::open_as_it_is(path)
             }
             other => other,
         }
@@ -87,25 +123,15 @@ impl Store {
     }
 
     fn open_as_it_is(path: &Path) -> Result<Store, OpenError> {
-        // SQLite would fall back to reading alone, and say so only at the first change.
-        match fs::OpenOptions::new().append(true).open(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
+        // SQLite would delete the log.
+        if place::length(path) == 0 && place::length(&with_suffix(path, "-wal")) > 0 {
+            return Err(OpenError::Damaged("it is empty, and the log beside it is not".into()));
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Store::prepare(Connection::open_with_flags(path, flags)?).map_err(|error| match error {
-            OpenError::Sqlite(error)
-                if matches!(
-                    error.sqlite_error_code(),
-                    Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-                ) =>
-            {
-                OpenError::Locked
-            }
-            other => other,
-        })
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(path, flags).map_err(OpenError::from);
+        let store = opened.and_then(Store::prepare).map_err(|error| OpenError::of(error, path))?;
+        place::close_to_others(path);
+        Ok(store)
     }
 
     fn prepare(mut db: Connection) -> Result<Store, OpenError> {
@@ -113,28 +139,60 @@ impl Store {
         // Nobody else has any business here, and it saves the locks of each transaction.
         db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         db.pragma_update(None, "page_size", PAGE_BYTES)?;
+        let version = version(&db)?;
         db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         db.pragma_update(None, "synchronous", "NORMAL")?;
         db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         db.pragma_update(None, "cache_size", -CACHE_KIB)?;
         db.pragma_update(None, "journal_size_limit", CHECKPOINT_PAGES * PAGE_BYTES)?;
-        let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        // A quick one would not see an index that hides rows.
+        let verdict = db.query_row("PRAGMA integrity_check(1)", [], |row| Ok(text(row, 0)))?;
         if verdict != "ok" {
             return Err(OpenError::Damaged(verdict));
         }
-        migrate(&mut db)?;
+        migrate(&mut db, version)?;
         Ok(Store { db })
     }
 }
 
-fn migrate(db: &mut Connection) -> Result<(), OpenError> {
-    let found: usize = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if found > MIGRATIONS.len() {
-        return Err(OpenError::TooNew { found, known: MIGRATIONS.len() });
+/// The version of a database that is ours, or a new one's. Changes nothing.
+fn version(db: &Connection) -> Result<usize, OpenError> {
+    let number = |pragma: &str| db.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
+    let (found, application) = (number("user_version")?, number("application_id")?);
+    let known = MIGRATIONS.len();
+    let ours = application == APPLICATION;
+    match usize::try_from(found) {
+        Ok(found) if found > known && ours => Err(OpenError::TooNew { found, known }),
+        Ok(found) if found <= known && shape(db)? == shape_of(found)? => Ok(found),
+        _ if ours => Err(OpenError::Damaged("its tables are not as they were made".into())),
+        _ => Err(OpenError::Foreign),
     }
-    for (version, migration) in (found + 1..).zip(&MIGRATIONS[found..]) {
+}
+
+/// Tables with their columns.
+fn shape(db: &Connection) -> rusqlite::Result<Vec<[String; 3]>> {
+    let mut columns = db.prepare(
+        "SELECT t.name, c.name, c.type FROM sqlite_schema t JOIN pragma_table_info(t.name) c \
+         WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' ORDER BY t.name, c.cid",
+    )?;
+    let columns = columns.query_map([], |row| Ok([0, 1, 2].map(|column| text(row, column))))?;
+    columns.collect()
+}
+
+fn shape_of(version: usize) -> rusqlite::Result<Vec<[String; 3]>> {
+    let db = Connection::open_in_memory()?;
+    for migration in &MIGRATIONS[..version] {
+        db.execute_batch(migration)?;
+    }
+    shape(&db)
+}
+
+/// Brings it from this version to the latest.
+pub(super) fn migrate(db: &mut Connection, version: usize) -> rusqlite::Result<()> {
+    for (version, migration) in (version + 1..).zip(&MIGRATIONS[version..]) {
         let transaction = db.transaction()?;
         transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }

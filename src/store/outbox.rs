@@ -1,6 +1,8 @@
 //! Table `outbox`: results that the server has not acknowledged.
 
-use super::{Store, StoreError};
+use super::jobs::run;
+use super::{Store, StoreError, bytes};
+use crate::wire::{JobResult, Outcome};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 /// A frame that waits for its acknowledgement.
@@ -19,34 +21,73 @@ pub struct Weight {
 
 impl Store {
     pub fn outbox_weight(&self) -> Result<Weight, StoreError> {
-        let mut select = self.db.prepare_cached("SELECT count(*), total(bytes) FROM outbox")?;
+        let mut select = self.db.prepare_cached("SELECT count(*), total(length(frame)) FROM outbox")?;
         Ok(select.query_row([], |row| {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sum of lengths")]
             Ok(Weight { results: row.get(0)?, bytes: row.get::<_, f64>(1)? as usize })
         })?)
     }
 
-    /// Results after this number, in order: as many as `bytes` hold, and at least one.
-    pub fn results_after(&self, seq: u64, most: usize, bytes: usize) -> Result<Vec<Kept>, StoreError> {
+    /// Results after this number, in order, as the disk has them: as many as `most_bytes` hold, and
+    /// at least one.
+    pub fn results_after(&self, seq: u64, most: usize, most_bytes: usize) -> Result<Vec<Kept>, StoreError> {
         let mut select =
             self.db.prepare_cached("SELECT seq, frame FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?")?;
         let mut rows = select.query(params![seq, most])?;
         let (mut kept, mut held) = (Vec::new(), 0);
-        while held < bytes
+        while held < most_bytes
             && let Some(row) = rows.next()?
         {
-            let result = Kept { seq: row.get(0)?, frame: row.get(1)? };
+            let result = Kept { seq: row.get(0)?, frame: bytes(row, 1) };
             held += result.frame.len();
             kept.push(result);
         }
         Ok(kept)
     }
 
-    /// The server has it. Returns the bytes that this set free; `None` where it was not there.
-    pub fn acknowledged(&mut self, seq: u64) -> Result<Option<usize>, StoreError> {
-        let mut delete = self.db.prepare_cached("DELETE FROM outbox WHERE seq = ? RETURNING bytes")?;
-        let mut rows = delete.query([seq])?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+    /// The server has these. Returns what this set free.
+    pub fn acknowledged(&mut self, seqs: &[u64]) -> Result<Weight, StoreError> {
+        self.together(|db| {
+            let mut delete = db.prepare_cached("DELETE FROM outbox WHERE seq = ? RETURNING length(frame)")?;
+            let mut freed = Weight::default();
+            for seq in seqs {
+                if let Some(bytes) = delete.query_row([seq], |row| row.get::<_, usize>(0)).optional()? {
+                    freed.results += 1;
+                    freed.bytes += bytes;
+                }
+            }
+            Ok(freed)
+        })
+    }
+
+    /// Puts a result that says this of its job in the place of one that cannot be read any more.
+    /// Returns its frame; `None` where there is no such job either, and the result is gone.
+    pub fn say_instead(
+        &mut self,
+        seq: u64,
+        job: &str,
+        outcome: &Outcome,
+        frame: impl FnOnce(&JobResult) -> Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.together(|db| {
+            let run = db
+                .prepare_cached(
+                    "SELECT attempts, accepted, started, ended, cron, scheduled, missed FROM job \
+                     WHERE id = ? AND ended IS NOT NULL",
+                )?
+                .query_row([job], run)
+                .optional()?;
+            let Some(run) = run else {
+                db.execute("DELETE FROM outbox WHERE seq = ?", [seq])?;
+                return Ok(None);
+            };
+            let frame = frame(&JobResult { seq, id: job.to_owned(), run, outcome: outcome.clone() });
+            db.execute(
+                "UPDATE outbox SET frame = ?, bytes = ?, bare = 1 WHERE seq = ?",
+                params![frame, frame.len(), seq],
+            )?;
+            Ok(Some(frame))
+        })
     }
 
     /// The oldest result that still has its output.
@@ -55,7 +96,7 @@ impl Store {
             self.db.prepare_cached("SELECT seq, frame FROM outbox WHERE bare = 0 ORDER BY seq LIMIT 1")?;
         let mut rows = select.query([])?;
         Ok(match rows.next()? {
-            Some(row) => Some(Kept { seq: row.get(0)?, frame: row.get(1)? }),
+            Some(row) => Some(Kept { seq: row.get(0)?, frame: bytes(row, 1) }),
             None => None,
         })
     }
@@ -75,11 +116,14 @@ pub(super) fn add(
     has_output: bool,
     frame: impl FnOnce(u64) -> Vec<u8>,
 ) -> Result<usize, StoreError> {
-    let last: Option<u64> = db
-        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    let seq = last.unwrap_or(0) + 1;
+    // The larger of the two: a flaw in the first must not stop all that follows.
+    let last: u64 = db
+        .prepare_cached(
+            "SELECT max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'outbox'), 0), \
+             coalesce((SELECT max(seq) FROM outbox), 0))",
+        )?
+        .query_row([], |row| row.get(0))?;
+    let seq = last + 1;
     let frame = frame(seq);
     db.prepare_cached("INSERT INTO outbox (seq, frame, bytes, bare) VALUES (?, ?, ?, ?)")?
         .execute(params![seq, frame, frame.len(), !has_output])?;

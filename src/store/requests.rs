@@ -1,6 +1,6 @@
 //! Tables `request` and `reply`: what was begun, so that it is not run twice, and what was answered.
 
-use super::{Store, StoreError, milliseconds};
+use super::{Store, StoreError, bytes, milliseconds, text};
 use rusqlite::{CachedStatement, OptionalExtension as _, params};
 use std::time::{Duration, SystemTime};
 
@@ -33,14 +33,14 @@ impl Store {
             "SELECT place, id, EXISTS (SELECT 1 FROM reply WHERE reply.place = request.place) \
              FROM request ORDER BY place",
         )?;
-        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, text(row, 1), row.get(2)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The frame that answered it, if it is still there.
+    /// The frame that answered it, if it is still there, as the disk has it.
     pub fn reply(&self, place: Place) -> Result<Option<Vec<u8>>, StoreError> {
         let mut select = self.db.prepare_cached("SELECT frame FROM reply WHERE place = ?")?;
-        Ok(select.query_row([place], |row| row.get(0)).optional()?)
+        Ok(select.query_row([place], |row| Ok(bytes(row, 0))).optional()?)
     }
 
     /// Adds to both tables, all or nothing.
