@@ -2,7 +2,7 @@
 
 use super::answered::Seen;
 use super::{Gearman, News, version};
-use crate::exec::{self, Wanted};
+use crate::exec::{Done, Wanted};
 use crate::job::Cancel;
 use crate::machine::{Effects, Now};
 use crate::wire::{Call, Command, CronName, JobName, Outcome, Request, Retcode};
@@ -64,14 +64,15 @@ impl Gearman {
             },
             Call::AgentInfo => Outcome::new(Retcode::NormalTermination).with_data(&self.info(now)),
         };
-        news.exec.push(exec::Fact::done(id, outcome));
+        // Not by way of what exec tells: a job may run under the same id.
+        self.finish(now, Done { id, outcome }, fx);
     }
 
     fn run(&mut self, now: Now, id: String, command: Command, fx: &mut Effects, news: &mut News) {
         debug!("request=begins id={id:?} method=sync.bash cmd={:?}", command.cmd);
         if self.kept.as_ref().is_ok_and(|kept| kept.jobs.knows(&id)) {
             let outcome = Outcome::with_detail(Retcode::InvalidParams, "id: a job has it already");
-            return news.exec.push(exec::Fact::done(id, outcome));
+            return self.finish(now, Done { id, outcome }, fx);
         }
         self.exec.submit(now, id, Wanted { command, remembered: false }, fx, &mut news.exec);
     }
@@ -91,7 +92,7 @@ impl Gearman {
             Seen::Answered(_) => "job: it has ended already",
             _ => "job: no command and no job of this id runs or waits here",
         };
-        news.exec.push(exec::Fact::done(id, Outcome::with_detail(Retcode::NotFound, detail)));
+        self.finish(now, Done { id, outcome: Outcome::with_detail(Retcode::NotFound, detail) }, fx);
     }
 
     fn info(&self, now: Now) -> serde_json::Value {
@@ -104,7 +105,7 @@ impl Gearman {
             "running": self.exec.running(),
             "waiting": self.exec.waiting(),
             "jobs": kept.map(|kept| kept.jobs.unfinished()),
-            "results": kept.map(|kept| kept.outbox.weight().results),
+            "results": kept.map(|kept| kept.outbox.waiting()),
         })
     }
 }
