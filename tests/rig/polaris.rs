@@ -67,7 +67,11 @@ impl Polaris {
 
     /// The next caller, or why its handshake failed.
     pub fn try_accept(&self) -> io::Result<Link> {
-        let socket = until("an agent to call", || self.has_caller());
+        self.shake_hands(until("an agent to call", || self.has_caller()))
+    }
+
+    /// TLS with a caller.
+    pub fn shake_hands(&self, socket: TcpStream) -> io::Result<Link> {
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
