@@ -49,6 +49,8 @@ fn a_life() {
     agent.alone();
     live(&mut link);
     agent.alone();
+    let mut link = kept(&polaris, link);
+    agent.alone();
     refusals(&mut link);
     local(&host);
     let mut link = reconnects(&host, &polaris, link);
@@ -203,6 +205,31 @@ fn live(link: &mut Link) {
         }
     }
     assert_eq!(begun, 2, "each of the two wrote once");
+}
+
+/// A job of two attempts, an entry that fires, and results that wait for the next link.
+fn kept(polaris: &Polaris, mut link: Link) -> Link {
+    link.send(&json!({"id": "job", "method": "async.bash", "cmd": "false", "retries": 1, "retry_delay": 0}));
+    link.send(&json!({"id": "n", "method": "cron.set", "name": "n", "schedule": "* * * * * *", "cmd": "id"}));
+    while link.receive()["cron"] != "n" {}
+    link.hang_up();
+    let mut link = polaris.ready();
+    link.send(&json!({"id": "n-", "method": "cron.remove", "name": "n"}));
+    for turn in 0.. {
+        link.send(&json!({"id": format!("look-{turn}"), "method": "agent.info"}));
+        let look = loop {
+            let frame = link.receive();
+            if frame["method"] == "result" {
+                link.send(&json!({"method": "ack", "seq": frame["seq"]}));
+            } else if frame["id"] == format!("look-{turn}") {
+                break frame;
+            }
+        };
+        if look["data"]["jobs"] == 0 && look["data"]["results"] == 0 {
+            break;
+        }
+    }
+    link
 }
 
 /// What is not run, and what is not run again.
