@@ -67,9 +67,10 @@ impl Reactor {
     }
 
     fn spawn(&mut self, child: ChildId, program: &Program) {
+        // Before it is: on a busy machine it may run a while before we do again.
+        let now = self.clock.now();
         let outcome = match self.children.start(child, program) {
             Ok((pipes, process)) => {
-                let now = self.clock.now();
                 self.take_pipes(now, child, pipes);
                 AtOnce::Started(child, process, now)
             }
