@@ -7,18 +7,20 @@
 mod sim;
 
 use aspire::gearman::Gearman;
-use aspire::machine::{ChildId, ConnId, Effect, Event, Exit, Machine as _, Process, Program, Signal, Stream};
+use aspire::machine::{
+    ChildId, ConnId, Effect, Event, Exit, Instant, Machine as _, Now, Process, Program, Signal, Stream,
+};
 use aspire::store::Store;
 use aspire::wire::frame::encode;
 use aspire::wire::session::{Frame, FromAgent};
 use aspire::wire::{JobResult, JobState};
 use serde_json::{Value, json};
-use sim::{Rig, gearman_with, root};
+use sim::{Rig, gearman_at, root};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 /// When the agent is killed.
@@ -38,6 +40,8 @@ struct World {
     rig: Option<Rig<Gearman>>,
     /// Since the host's start.
     now: Duration,
+    /// How far its clock was set ahead.
+    set_to: Duration,
     conn: ConnId,
     changes: Arc<AtomicUsize>,
     death: Option<Death>,
@@ -81,6 +85,7 @@ impl World {
             config,
             rig: None,
             now: Duration::ZERO,
+            set_to: Duration::ZERO,
             conn: ConnId(0),
             changes: Arc::default(),
             death: None,
@@ -104,15 +109,12 @@ impl World {
 
     /// An agent begins, over what the one before left.
     fn begin(&mut self) {
-        let since = self.now;
-        let now = std::time::SystemTime::UNIX_EPOCH + since;
-        let mut store = Store::open(&self.folder.path().join("gearman.db"), now).unwrap();
+        let now = Now { mono: Instant(self.now), wall: self.wall() };
+        let mut store = Store::open(&self.folder.path().join("gearman.db"), now.wall).unwrap();
         let (changes, most) = (self.changes.clone(), self.death.map_or(usize::MAX, |death| death.changes));
         store.before_each_change(move || changes.fetch_add(1, Ordering::SeqCst) < most).unwrap();
         let config = format!("[link]\nserver = \"10.0.0.1\"\n{}", self.config);
-        let mut rig = gearman_with(&config, root(), 1, Ok(store));
-        rig.set_time(aspire::machine::Instant(since));
-        self.rig = Some(rig);
+        self.rig = Some(gearman_at(now, &config, root(), 1, Ok(store)));
         self.stopped = false;
         let effects = self.rig().event(Event::Tick);
         let conn = effects.iter().find_map(|effect| match effect {
@@ -129,6 +131,21 @@ impl World {
                 self.events.push_back(Happening::Said(encode(&request)));
             }
         }
+    }
+
+    /// What the host's clock shows: in 1970, unless it was set.
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.set_to + self.now
+    }
+
+    /// Sets the host's clock so far ahead of the one that it started with, and the agent wakes up.
+    fn set_clock(&mut self, ahead: Duration) {
+        self.set_to = ahead;
+        let wall = self.wall();
+        self.happens(|rig| {
+            rig.now.wall = wall;
+            rig.event(Event::Tick)
+        });
     }
 
     fn begin_if_none(&mut self) {
@@ -236,7 +253,7 @@ impl World {
             self.turn();
             self.now += Duration::from_millis(100);
             if let Some(rig) = &mut self.rig {
-                rig.set_time(aspire::machine::Instant(self.now));
+                rig.set_time(Instant(self.now));
             }
         }
     }
@@ -476,6 +493,82 @@ fn a_run_is_left_out_while_the_one_before_lives_also_over_a_restart() {
     assert_eq!(states, [("slow@1970-01-01T00:00:10Z", JobState::Lost)], "it went on, and ended unseen");
     world.run(Duration::from_secs(3));
     assert_eq!(world.runs["slow takes 25"], 2);
+}
+
+const DAY: Duration = Duration::from_hours(24);
+const HOUR: Duration = Duration::from_hours(1);
+
+fn entry(name: &str, schedule: &str, more: &Value) -> Value {
+    let entry = json!({
+        "id": name, "method": "cron.set", "name": name, "schedule": schedule, "timezone": "UTC",
+        "cmd": format!("{name} takes 1")
+    });
+    with(entry, more)
+}
+
+#[test]
+fn a_time_that_comes_again_because_the_clock_was_far_ahead_is_run_again() {
+    let mut world = World::new("");
+    world.set_to = 9 * HOUR + Duration::from_secs(3595);
+    world.asks(entry("hourly", "0 0 * * * *", &json!({})));
+    world.run(Duration::from_secs(10));
+    // It was 8 hours ahead, as a clock with the local time in it.
+    world.set_clock(HOUR + Duration::from_secs(3585));
+    world.run(8 * HOUR + Duration::from_secs(30));
+    let ids: Vec<_> = world.results.keys().map(String::as_str).filter(|id| id.contains("T10:")).collect();
+    assert_eq!(ids, ["hourly@1970-01-01T10:00:00Z", "hourly@1970-01-01T10:00:00Z+2"]);
+    assert_eq!(world.runs["hourly takes 1"], 10, "none of the hours was left out");
+}
+
+#[test]
+fn an_entry_catches_up_with_the_first_of_its_times_too_and_with_none_before_it_was_set() {
+    let mut world = World::new("");
+    world.set_to = 100 * DAY;
+    world.asks(entry("daily", "0 0 5 * * *", &json!({"catchup": true})));
+    world.run(Duration::from_secs(5));
+    // A host without a clock of its own comes up in 1970.
+    world.kill(false);
+    world.set_to = Duration::ZERO;
+    world.run(Duration::from_secs(5));
+    world.set_clock(100 * DAY + HOUR);
+    world.run(Duration::from_secs(5));
+    assert!(!world.runs.contains_key("daily takes 1"), "{:?}", world.results);
+    world.kill(false);
+    world.now += 5 * HOUR;
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.results.keys().collect::<Vec<_>>(), ["daily@1970-04-11T05:00:00Z"]);
+}
+
+#[test]
+fn what_waits_does_not_wait_longer_because_the_clock_was_behind_at_the_start() {
+    let mut world = World::new("[exec]\nmax_children = 1");
+    world.set_to = 100 * DAY;
+    world.asks(job("a", "takes 100"));
+    world.asks(with(job("b", "takes 1"), &json!({"ttl": 300})));
+    world.run(Duration::from_secs(2));
+    world.kill(false);
+    world.set_to = Duration::ZERO;
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.ends()["b"], JobState::Done);
+}
+
+#[test]
+fn a_job_is_listed_however_many_runs_of_entries_end_after_it() {
+    let mut world = World::new("");
+    world.asks(job("kept", "takes 1"));
+    world.asks(entry("often", "* * * * * *", &json!({"overlap": "parallel"})));
+    world.run(Duration::from_secs(1300));
+    for (id, method) in [("s", "job.status"), ("l", "job.list")] {
+        let mut request = json!({"id": id, "method": method});
+        if id == "s" {
+            request["job"] = "kept".into();
+        }
+        world.events.push_back(Happening::Said(encode(&request)));
+        world.run(Duration::from_secs(1));
+    }
+    assert_eq!(world.replies["s"], 2);
+    let list: Value = serde_json::from_str(&world.data["l"]).unwrap();
+    assert!(list["count"].as_u64().is_some_and(|count| (1000..1100).contains(&count)), "{}", list["count"]);
 }
 
 /// The story that the next test interrupts everywhere.

@@ -276,7 +276,8 @@ fn changed(sql: &str) -> (TempDir, PathBuf) {
         store.keep_requests(|rows| rows.begun(&id, accepted).map(drop)).unwrap();
     }
     let timing = json!({"name": "n", "schedule": "* * * * * *", "timezone": "UTC"});
-    store.set_entry(&serde_json::from_value(json!({"timing": timing, "job": job})).unwrap()).unwrap();
+    let entry = serde_json::from_value(json!({"timing": timing, "job": job})).unwrap();
+    store.set_entry(&entry, SystemTime::UNIX_EPOCH).unwrap();
     drop(store);
     let db = Connection::open(&path).unwrap();
     db.execute_batch(sql).unwrap();

@@ -95,7 +95,7 @@ fn fill(store: &mut Store) {
     for n in 0..ENTRIES {
         let timing = json!({"name": format!("entry-{n}"), "schedule": "0 5 * * *"});
         let entry = json!({"timing": timing, "job": job()});
-        store.set_entry(&serde_json::from_value(entry).unwrap()).unwrap();
+        store.set_entry(&serde_json::from_value(entry).unwrap(), SystemTime::UNIX_EPOCH).unwrap();
     }
 }
 

@@ -3,7 +3,7 @@
 use super::kept::Kept;
 use crate::cron::{Due, Entry, Fact, Line, Listed, Schedule, Table, Zone, Zones};
 use crate::exec::Exec;
-use crate::job::Jobs;
+use crate::job::{Jobs, Taken};
 use crate::machine::limits::{CRON_ENTRIES, CRON_ENTRIES_BYTES, CRON_SHOWN_BYTES, CRON_SHOWN_TIMES};
 use crate::machine::{Instant, Now};
 use crate::store::{Origin, Store, StoreError};
@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::json;
 use std::time::SystemTime;
 
+/// How often one time may come where the clock is set far back again and again.
+const MOST_TIMES_AGAIN: u32 = 9;
 /// Characters of a command that a list shows.
 const SHOWN_CHARS: usize = 200;
 
@@ -52,9 +54,9 @@ impl Cron {
         }
         for (set, last) in entries {
             let name = set.timing.name.clone();
-            let restored = cron
-                .entry(&set)
-                .and_then(|entry| cron.table.restore(now, entry, last).map_err(|error| error.to_string()));
+            let restored = cron.entry(&set).and_then(|entry| {
+                cron.table.restore(now, entry, Some(last)).map_err(|error| error.to_string())
+            });
             if let Err(reason) = restored {
                 warn!("cron=left_out name={name:?} reason={reason:?}");
             }
@@ -99,7 +101,7 @@ impl Cron {
         }
         let kept = store.entries_bytes(&name).and_then(|others| {
             let fits = others < CRON_ENTRIES_BYTES;
-            if fits { store.set_entry(&set).map(|()| true) } else { Ok(false) }
+            if fits { store.set_entry(&set, now.wall).map(|()| true) } else { Ok(false) }
         });
         match kept {
             Err(error) => return Outcome::with_detail(Retcode::StorageFailure, error.to_string()),
@@ -152,8 +154,8 @@ impl Cron {
                 continue;
             }
             match store.entry(&listed.entry.name) {
-                Ok(Some(set)) => {
-                    let shown = serde_json::to_value(shown(&listed, set)).unwrap_or_default();
+                Ok(Some((set, last))) => {
+                    let shown = serde_json::to_value(shown(&listed, set, last)).unwrap_or_default();
                     bytes += shown.to_string().len();
                     entries.push(shown);
                 }
@@ -242,13 +244,22 @@ impl Kept {
             return Some(Outcome::with_detail(Retcode::Busy, "too many results wait for the server"));
         }
         let job = match self.store.entry(&due.name) {
-            Ok(Some(set)) => set.job,
+            Ok(Some((set, _))) => set.job,
             Ok(None) => return Some(Outcome::with_detail(Retcode::NotFound, "its definition is gone")),
             Err(error) => return Some(Outcome::with_detail(Retcode::StorageFailure, error.to_string())),
         };
         let id = format!("{}@{}", due.name, utc(due.scheduled));
         let origin = Origin { entry: due.name, scheduled: due.scheduled, missed: due.missed };
-        self.jobs.accept(now, &id, &job, Some(&origin), &mut self.store)
+        // Where the clock was set far back the same time comes again, and is run again.
+        let again = (2..=MOST_TIMES_AGAIN).map(|n| format!("{id}+{n}"));
+        for id in std::iter::once(id.clone()).chain(again) {
+            match self.jobs.accept(now, &id, &job, Some(&origin), &mut self.store) {
+                Taken::On => return None,
+                Taken::Before => {}
+                Taken::Refused(refusal) => return Some(refusal),
+            }
+        }
+        Some(Outcome::with_detail(Retcode::Busy, "this time came too often"))
     }
 }
 
@@ -267,7 +278,7 @@ fn split(mut set: CronSet) -> Result<CronSet, String> {
     Ok(set)
 }
 
-fn shown<'a>(listed: &Listed<'a>, set: CronSet) -> Shown<'a> {
+fn shown<'a>(listed: &Listed<'a>, set: CronSet, last: Option<SystemTime>) -> Shown<'a> {
     let entry = listed.entry;
     Shown {
         name: &entry.name,
@@ -279,7 +290,7 @@ fn shown<'a>(listed: &Listed<'a>, set: CronSet) -> Shown<'a> {
         catchup: entry.catchup,
         splay: entry.splay,
         next: times(&entry.zone, listed),
-        last: listed.last.map(|last| entry.zone.rfc3339(last)),
+        last: last.map(|last| entry.zone.rfc3339(last)),
         running: listed.running,
         skipped: listed.skipped,
     }

@@ -4,6 +4,7 @@
 use super::{Gearman, News};
 use crate::exec::{self, Done};
 use crate::job;
+use crate::machine::limits::JOBS_A_TURN;
 use crate::machine::{Effects, Now, Process};
 use crate::wire::frame::encode;
 use crate::wire::session::{Frame, Output};
@@ -42,9 +43,11 @@ impl Gearman {
 
     fn begin_jobs(&mut self, now: Now, fx: &mut Effects, news: &mut News) {
         let Ok(kept) = &mut self.kept else { return };
-        while self.exec.has_free_place()
+        while news.begun < JOBS_A_TURN
+            && self.exec.has_free_place()
             && let Some((id, wanted)) = kept.next(now, &mut news.jobs)
         {
+            news.begun += 1;
             self.exec.submit(now, id, wanted, fx, &mut news.exec);
         }
     }

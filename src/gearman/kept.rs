@@ -4,7 +4,7 @@ use super::Host;
 use super::cron::Cron;
 use super::trouble::Trouble;
 use crate::exec::{Exec, Wanted};
-use crate::job::{self, Jobs, Orphan};
+use crate::job::{self, Jobs, Orphan, Taken};
 use crate::link::Outbox;
 use crate::machine::limits::LISTED_JOBS;
 use crate::machine::{Instant, Now, earliest};
@@ -39,6 +39,13 @@ impl Kept {
 
     /// `async.bash`.
     pub fn take_on(&mut self, now: Now, id: &str, job: &Job, exec: &Exec) -> Outcome {
+        let accepted = || Outcome::new(Retcode::Accepted).with_data(&json!({"job": id}));
+        // An earlier agent took it on, and its answer may not have arrived.
+        match self.store.job(id) {
+            Ok(None) => {}
+            Ok(Some(_)) => return accepted(),
+            Err(error) => return Outcome::with_detail(Retcode::StorageFailure, error.to_string()),
+        }
         if let Some(refusal) = exec.refusal(&job.command) {
             return refusal;
         }
@@ -47,8 +54,10 @@ impl Kept {
             let detail = format!("{waiting} results wait for the server; no more jobs until it has them");
             return Outcome::with_detail(Retcode::Busy, detail);
         }
-        let refusal = self.jobs.accept(now, id, job, None, &mut self.store);
-        refusal.unwrap_or_else(|| Outcome::new(Retcode::Accepted).with_data(&json!({"job": id})))
+        match self.jobs.accept(now, id, job, None, &mut self.store) {
+            Taken::On | Taken::Before => accepted(),
+            Taken::Refused(refusal) => refusal,
+        }
     }
 
     /// The next job that is due, as what exec runs.

@@ -78,6 +78,8 @@ pub struct Gearman {
 struct News {
     exec: Vec<exec::Fact>,
     jobs: Vec<job::Fact>,
+    /// Jobs that were begun meanwhile.
+    begun: usize,
 }
 
 impl Gearman {

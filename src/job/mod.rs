@@ -7,7 +7,7 @@
 mod queue;
 
 use crate::machine::limits::{
-    ENDED_JOBS, ENDED_JOBS_AGE, STORE_RETRY, UNFINISHED_JOBS, UNFINISHED_JOBS_BYTES,
+    ENDED_JOBS, ENDED_JOBS_AGE, JOBS_A_TURN, STORE_RETRY, UNFINISHED_JOBS, UNFINISHED_JOBS_BYTES,
 };
 use crate::machine::{Instant, Now, Process, earliest};
 use crate::store::{NewJob, Origin, Store, StoreError, Unfinished};
@@ -55,6 +55,15 @@ pub enum Fact {
     Ended { id: String, cron: Option<String>, outcome: Outcome, bytes: Option<usize> },
     /// The store failed; what was to be done is tried again.
     StoreFailed(StoreError),
+}
+
+/// What became of a job that was to be taken on.
+#[derive(Debug)]
+pub enum Taken {
+    On,
+    /// There is one of this id already.
+    Before,
+    Refused(Outcome),
 }
 
 /// What became of the wish to cancel a job.
@@ -127,10 +136,16 @@ impl Jobs {
         };
         self.bytes += known.bytes;
         if left.state == JobState::Queued {
-            let until = |time: SystemTime| now.mono + time.duration_since(now.wall).unwrap_or_default();
-            let expires = left.accepted + Duration::from_secs(left.terms.ttl);
-            let expires = (left.attempts == 0).then(|| until(expires));
-            self.queue.push(left.id.clone(), until(left.due), expires);
+            // However wrong the clock is now, none waits longer than it was to wait in all.
+            let until = |time: SystemTime, most: u64| {
+                let left = time.duration_since(now.wall).unwrap_or_default();
+                now.mono + left.min(Duration::from_secs(most))
+            };
+            let Terms { ttl, retry_delay, .. } = left.terms;
+            let is_new = left.attempts == 0;
+            let due = if is_new { now.mono } else { until(left.due, retry_delay) };
+            let expires = is_new.then(|| until(left.accepted + Duration::from_secs(ttl), ttl));
+            self.queue.push(left.id.clone(), due, expires);
         }
         self.by_id.insert(left.id.clone(), known);
     }
@@ -143,17 +158,18 @@ impl Jobs {
         job: &Job,
         origin: Option<&Origin>,
         store: &mut Store,
-    ) -> Option<Outcome> {
+    ) -> Taken {
         if self.by_id.len() >= UNFINISHED_JOBS || self.bytes >= UNFINISHED_JOBS_BYTES {
             let detail = format!("{} jobs have not ended; cancel some, or try again later", self.by_id.len());
-            return Some(Outcome::with_detail(Retcode::Busy, detail));
+            return Taken::Refused(Outcome::with_detail(Retcode::Busy, detail));
         }
         let new = NewJob { id, job, accepted: now.wall, origin };
         let bytes = match store.accept(&new) {
             Ok(Some(bytes)) => bytes,
-            // An earlier agent took it on, and its answer may not have arrived.
-            Ok(None) => return None,
-            Err(error) => return Some(Outcome::with_detail(Retcode::StorageFailure, error.to_string())),
+            Ok(None) => return Taken::Before,
+            Err(error) => {
+                return Taken::Refused(Outcome::with_detail(Retcode::StorageFailure, error.to_string()));
+            }
         };
         let known = Known {
             terms: job.terms,
@@ -166,7 +182,7 @@ impl Jobs {
         self.by_id.insert(id.to_owned(), known);
         let expires = now.mono + Duration::from_secs(job.terms.ttl);
         self.queue.push(id.to_owned(), now.mono, Some(expires));
-        None
+        Taken::On
     }
 
     /// The next job that is due. The store knows already that it runs.
@@ -261,7 +277,8 @@ impl Jobs {
             self.pause = None;
             self.save(now, store, facts);
         }
-        while let Some(id) = self.queue.expired(now.mono) {
+        for _ in 0..JOBS_A_TURN {
+            let Some(id) = self.queue.expired(now.mono) else { break };
             let detail = "its time to live passed before it could begin";
             self.end(now, id, Outcome::with_detail(Retcode::Expired, detail), store, facts);
         }
@@ -269,9 +286,13 @@ impl Jobs {
 
     /// Tries again to store the ends that the store did not take.
     pub fn save(&mut self, now: Now, store: &mut Store, facts: &mut Vec<Fact>) {
-        for (id, outcome) in std::mem::take(&mut self.unsaved) {
+        let mut unsaved = std::mem::take(&mut self.unsaved).into_iter();
+        while self.unsaved.is_empty()
+            && let Some((id, outcome)) = unsaved.next()
+        {
             self.end(now, id, outcome, store, facts);
         }
+        self.unsaved.extend(unsaved);
     }
 
     /// `places` says whether a job that is due could begin.

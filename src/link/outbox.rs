@@ -120,7 +120,12 @@ impl Outbox {
         let mut frames = Vec::with_capacity(next.len());
         for kept in next {
             let seq = kept.seq;
-            if let Some(frame) = self.readable(kept, store)? {
+            let readable = match self.readable(kept, store) {
+                // What was taken before it goes now; this one is looked at again then.
+                Err(_) if !frames.is_empty() => break,
+                other => other?,
+            };
+            if let Some(frame) = readable {
                 self.in_flight.insert(seq, frame.len());
                 frames.push(frame);
             }

@@ -73,7 +73,9 @@ pub const FORGOTTEN_REQUESTS: usize = 256;
 pub const UNFINISHED_JOBS: usize = 10_000;
 /// The disk space for what they are to run.
 pub const UNFINISHED_JOBS_BYTES: usize = 64 * 1024 * 1024;
-/// Jobs that have ended and are still listed.
+/// Jobs that begin or expire in one turn of the loop: each has the disk synced.
+pub const JOBS_A_TURN: usize = 32;
+/// Jobs that have ended and are still listed, and as many runs of cron entries.
 pub const ENDED_JOBS: usize = 1000;
 /// How long they are.
 pub const ENDED_JOBS_AGE: Duration = Duration::from_hours(7 * 24);

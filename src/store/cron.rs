@@ -2,35 +2,39 @@
 
 use super::{Store, StoreError, bytes, definition, milliseconds, text, time};
 use crate::wire::CronSet;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use std::time::SystemTime;
 
 impl Store {
-    /// Every entry, and the latest time of it that was seen to. What cannot be read is left out,
-    /// and its name returned.
+    /// Every entry, and the latest time of it that was seen to: when it was first set, where there
+    /// was none. What cannot be read is left out, and its name returned.
     #[allow(clippy::type_complexity, reason = "two lists of what one table holds")]
-    pub fn entries(&self) -> Result<(Vec<(CronSet, Option<SystemTime>)>, Vec<String>), StoreError> {
-        let mut rows = self.db.prepare("SELECT name, definition, last FROM cron ORDER BY name")?;
+    pub fn entries(&self) -> Result<(Vec<(CronSet, SystemTime)>, Vec<String>), StoreError> {
+        let mut rows = self.db.prepare("SELECT name, definition, since, last FROM cron ORDER BY name")?;
         let mut rows = rows.query([])?;
         let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
         while let Some(row) = rows.next()? {
-            let last: Option<i64> = row.get(2).unwrap_or_default();
+            let (since, last): (i64, Option<i64>) =
+                (row.get(2).unwrap_or_default(), row.get(3).unwrap_or_default());
             match serde_json::from_slice(&bytes(row, 1)) {
-                Ok(entry) => entries.push((entry, last.map(time))),
+                Ok(entry) => entries.push((entry, time(last.unwrap_or(since)))),
                 Err(_) => unreadable.push(text(row, 0)),
             }
         }
         Ok((entries, unreadable))
     }
 
-    /// What an entry runs. `None` where there is none of this name.
-    pub fn entry(&self, name: &str) -> Result<Option<CronSet>, StoreError> {
-        let mut select = self.db.prepare_cached("SELECT definition FROM cron WHERE name = ?")?;
-        let definition = select.query_row([name], |row| Ok(bytes(row, 0))).optional()?;
-        definition.map(|text| serde_json::from_slice(&text)).transpose().map_err(|e| StoreError::Unreadable {
+    /// What an entry runs, and the latest time that was seen to. `None` where there is none of this
+    /// name.
+    pub fn entry(&self, name: &str) -> Result<Option<(CronSet, Option<SystemTime>)>, StoreError> {
+        let mut select = self.db.prepare_cached("SELECT definition, last FROM cron WHERE name = ?")?;
+        let row = |row: &Row<'_>| Ok((bytes(row, 0), row.get::<_, Option<i64>>(1).unwrap_or_default()));
+        let Some((definition, last)) = select.query_row([name], row).optional()? else { return Ok(None) };
+        let set = serde_json::from_slice(&definition).map_err(|e| StoreError::Unreadable {
             what: format!("a cron entry {name:?}"),
             reason: e.to_string(),
-        })
+        })?;
+        Ok(Some((set, last.map(time))))
     }
 
     /// What the definitions of all entries but this one take, in bytes.
@@ -42,13 +46,13 @@ impl Store {
     }
 
     /// Makes or changes an entry; how far it was seen to stays.
-    pub fn set_entry(&mut self, entry: &CronSet) -> Result<(), StoreError> {
+    pub fn set_entry(&mut self, entry: &CronSet, now: SystemTime) -> Result<(), StoreError> {
         let definition = definition(entry);
         self.promise(|db| {
             db.execute(
-                "INSERT INTO cron (name, definition) VALUES (?1, ?2) \
+                "INSERT INTO cron (name, definition, since) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (name) DO UPDATE SET definition = ?2",
-                params![entry.timing.name, definition],
+                params![entry.timing.name, definition, milliseconds(now)],
             )?;
             Ok(())
         })

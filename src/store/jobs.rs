@@ -150,7 +150,9 @@ impl Store {
         self.promise(|db| {
             let run = db
                 .prepare_cached(
-                    "UPDATE job SET state = ?, ended = ?, retcode = ?, pid = NULL \
+                    "UPDATE job SET state = ?, ended = ?, retcode = ?, pid = NULL, definition = \
+                     CASE WHEN json_valid(definition) THEN json_object('command', json_object('cmd', \
+                     substr(definition ->> '$.command.cmd', 1, 200))) ELSE '{}' END \
                      WHERE id = ? AND ended IS NULL \
                      RETURNING attempts, accepted, started, ended, cron, scheduled, missed",
                 )?
@@ -209,14 +211,20 @@ impl Store {
         Ok(row.query_row([id], known).optional()?)
     }
 
-    /// Forgets jobs that have ended: all but the latest `most`, and those that ended before `oldest`.
+    /// Forgets jobs that ended before `oldest`, and of the others all but the `most` that ended
+    /// last. Runs of cron entries are counted apart: however many there are, none takes the place
+    /// of a job that the server may ask for again.
     pub fn forget_jobs(&mut self, most: usize, oldest: SystemTime) -> Result<(), StoreError> {
         self.together(|db| {
-            db.prepare_cached(
-                "DELETE FROM job WHERE ended IS NOT NULL AND (ended < ?1 OR place <= \
-                 (SELECT place FROM job WHERE ended IS NOT NULL ORDER BY place DESC LIMIT 1 OFFSET ?2))",
-            )?
-            .execute(params![milliseconds(oldest), most])?;
+            db.prepare_cached("DELETE FROM job WHERE ended < ?")?.execute([milliseconds(oldest)])?;
+            for which in ["cron IS NULL", "cron IS NOT NULL"] {
+                db.prepare_cached(&format!(
+                    "DELETE FROM job WHERE ended IS NOT NULL AND {which} AND place NOT IN \
+                     (SELECT place FROM job WHERE ended IS NOT NULL AND {which} \
+                     ORDER BY ended DESC, place DESC LIMIT ?)"
+                ))?
+                .execute([most])?;
+            }
             Ok(())
         })
     }

@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime};
 
 pub const HOST_ID: &str = "edd6c192-52cb-4133-a17a-e7d8aec03de7";
 
+pub const BEGIN: Now = Now { mono: Instant(Duration::ZERO), wall: SystemTime::UNIX_EPOCH };
+
 /// A machine, the time, and what it asked for.
 #[derive(Debug)]
 pub struct Rig<M> {
@@ -25,7 +27,10 @@ pub struct Rig<M> {
 
 impl<M: Machine> Rig<M> {
     pub fn new(make: impl FnOnce(Now) -> M) -> Self {
-        let now = Now { mono: Instant::default(), wall: SystemTime::UNIX_EPOCH };
+        Rig::at(BEGIN, make)
+    }
+
+    pub fn at(now: Now, make: impl FnOnce(Now) -> M) -> Self {
         Rig { machine: make(now), now, fx: Effects::default() }
     }
 
@@ -73,7 +78,17 @@ pub fn gearman(config: &str, own: Identity, seed: u64) -> Rig<Gearman> {
 }
 
 pub fn gearman_with(config: &str, own: Identity, seed: u64, store: Result<Store, String>) -> Rig<Gearman> {
+    gearman_at(BEGIN, config, own, seed, store)
+}
+
+pub fn gearman_at(
+    begin: Now,
+    config: &str,
+    own: Identity,
+    seed: u64,
+    store: Result<Store, String>,
+) -> Rig<Gearman> {
     let config = Config::parse(config, None).expect("the test's configuration is right");
     let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), was_named: true, servers: None };
-    Rig::new(|now| Gearman::new(now, host(own), source, config, store, seed))
+    Rig::at(begin, |now| Gearman::new(now, host(own), source, config, store, seed))
 }

@@ -36,6 +36,7 @@ CREATE INDEX job_state ON job (state, place);
 CREATE TABLE cron (
     name       TEXT PRIMARY KEY,
     definition TEXT    NOT NULL,        -- timing and job, as JSON
+    since      INTEGER NOT NULL,        -- when it was first set
     last       INTEGER                  -- the latest time that was seen to
 ) WITHOUT ROWID;
 
