@@ -158,6 +158,7 @@ fn the_limits_are_those_of_the_code() {
         &[
             format!("latest {} replies", limits::ANSWERED_REQUESTS),
             format!("fit into {} MiB", limits::ANSWERED_BYTES / 1024 / 1024),
+            format!("writes {} times a second", 1000 / limits::ANSWERED_PACE.as_millis()),
         ],
     );
     says("USER AND GROUP", &[format!("for at most {} seconds", limits::TASK_TIMEOUT.as_secs())]);

@@ -63,11 +63,11 @@ pub const ANSWERED_BYTES: usize = 2 * 1024 * 1024;
 /// How long they are kept on disk.
 pub const ANSWERED_AGE: Duration = Duration::from_hours(24);
 /// Of many requests in a row, how often what is new of them is written to disk.
-pub const ANSWERED_PACE: Duration = Duration::from_millis(25);
+pub const ANSWERED_PACE: Duration = Duration::from_millis(100);
 /// How often it is written at once after a quiet time.
 pub const ANSWERED_BURST: u32 = 16;
 /// Requests that are forgotten on disk at once.
-pub const FORGOTTEN_REQUESTS: usize = 256;
+pub const FORGOTTEN_REQUESTS: usize = 1024;
 
 /// Jobs that have not ended.
 pub const UNFINISHED_JOBS: usize = 10_000;
