@@ -175,6 +175,12 @@ pub async fn queue_up(app: Arc<App>, request: Arc<Live>, offline: Vec<Offline>, 
     // It may have been given up or cancelled while this took its time.
     let too_late = rows.iter().filter(|row| !request.settle_waiting(row.position, waiting(row)));
     let too_late: Vec<Uuid> = too_late.map(|row| row.host).collect();
+    // First what ended it: whoever stores that it waits no longer must find it.
+    if !too_late.is_empty()
+        && let Err(error) = record::record_all(&app.requests, &app.store).await
+    {
+        tracing::error!(%error, request = &*request.head.id, "how it ended was not recorded");
+    }
     // Looked at even if the host has a link by now.
     app.queue.add(rows);
     app.queue.withdraw(&request.head.id, &too_late);

@@ -49,7 +49,7 @@ impl Stored {
 }
 
 /// What is new of one request since it was last recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct News<'a> {
     pub head: &'a Head,
     pub targets: &'a [Target],
@@ -85,8 +85,43 @@ pub struct StoredCall {
 const SUMMARY: &str = "id, method, cmd, gmt_create, deadline, finished, hosts, succeeded, failed";
 
 impl Store {
-    /// Records all the news in one transaction.
+    /// Records all the news in one transaction. A row that is there already costs nobody its record:
+    /// it stays as it is, and what else is new goes beside it.
     pub async fn record(&self, news: &[News<'_>]) -> Result<(), StoreError> {
+        let Err(error) = self.record_new(news).await else { return Ok(()) };
+        let mut left = news.to_vec();
+        if !self.leave_out_known(&mut left).await? {
+            return Err(error);
+        }
+        tracing::warn!(%error, "some of what is to be recorded was there already: the rest is");
+        self.record_new(&left).await
+    }
+
+    /// Whether anything of the news is in the database and was taken out of them.
+    async fn leave_out_known(&self, news: &mut [News<'_>]) -> Result<bool, StoreError> {
+        let mut any = false;
+        for item in news {
+            let id = &*item.head.id;
+            if item.first {
+                let there = sqlx::query("SELECT id FROM requests WHERE id = ?").bind(id);
+                item.first = there.fetch_optional(&self.pool).await?.is_none();
+                any |= !item.first;
+            }
+            if item.settled.is_empty() {
+                continue;
+            }
+            let rows = sqlx::query("SELECT position FROM results WHERE request = ?").bind(id);
+            let rows = rows.fetch_all(&self.pool).await?;
+            let there: HashSet<i64> =
+                rows.iter().map(|row| row.try_get("position")).collect::<Result<_, _>>()?;
+            let before = item.settled.len();
+            item.settled.retain(|(position, _)| !there.contains(&i64::from(*position)));
+            any |= item.settled.len() < before;
+        }
+        Ok(any)
+    }
+
+    async fn record_new(&self, news: &[News<'_>]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         let first: Vec<&News<'_>> = news.iter().filter(|item| item.first).collect();
         insert(&mut transaction, &first).await?;
@@ -202,6 +237,10 @@ impl Store {
     /// Ends what ran when the server went down: hosts without a result, for which it does not wait
     /// either, get [`Retcode::LinkLost`]. Answers how many requests were cut short so.
     pub async fn complete_unfinished(&self, now: EpochMs) -> Result<usize, StoreError> {
+        // What had its end before it was queued, and was killed before that was noticed.
+        let ended = "DELETE FROM queue WHERE EXISTS (SELECT 1 FROM results WHERE \
+                     results.request = queue.request AND results.position = queue.position)";
+        sqlx::query(ended).execute(&self.pool).await?;
         let outcome = Outcome::with_detail(Retcode::LinkLost, "polaris was restarted while it ran");
         let rows = sqlx::query("SELECT id, targets FROM requests WHERE finished IS NULL")
             .fetch_all(&self.pool)

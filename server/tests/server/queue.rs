@@ -1,8 +1,19 @@
 //! Requests that wait for hosts which are offline.
 
 use crate::agent::{Agent, Identity, enrolled, linked};
-use crate::common::{Answer, Server, eventually};
+use crate::common::{Answer, Server, config, eventually};
+use aspire_wire::{Outcome, Retcode};
+use polaris::app::App;
+use polaris::pki::{Authority, files};
+use polaris::queue::courier;
+use polaris::requests::{Head, Target, record};
 use serde_json::{Value, json};
+use sqlx::{AnyConnection, Connection as _};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::time::sleep;
+use uuid::Uuid;
 
 fn body(id: &str, hosts: &[&str]) -> Value {
     json!({"id": id, "hosts": hosts, "method": "sync.bash", "cmd": id, "queue": true})
@@ -295,4 +306,67 @@ async fn the_time_to_wait_is_checked() {
         409,
         "another time is another request"
     );
+}
+
+#[tokio::test]
+async fn what_ends_while_it_is_queued_costs_no_request_its_record() {
+    let dir = TempDir::new().unwrap();
+    let config = config(dir.path(), "");
+    let pki = config.data.join("pki");
+    files::private_dir(&config.data).unwrap();
+    files::private_dir(&pki).unwrap();
+    let url = format!("sqlite://{}", config.data.join("polaris.db").display());
+    let app = Arc::new(App::build(config, Authority::open(&pki).unwrap(), "x").await.unwrap());
+    let head = |id: &str| Head {
+        id: id.into(),
+        method: "sync.bash".into(),
+        cmd: None,
+        params: "{}".into(),
+        stream: false,
+        follow: None,
+        waits: None,
+        digest: String::new(),
+        created: 1,
+        deadline: 2,
+    };
+    let host = Uuid::from_u128(1);
+    let target = || vec![Target { host: host.to_string(), name: None }];
+    let request = app.requests.start(head("r"), target()).unwrap();
+    let mut other = AnyConnection::connect(&url).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let expires = 2_000_000_000_000;
+    let queued = tokio::spawn(courier::queue_up(app.clone(), request.clone(), vec![(0, host)], expires));
+    // The recorder has taken what it found and waits for the database.
+    sleep(Duration::from_millis(300)).await;
+    request.settle(0, &Outcome::new(Retcode::NoReplyInTime));
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    queued.await.unwrap();
+    courier::settle_all(&app.queue, &app.store).await.unwrap();
+    record::record_all(&app.requests, &app.store).await.unwrap();
+    let stored = app.store.find_request("r").await.unwrap().unwrap();
+    assert!(stored.entries.len() == 1 && stored.entries[0].1.contains("205"), "{stored:?}");
+    assert!(stored.summary.finished.is_some() && stored.waiting.is_empty() && app.queue.is_empty());
+    assert_eq!(stored.summary.failed, 1);
+    // Whatever put it there: a row of another costs nobody anything.
+    let again = app.requests.start(head("r"), target()).unwrap();
+    again.settle(0, &Outcome::new(Retcode::NormalTermination));
+    app.requests.start(head("s"), target()).unwrap().settle(0, &Outcome::new(Retcode::HostOffline));
+    record::record_all(&app.requests, &app.store).await.unwrap();
+    assert_eq!(app.store.find_request("s").await.unwrap().unwrap().summary.failed, 1);
+    let stored = app.store.find_request("r").await.unwrap().unwrap();
+    assert_eq!((stored.summary.succeeded, stored.summary.failed), (0, 1));
+}
+
+#[tokio::test]
+async fn what_had_its_end_when_the_server_was_killed_waits_no_longer() {
+    let server = Server::start().await;
+    let identity = enrolled(&server, "a").await;
+    server.rest.run(body("r", &["a"])).await;
+    let mut database = server.database().await;
+    database.execute("INSERT INTO results VALUES ('r', 0, 'a', 205, 1, '{\"retcode\":205}')").await;
+    database.execute("UPDATE requests SET failed = 1 WHERE id = 'r'").await;
+    let server = server.restart().await;
+    assert_eq!(codes(&finished(&server, "r").await), [205]);
+    let mut agent = link(&server, &identity).await;
+    agent.is_heard().await;
 }
