@@ -162,10 +162,15 @@ pub const MAX_JOB_LOGS: usize = 10_000;
 pub const MAX_QUEUED_PER_HOST: usize = 1000;
 /// The same of all hosts together.
 pub const MAX_QUEUED: usize = 100_000;
-/// Bytes of requests that were delivered to one host and not answered, beyond which no more are:
-/// far less than the link would take, and enough for many small ones at once.
+/// Bytes of requests that were delivered to one host and not answered, [`EXPECTED_ANSWER_BYTES`]
+/// included, beyond which no more are: far less than the link would take.
 pub const DELIVERY_WINDOW_BYTES: usize = 2 * 1024 * 1024;
-/// Bytes of answers that wait to be on disk. One beyond that is asked for again: the agent has it.
+/// What an answer is taken for, in bytes, of what was delivered and may write something: an agent
+/// remembers no more than 2 MiB of its latest answers, and must know those that may be asked for again.
+pub const EXPECTED_ANSWER_BYTES: usize = 128 * 1024;
+/// How long after it was first sent a request is sent again: agents remember their answers for a day.
+pub const REDELIVERED: Duration = Duration::from_hours(24);
+/// Bytes of answers that wait to be on disk. Of one beyond that no output is kept.
 pub const MAX_UNSTORED_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// How often the waiting requests are looked through for those whose time is over.
 pub const QUEUE_SWEEP: Duration = Duration::from_secs(1);

@@ -117,7 +117,10 @@ impl<'a> Parcel<'a> {
     }
 
     fn cost(&self) -> usize {
-        self.frame.len() + limits::QUEUED_FRAME_BYTES
+        // A host answers at once that it has a job, and remembers the job itself.
+        let job = matches!(self.follow.as_deref(), Some(Follow::Job { .. }));
+        let answer = if job { 0 } else { limits::EXPECTED_ANSWER_BYTES };
+        self.frame.len() + limits::QUEUED_FRAME_BYTES + answer
     }
 
     /// Whether it has left, or has not to.

@@ -2,13 +2,16 @@
 //! this is the same in memory, so that a link costs no query. The [`courier`]
 //! delivers what waits when a host has a link, and again by the next link
 //! until a reply is on disk: a host that has seen it answers it anew and does
-//! not run it twice.
+//! not run it twice, as long and as far as it remembers, and no further is
+//! anything delivered again.
 
 pub mod courier;
 
 use crate::clock::{self, EpochMs};
 use crate::jobs::Follow;
-use crate::limits::{DELIVERY_WINDOW_BYTES, MAX_QUEUED, MAX_QUEUED_PER_HOST, MAX_UNSTORED_ANSWER_BYTES};
+use crate::limits::{
+    DELIVERY_WINDOW_BYTES, MAX_QUEUED, MAX_QUEUED_PER_HOST, MAX_UNSTORED_ANSWER_BYTES, REDELIVERED,
+};
 use crate::requests::Settled;
 use crate::store::queue::QueueRow;
 use aspire_wire::{Outcome, Retcode};
@@ -148,7 +151,7 @@ impl Queue {
         let inner = self.inner();
         let Some(entries) = inner.hosts.get(&host) else { return Default::default() };
         let under_way: usize = entries.iter().map(Entry::under_way).sum();
-        let waiting = entries.iter().filter(|entry| entry.state == State::Waiting && entry.row.expires > now);
+        let waiting = entries.iter().filter(|entry| entry.may_leave(now));
         let waiting = waiting.take(most).map(|entry| entry.row.clone()).collect();
         (waiting, DELIVERY_WINDOW_BYTES.saturating_sub(under_way))
     }
@@ -159,7 +162,7 @@ impl Queue {
             let waited = entry.state == State::Waiting;
             if waited {
                 entry.state = State::Sent { due, cost };
-                entry.row.sent = Some(now);
+                entry.row.sent.get_or_insert(now);
             }
             waited
         })
@@ -178,14 +181,11 @@ impl Queue {
         let mut inner = self.inner();
         let room = inner.settling_bytes < MAX_UNSTORED_ANSWER_BYTES;
         let Some(entry) = inner.entry(host, request) else { return };
-        match entry.state {
-            State::Sent { .. } if room => {
-                let settling = entry.settle(outcome);
-                inner.push(settling);
-                inner.kicked.insert(host);
-            }
-            State::Sent { .. } => entry.state = State::Waiting,
-            State::Waiting | State::Over => {}
+        if let State::Sent { .. } = entry.state {
+            // Not asked again: the agent may have forgotten by then that it has run it.
+            let settling = if room { entry.settle(outcome) } else { entry.settle(&without_output(outcome)) };
+            inner.push(settling);
+            inner.kicked.insert(host);
         }
         drop(inner);
         self.news.notify_one();
@@ -284,6 +284,15 @@ impl Entry {
         }
     }
 
+    fn may_leave(&self, now: EpochMs) -> bool {
+        self.state == State::Waiting && self.row.expires > now && !self.is_forgotten(now)
+    }
+
+    /// Whether the host, if it has run it, may know nothing of that any more.
+    fn is_forgotten(&self, now: EpochMs) -> bool {
+        self.row.sent.is_some_and(|sent| now - sent > clock::ms(REDELIVERED))
+    }
+
     fn settle(&mut self, outcome: &Outcome) -> Settling {
         self.state = State::Over;
         let QueueRow { host, request, position, target, .. } = &self.row;
@@ -307,6 +316,11 @@ impl Entry {
             State::Waiting if !known => {
                 (Retcode::CancelledBeforeDelivery, "the host was removed while it waited")
             }
+            State::Waiting if self.is_forgotten(now) => (
+                Retcode::LinkLost,
+                "it was delivered and not answered for so long that to send it again might run it twice: \
+                 it may have run",
+            ),
             State::Waiting if self.row.expires > now => return None,
             State::Waiting if heard => (
                 Retcode::LinkLost,
@@ -316,6 +330,13 @@ impl Entry {
         };
         Some(Outcome::with_detail(code, why))
     }
+}
+
+/// What became of it, without what it wrote.
+fn without_output(outcome: &Outcome) -> Outcome {
+    let dropped = "its output was not kept: too much waited to be stored";
+    let detail = outcome.detail.as_ref().map_or(dropped.into(), |detail| format!("{detail}; {dropped}"));
+    Outcome { detail: Some(detail), data: None, stderr: None, encoding: None, ..outcome.clone() }
 }
 
 /// What is said of a host for which a request waits: not its final state.
@@ -383,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_find_no_room_are_asked_for_again() {
+    fn an_answer_that_finds_no_room_counts_without_its_output() {
         let host = Uuid::from_u128(1);
         let queue = queue(host, 100);
         let large = Outcome::new(Retcode::NormalTermination).with_data(&"x".repeat(1024 * 1024));
@@ -391,12 +412,34 @@ mod tests {
             assert!(queue.sent(host, &n.to_string(), 5, 9, 1));
             queue.answered(host, &n.to_string(), &large);
         }
+        assert!(queue.deliverable(host, 1000, 5).0.is_empty(), "to ask again might run it twice");
         let kept = MAX_UNSTORED_ANSWER_BYTES / (1024 * 1024);
-        assert_eq!(queue.deliverable(host, 1000, 5).0.len(), 100 - kept);
-        assert_eq!(codes(&queue).len(), kept);
-        assert!(queue.sent(host, "99", 5, 9, 1));
-        queue.answered(host, "99", &large);
-        assert_eq!(codes(&queue).len(), 1);
+        let settling = queue.take_settling(usize::MAX);
+        let whole = |one: &&Settling| one.settled.line().len() > 1024 * 1024;
+        assert_eq!((settling.len(), settling.iter().filter(whole).count()), (100, kept));
+        let last = &settling[99].settled;
+        assert_eq!(last.retcode, 2);
+        assert!(last.json().contains("its output was not kept"), "{}", last.json());
+    }
+
+    #[test]
+    fn what_the_host_may_have_forgotten_is_not_sent_again() {
+        let host = Uuid::from_u128(1);
+        let mut rows = vec![row(host, 0), row(host, 1)];
+        rows.iter_mut().for_each(|row| row.expires = EpochMs::MAX);
+        let queue = Queue::new(rows);
+        let limit = clock::ms(REDELIVERED);
+        for now in [5, limit + 4, limit + 5] {
+            assert!(queue.sent(host, "0", now, now + 9, 1), "{now}");
+            queue.unsent(host, "0");
+        }
+        let ids = |now| {
+            let rows = queue.deliverable(host, 9, now).0;
+            rows.iter().map(|row| row.request.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!((ids(limit + 5).len(), ids(limit + 6)), (2, vec!["1".to_owned()]));
+        queue.sweep(limit + 6, |_| true, |_| true);
+        assert_eq!(codes(&queue), [("0".to_owned(), 206)]);
     }
 
     #[test]

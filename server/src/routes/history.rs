@@ -79,7 +79,7 @@ struct Waiting {
     #[serde(flatten)]
     target: Target,
     until: String,
-    /// When it was last sent, if it was: then its reply is waited for.
+    /// When it was first sent, if it was: then its reply is waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     sent: Option<String>,
 }

@@ -22,7 +22,7 @@ pub struct QueueRow {
     pub host: Uuid,
     pub target: Target,
     pub expires: EpochMs,
-    /// When it was last sent; `None` where the host cannot have heard of it.
+    /// When it was first sent; `None` where the host cannot have heard of it.
     pub sent: Option<EpochMs>,
     pub created: EpochMs,
 }
@@ -70,8 +70,8 @@ impl Store {
         if requests.is_empty() {
             return Ok(());
         }
-        let mut query = QueryBuilder::<Any>::new("UPDATE queue SET sent = ");
-        query.push_bind(now).push(" WHERE host = ").push_bind(host.to_string()).push(" AND request IN (");
+        let mut query = QueryBuilder::<Any>::new("UPDATE queue SET sent = COALESCE(sent, ");
+        query.push_bind(now).push(") WHERE host = ").push_bind(host.to_string()).push(" AND request IN (");
         let mut list = query.separated(", ");
         for request in requests {
             list.push_bind(*request);

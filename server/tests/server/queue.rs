@@ -134,6 +134,29 @@ async fn what_was_not_answered_is_sent_again_by_the_newest_link() {
 }
 
 #[tokio::test]
+async fn a_host_owes_no_more_answers_at_once_than_it_remembers() {
+    let server = Server::start().await;
+    let identity = enrolled(&server, "a").await;
+    for n in 0..40 {
+        server.rest.run(body(&format!("r{n}"), &["a"])).await;
+    }
+    let mut agent = link(&server, &identity).await;
+    let mut got = Vec::new();
+    for _ in 0..16 {
+        got.push(agent.expect().await);
+    }
+    agent.is_heard().await;
+    // As many as were answered.
+    for request in &got {
+        agent.answer(request, "x").await;
+    }
+    for n in 16..40 {
+        assert_eq!(agent.serve_one("x").await["id"], format!("r{n}"));
+    }
+    assert_eq!(codes(&finished(&server, "r39").await), [2]);
+}
+
+#[tokio::test]
 async fn what_has_waited_long_enough_has_expired_unless_a_host_may_have_run_it() {
     let server = Server::start().await;
     let (never, lost) = (enrolled(&server, "never").await, enrolled(&server, "lost").await);
