@@ -28,7 +28,10 @@ pub async fn keep_delivering(app: &Arc<App>, mut stop: watch::Receiver<bool>) {
             () = app.queue.news.notified() => {}
             _ = sweep.tick(), if !app.queue.is_empty() => {
                 let known = |host| app.directory.by_id(host).is_some();
-                app.queue.sweep(clock::now(), known, |host| app.hub.link(host).is_some());
+                let linked = |host| app.hub.link(host).is_some();
+                for (host, request) in app.queue.sweep(clock::now(), known, linked) {
+                    app.hub.forget(host, &request);
+                }
             }
             _ = stop.wait_for(|stop| *stop) => return,
         }
@@ -86,8 +89,11 @@ async fn deliver(app: &Arc<App>, host: Uuid) -> Result<bool, StoreError> {
     let ids: Vec<&str> = parcels.iter().map(|parcel| &**parcel.id).collect();
     // Before it is sent: whoever reads the table later must not think that nobody heard of it.
     app.store.mark_sent(host, &ids, now).await?;
-    let all = parcels.iter().all(|parcel| parcel.send(app, host, now));
-    Ok(all && !parcels.is_empty() && window > 0)
+    let sent = parcels.iter().take_while(|parcel| parcel.send(app, host, now)).count();
+    let unheard = parcels[sent..].iter().filter(|parcel| parcel.before.is_none());
+    let unheard: Vec<&str> = unheard.map(|parcel| &**parcel.id).collect();
+    app.store.mark_unsent(host, &unheard).await?;
+    Ok(sent == parcels.len() && sent > 0 && window > 0)
 }
 
 /// A request, ready to be sent.
@@ -97,7 +103,8 @@ struct Parcel<'a> {
     follow: Option<Arc<Follow>>,
     /// What the host has for its reply, in milliseconds.
     patience: EpochMs,
-    expires: EpochMs,
+    /// When it was sent before, if it was.
+    before: Option<EpochMs>,
 }
 
 impl<'a> Parcel<'a> {
@@ -113,7 +120,7 @@ impl<'a> Parcel<'a> {
         params.insert("method".into(), stored.method.clone().into());
         let frame = call::frame(&row.request, &params);
         let patience = stored.deadline - stored.created;
-        Some(Parcel { id: &row.request, frame, follow, patience, expires: row.expires })
+        Some(Parcel { id: &row.request, frame, follow, patience, before: row.sent })
     }
 
     fn cost(&self) -> usize {
@@ -126,8 +133,7 @@ impl<'a> Parcel<'a> {
     /// Whether it has left, or has not to.
     fn send(&self, app: &Arc<App>, host: Uuid, now: EpochMs) -> bool {
         let queue = &app.queue;
-        let due = self.expires.max(now + self.patience);
-        if !queue.sent(host, self.id, now, due, self.cost()) {
+        if !queue.sent(host, self.id, now, now + self.patience, self.cost()) {
             return true;
         }
         let (request, follow) = (self.id.clone(), self.follow.clone());
@@ -135,7 +141,7 @@ impl<'a> Parcel<'a> {
         let sent = app.hub.send(host, self.id, &self.frame, ReplyTo::Queued(Arc::new(delivery)));
         if sent.is_err() {
             // By the next link, or when the sweep finds it.
-            queue.unsent(host, self.id);
+            queue.not_sent(host, self.id, self.before);
         }
         sent.is_ok()
     }
@@ -193,6 +199,9 @@ pub async fn queue_up(app: Arc<App>, request: Arc<Live>, offline: Vec<Offline>, 
 pub async fn withdraw(app: &App, request: &str) -> Result<usize, StoreError> {
     let rows = app.store.waiting_of(request).await?;
     let hosts: Vec<Uuid> = rows.iter().map(|row| row.host).collect();
+    // In the table too: should the server end before those have ended that were sent, they have
+    // waited long enough.
+    app.store.expire_queued(request, clock::now()).await?;
     app.queue.withdraw(request, &hosts);
     settle_all(&app.queue, &app.store).await?;
     Ok(rows.len() - app.store.waiting_of(request).await?.len())

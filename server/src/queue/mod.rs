@@ -48,6 +48,8 @@ struct Inner {
 struct Entry {
     row: QueueRow,
     state: State,
+    /// Somebody has cancelled it: it does not leave (again).
+    cancelled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +123,7 @@ impl Queue {
             inner.serial = inner.serial.max(row.serial);
             inner.total += 1;
             inner.kicked.insert(row.host);
-            inner.hosts.entry(row.host).or_default().push_back(Entry { row, state: State::Waiting });
+            inner.hosts.entry(row.host).or_default().push_back(Entry::new(row));
         }
         self.news.notify_one();
     }
@@ -156,7 +158,7 @@ impl Queue {
         (waiting, DELIVERY_WINDOW_BYTES.saturating_sub(under_way))
     }
 
-    /// The request is about to be sent; whether it still waited.
+    /// The request is about to be sent; whether it still waited. [`Queue::not_sent`] undoes it.
     fn sent(&self, host: Uuid, request: &str, now: EpochMs, due: EpochMs, cost: usize) -> bool {
         self.inner().entry(host, request).is_some_and(|entry| {
             let waited = entry.state == State::Waiting;
@@ -168,13 +170,28 @@ impl Queue {
         })
     }
 
-    /// It is not on any link.
+    /// It is not on any link: it is sent again, unless somebody has cancelled it.
     fn unsent(&self, host: Uuid, request: &str) {
+        let mut inner = self.inner();
+        let Some(entry) = inner.entry(host, request) else { return };
+        let State::Sent { .. } = entry.state else { return };
+        entry.state = State::Waiting;
+        if entry.cancelled {
+            let settling = entry.settle(&entry.withdrawn());
+            inner.push(settling);
+            drop(inner);
+            self.news.notify_one();
+        }
+    }
+
+    /// It did not leave after all; `before` is when it was sent before, if it was.
+    fn not_sent(&self, host: Uuid, request: &str, before: Option<EpochMs>) {
         if let Some(entry) = self.inner().entry(host, request)
             && let State::Sent { .. } = entry.state
         {
-            entry.state = State::Waiting;
+            entry.row.sent = before;
         }
+        self.unsent(host, request);
     }
 
     fn answered(&self, host: Uuid, request: &str, outcome: &Outcome) {
@@ -192,16 +209,27 @@ impl Queue {
     }
 
     /// Ends what has waited long enough, and what waits for hosts that are no more (`known` says
-    /// no); has hosts looked at for which something waits and which are `linked`.
-    fn sweep(&self, now: EpochMs, known: impl Fn(Uuid) -> bool, linked: impl Fn(Uuid) -> bool) {
+    /// no); has hosts looked at for which something waits and which are `linked`. Answers which
+    /// replies nobody waits for any more.
+    fn sweep(
+        &self,
+        now: EpochMs,
+        known: impl Fn(Uuid) -> bool,
+        linked: impl Fn(Uuid) -> bool,
+    ) -> Vec<(Uuid, Arc<str>)> {
         let mut inner = self.inner();
         let Inner { hosts, kicked, .. } = &mut *inner;
-        let mut over = Vec::new();
+        let (mut over, mut given_up) = (Vec::new(), Vec::new());
         for (host, entries) in hosts {
             let known = known(*host);
-            let ended =
-                entries.iter_mut().filter_map(|entry| entry.end_at(now, known).map(|why| entry.settle(&why)));
-            over.extend(ended);
+            for entry in &mut *entries {
+                let Some(why) = entry.end_at(now, known) else { continue };
+                if let State::Sent { .. } = entry.state {
+                    given_up.push((*host, entry.row.request.clone()));
+                    kicked.insert(*host);
+                }
+                over.push(entry.settle(&why));
+            }
             if entries.iter().any(|entry| entry.state == State::Waiting) && linked(*host) {
                 kicked.insert(*host);
             }
@@ -209,21 +237,20 @@ impl Queue {
         for settling in over {
             inner.push(settling);
         }
+        given_up
     }
 
-    /// Ends what is on no link: it is not sent any more.
+    /// Ends what is on no link: it is not sent any more. What is on one, its host has to end; should
+    /// that link end before, it is not sent by the next.
     fn withdraw(&self, request: &str, hosts: &[Uuid]) {
-        let heard = "it was delivered before it was cancelled, and the host is away: it may have run";
         let mut inner = self.inner();
         for host in hosts {
             let Some(entry) = inner.entry(*host, request) else { continue };
-            let outcome = match (entry.state, entry.row.sent) {
-                (State::Waiting, None) => Outcome::new(Retcode::CancelledBeforeDelivery),
-                (State::Waiting, Some(_)) => Outcome::with_detail(Retcode::LinkLost, heard),
-                (State::Sent { .. } | State::Over, _) => continue,
-            };
-            let settling = entry.settle(&outcome);
-            inner.push(settling);
+            entry.cancelled = true;
+            if entry.state == State::Waiting {
+                let settling = entry.settle(&entry.withdrawn());
+                inner.push(settling);
+            }
         }
     }
 
@@ -276,6 +303,19 @@ impl Inner {
 }
 
 impl Entry {
+    fn new(row: QueueRow) -> Entry {
+        Entry { row, state: State::Waiting, cancelled: false }
+    }
+
+    /// How one that was cancelled ends where it is on no link.
+    fn withdrawn(&self) -> Outcome {
+        let heard = "it was delivered before it was cancelled, and the host is away: it may have run";
+        match self.row.sent {
+            None => Outcome::new(Retcode::CancelledBeforeDelivery),
+            Some(_) => Outcome::with_detail(Retcode::LinkLost, heard),
+        }
+    }
+
     /// Bytes that were delivered and not answered.
     fn under_way(&self) -> usize {
         match self.state {
@@ -459,8 +499,23 @@ mod tests {
         assert_eq!(ended(999), [207, 206], "the host that was removed: not heard of, and delivered before");
         assert_eq!(ended(1000), [3109, 206], "the one that is there: not heard of, and delivered before");
         assert!(ended(1999).is_empty(), "what was delivered has its own time");
+        let given_up = queue.sweep(2000, |_| true, |_| true);
+        assert_eq!(given_up, [(here, "2".into())], "nobody waits for its answer");
         assert_eq!(ended(2000), [205]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_did_not_leave_was_not_heard_of() {
+        let host = Uuid::from_u128(1);
+        let queue = queue(host, 2);
+        for id in ["0", "1"] {
+            assert!(queue.sent(host, id, 5, 9, 1));
+        }
+        queue.not_sent(host, "0", None);
+        queue.not_sent(host, "1", Some(3));
+        queue.sweep(1000, |_| true, |_| true);
+        assert_eq!(codes(&queue), [("0".to_owned(), 3109), ("1".to_owned(), 206)]);
     }
 
     #[test]
@@ -469,9 +524,8 @@ mod tests {
         let queue = queue(host, 2);
         assert!(queue.sent(host, "0", 5, 9, 1));
         queue.withdraw("0", &[host]);
-        assert!(codes(&queue).is_empty(), "it is the host's to end it");
+        assert!(queue.take_settling(9).is_empty(), "it is the host's to end it");
         queue.unsent(host, "0");
-        queue.withdraw("0", &[host]);
         queue.withdraw("1", &[host]);
         assert!(queue.deliverable(host, 9, 5).0.is_empty());
         assert_eq!(codes(&queue), [("0".to_owned(), 206), ("1".to_owned(), 207)]);

@@ -71,12 +71,41 @@ impl Store {
             return Ok(());
         }
         let mut query = QueryBuilder::<Any>::new("UPDATE queue SET sent = COALESCE(sent, ");
-        query.push_bind(now).push(") WHERE host = ").push_bind(host.to_string()).push(" AND request IN (");
+        query.push_bind(now).push(")");
+        self.update_queued(query, host, requests).await
+    }
+
+    /// These requests did not leave, and the host has not heard of them before either.
+    pub async fn mark_unsent(&self, host: Uuid, requests: &[&str]) -> Result<(), StoreError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        self.update_queued(QueryBuilder::new("UPDATE queue SET sent = NULL"), host, requests).await
+    }
+
+    async fn update_queued(
+        &self,
+        mut query: QueryBuilder<Any>,
+        host: Uuid,
+        requests: &[&str],
+    ) -> Result<(), StoreError> {
+        query.push(" WHERE host = ").push_bind(host.to_string()).push(" AND request IN (");
         let mut list = query.separated(", ");
         for request in requests {
             list.push_bind(*request);
         }
         query.push(")").build().persistent(false).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Nothing of this request waits any longer than until `at`.
+    pub async fn expire_queued(&self, request: &str, at: EpochMs) -> Result<(), StoreError> {
+        sqlx::query("UPDATE queue SET expires = ? WHERE request = ? AND expires > ?")
+            .bind(at)
+            .bind(request)
+            .bind(at)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

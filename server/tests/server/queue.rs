@@ -223,6 +223,47 @@ async fn what_was_delivered_to_a_host_that_is_away_is_not_delivered_again_once_i
 }
 
 #[tokio::test]
+async fn what_was_cancelled_on_a_link_that_dies_is_not_delivered_again_by_this_server_or_the_next() {
+    for restart in [false, true] {
+        let server = Server::start().await;
+        let identity = enrolled(&server, "a").await;
+        server.rest.run(body("r", &["a"])).await;
+        let mut agent = link(&server, &identity).await;
+        assert_eq!(agent.expect().await["id"], "r");
+        let host = async {
+            assert_eq!(agent.expect().await["method"], "job.cancel");
+            if !restart {
+                drop(agent);
+            }
+        };
+        let rest = server.rest.clone();
+        let cancelling = tokio::spawn(async move { rest.call("DELETE", "/api/v1/requests/r", None).await });
+        host.await;
+        let server = if restart {
+            // As killed: what the table has is all that is known.
+            let mut database = server.database().await;
+            database.execute("CREATE TABLE kept AS SELECT * FROM queue").await;
+            cancelling.abort();
+            let server = server.restart().await;
+            let mut database = server.database().await;
+            if database.count("SELECT COUNT(*) FROM results").await == 1 {
+                database.execute("DELETE FROM results WHERE request = 'r'").await;
+                database.execute("UPDATE requests SET failed = 0, finished = NULL WHERE id = 'r'").await;
+                database.execute("INSERT INTO queue SELECT * FROM kept").await;
+            }
+            server.restart().await
+        } else {
+            assert_eq!(cancelling.await.unwrap().status, 200);
+            server
+        };
+        let mut agent = link(&server, &identity).await;
+        agent.is_heard().await;
+        assert_eq!(codes(&finished(&server, "r").await), [206]);
+        agent.is_heard().await;
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_is_removed_is_waited_for_no_longer() {
     let server = Server::start().await;
     let identity = enrolled(&server, "a").await;
