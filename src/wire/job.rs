@@ -2,6 +2,7 @@
 //! results are kept until the server has them.
 
 use crate::command::{Command, Quantity, plain};
+use crate::cron::MAX_CRON_NAME_BYTES;
 use crate::head::Head;
 use crate::request::MAX_ID_BYTES;
 use crate::{FrameError, Outcome, Retcode};
@@ -130,13 +131,14 @@ impl fmt::Display for JobState {
 /// has no result yet. Told again for every job under way when a link is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobNotice {
-    /// The job's.
+    /// The job's, 1 to [`MAX_ID_BYTES`] bytes.
+    #[serde(deserialize_with = "job")]
     pub id: String,
     pub state: JobState,
     /// Attempts begun so far.
     pub attempts: u32,
-    /// The cron entry that it is a run of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The cron entry that it is a run of, 1 to [`MAX_CRON_NAME_BYTES`] bytes.
+    #[serde(default, deserialize_with = "cron", skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
 }
 
@@ -164,8 +166,8 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<u64>,
     pub ended: u64,
-    /// The cron entry that it was a run of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The cron entry that it was a run of, 1 to [`MAX_CRON_NAME_BYTES`] bytes.
+    #[serde(default, deserialize_with = "cron", skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
     /// When the entry was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -223,6 +225,12 @@ fn job<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(job)
 }
 
+fn cron<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let name = Option::<String>::deserialize(deserializer)?;
+    name.iter().try_for_each(|name| plain("", name, 1, MAX_CRON_NAME_BYTES))?;
+    Ok(name)
+}
+
 fn default_ttl() -> u64 {
     DEFAULT_TTL_SECONDS
 }
@@ -271,6 +279,30 @@ mod tests {
             r#"{"method":"result","id":"a","attempts":1,"accepted":1,"ended":1,"resp":"success","retcode":2,"message":""}"#,
         ] {
             assert!(FromAgent::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_as_long_as_they_may_be_and_no_longer() {
+        let frames = |id: usize, cron: usize| {
+            let (id, cron) = ("i".repeat(id), "c".repeat(cron));
+            [
+                format!(r#"{{"method":"job","id":"{id}","state":"running","attempts":1,"cron":"{cron}"}}"#),
+                format!(
+                    r#"{{"method":"result","seq":1,"id":"{id}","attempts":1,"accepted":1,"ended":1,"cron":"{cron}","resp":"success","retcode":2,"message":""}}"#
+                ),
+            ]
+        };
+        for (id, cron, good) in [
+            (MAX_ID_BYTES, MAX_CRON_NAME_BYTES, true),
+            (MAX_ID_BYTES + 1, 1, false),
+            (0, 1, false),
+            (1, MAX_CRON_NAME_BYTES + 1, false),
+            (1, 0, false),
+        ] {
+            for frame in frames(id, cron) {
+                assert_eq!(FromAgent::parse(frame.as_bytes()).is_ok(), good, "{frame}");
+            }
         }
     }
 

@@ -42,14 +42,14 @@ pub async fn store_all(jobs: &Arc<Jobs>, store: &Store) -> Result<(), StoreError
     to_the_end(async move { store_facts(&jobs, &store).await }).await
 }
 
-/// Must not be left half-way: what it has taken would be lost.
+/// Must not be left half-way: what it has taken would be lost. Takes what there is when it begins,
+/// or hosts that tell on and on would keep it at work for ever.
 async fn store_facts(jobs: &Jobs, store: &Store) -> Result<(), StoreError> {
     let _alone = jobs.inbox.storing.lock().await;
-    loop {
-        let facts = jobs.inbox.take(limits::MAX_ROWS_PER_COMMIT);
-        if facts.is_empty() {
-            return Ok(());
-        }
+    let mut left = jobs.inbox.len();
+    while left > 0 {
+        let facts = jobs.inbox.take(limits::MAX_ROWS_PER_COMMIT.min(left));
+        left -= facts.len();
         if let Err(error) = store_some(store, &facts).await {
             jobs.inbox.give_back(facts);
             return Err(error);
@@ -61,6 +61,7 @@ async fn store_facts(jobs: &Jobs, store: &Store) -> Result<(), StoreError> {
         }
         jobs.inbox.stored(&facts);
     }
+    Ok(())
 }
 
 async fn store_some(store: &Store, facts: &[Fact]) -> Result<(), StoreError> {

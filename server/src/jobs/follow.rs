@@ -43,6 +43,14 @@ impl Follow {
         Some(Arc::new(follow))
     }
 
+    /// Bytes of memory, where it is kept with the answer.
+    pub fn cost(&self) -> usize {
+        match self {
+            Follow::Job { cmd, .. } => cmd.len(),
+            Follow::CronSet(_) | Follow::CronRemove(_) | Follow::CronList(_) => 0,
+        }
+    }
+
     /// What the host's answer to the request of this id says beside being one.
     pub fn meaning(self: &Arc<Self>, request: &Arc<str>, outcome: &Outcome) -> Option<What> {
         let is = |code: Retcode| outcome.retcode == code.code();

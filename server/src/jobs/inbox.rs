@@ -31,6 +31,8 @@ struct Inner {
     facts: VecDeque<Fact>,
     /// Of all facts that are not on disk, those that are just being stored included.
     bytes: usize,
+    /// What each host has of them that is no result.
+    told: HashMap<Uuid, usize>,
     /// Links with a result that found no room, by their place in memory.
     waiting: HashMap<usize, Arc<Link>>,
 }
@@ -104,9 +106,13 @@ impl Fact {
     fn cost(&self) -> usize {
         limits::FACT_BYTES
             + match &self.what {
-                What::Accepted { .. } | What::Noticed(_) | What::CronRemoved { .. } => 0,
-                What::Ended(ended) => ended.entry.len(),
-                What::CronSet { entry, .. } => entry.len(),
+                What::Accepted { job, follow } => job.len() + follow.cost(),
+                What::Noticed(notice) => notice.id.len() + notice.cron.as_ref().map_or(0, String::len),
+                What::CronRemoved { name } => name.len(),
+                What::Ended(ended) => {
+                    ended.job.len() + ended.run.cron.as_ref().map_or(0, String::len) + ended.entry.len()
+                }
+                What::CronSet { name, entry } => name.len() + entry.len(),
                 What::CronListed { entries, .. } => {
                     entries.iter().map(|(name, entry)| name.len() + entry.len()).sum()
                 }
@@ -115,13 +121,15 @@ impl Fact {
 }
 
 impl Inbox {
-    /// Takes what is no result, where there is room.
+    /// Takes what is no result, where there is room: in all, and for this host.
     pub fn tell(&self, fact: Fact) {
         let mut inner = self.inner();
-        if inner.bytes >= limits::MAX_UNSTORED_BYTES {
+        let told = inner.told.get(&fact.host).copied().unwrap_or(0);
+        if inner.bytes >= limits::MAX_UNSTORED_BYTES || told >= limits::MAX_UNSTORED_BYTES_PER_LINK {
             drop(inner);
             return tracing::debug!(host = %fact.host, "news of a job passed over: too much waits");
         }
+        inner.told.insert(fact.host, told + fact.cost());
         inner.push(fact);
         drop(inner);
         self.news.notify_one();
@@ -151,6 +159,11 @@ impl Inbox {
         self.inner().bytes
     }
 
+    /// How many facts wait.
+    pub(super) fn len(&self) -> usize {
+        self.inner().facts.len()
+    }
+
     /// The oldest facts, at most `most`. They count until they are said to be stored.
     pub(super) fn take(&self, most: usize) -> Vec<Fact> {
         let mut inner = self.inner();
@@ -169,11 +182,14 @@ impl Inbox {
     /// They are on disk: results are acknowledged, in their order, and links that wait may go on.
     pub(super) fn stored(&self, facts: &[Fact]) {
         let mut links: HashMap<*const Link, Settling<'_>> = HashMap::new();
-        let mut bytes = 0;
+        let (mut bytes, mut told) = (0, Vec::new());
         for fact in facts {
             let cost = fact.cost();
             bytes += cost;
-            let What::Ended(ended) = &fact.what else { continue };
+            let What::Ended(ended) = &fact.what else {
+                told.push((fact.host, cost));
+                continue;
+            };
             let new = || Settling { link: &ended.link, bytes: 0, seqs: Vec::new() };
             let settling = links.entry(Arc::as_ptr(&ended.link)).or_insert_with(new);
             settling.bytes += cost;
@@ -184,6 +200,9 @@ impl Inbox {
         }
         let mut inner = self.inner();
         inner.bytes -= bytes;
+        for (host, cost) in told {
+            inner.forget(host, cost);
+        }
         let waiting = std::mem::take(&mut inner.waiting);
         if inner.facts.is_empty() {
             // An idle fleet keeps no memory of a busy one.
@@ -211,6 +230,16 @@ impl Inner {
     fn push(&mut self, fact: Fact) {
         self.bytes += fact.cost();
         self.facts.push_back(fact);
+    }
+
+    /// So much of what the host told is stored.
+    fn forget(&mut self, host: Uuid, cost: usize) {
+        if let Some(told) = self.told.get_mut(&host) {
+            *told -= cost;
+            if *told == 0 {
+                self.told.remove(&host);
+            }
+        }
     }
 }
 
@@ -286,6 +315,29 @@ mod tests {
         assert_eq!((inbox.unstored_bytes(), woken.0.load(Ordering::Relaxed)), (before, false));
         inbox.stored(&inbox.take(1));
         assert!(woken.0.load(Ordering::Relaxed), "there is room, although nothing of its own was stored");
+    }
+
+    #[test]
+    fn one_host_that_tells_without_an_end_is_heard_so_far() {
+        let inbox = Inbox::default();
+        let (chatty, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let notice = || JobNotice {
+            id: "j".repeat(100),
+            state: JobState::Running,
+            attempts: 1,
+            cron: Some("c".repeat(50)),
+        };
+        let tell = |host| inbox.tell(Fact { host, at: 1, what: What::Noticed(notice()) });
+        (0..100_000).for_each(|_| tell(chatty));
+        let cost = limits::FACT_BYTES + 150;
+        let most = limits::MAX_UNSTORED_BYTES_PER_LINK.div_ceil(cost);
+        assert_eq!((inbox.len(), inbox.unstored_bytes()), (most, most * cost));
+        tell(other);
+        assert_eq!(inbox.len(), most + 1);
+        inbox.stored(&inbox.take(usize::MAX));
+        assert_eq!((inbox.unstored_bytes(), inbox.inner().told.len()), (0, 0));
+        tell(chatty);
+        assert_eq!(inbox.len(), 1);
     }
 
     #[test]
