@@ -145,8 +145,10 @@ pub const MAX_UNSTORED_BYTES: usize = 64 * 1024 * 1024;
 pub const FACT_BYTES: usize = 512;
 /// Characters of a job's command that are kept beside it.
 pub const JOB_CMD_CHARS: usize = 500;
-/// Entries that are taken of one host's cron table.
-pub const MAX_CRON_PER_HOST: usize = 1000;
+/// Entries that are taken of one host's cron table: as many as an agent keeps.
+pub const MAX_CRON_PER_HOST: usize = 4096;
+/// Characters of a command in a host's list of its entries: one that has so many may go on.
+pub const LISTED_CMD_CHARS: usize = 200;
 /// Times to come that are kept of a cron entry.
 pub const KEPT_CRON_TIMES: usize = 5;
 /// Bytes of memory for the live output of one job, all its attempts together.

@@ -124,13 +124,8 @@ impl<'a> Book<'a> {
         match &fact.what {
             What::CronSet { name, entry } => self.cron.push(CronChange::Set { host, name, entry, at }),
             What::CronRemoved { name } => self.cron.push(CronChange::Removed { host, name }),
-            What::CronListed { only, entries } => {
-                let all = only
-                    .as_deref()
-                    .map_or(CronChange::Cleared { host }, |name| CronChange::Removed { host, name });
-                self.cron.push(all);
-                let set = |(name, entry): &'a (String, String)| CronChange::Set { host, name, entry, at };
-                self.cron.extend(entries.iter().map(set));
+            What::CronListed { entries, all } => {
+                self.cron.push(CronChange::Listed { host, entries, all: *all, at });
             }
             What::Accepted { .. } | What::Noticed(_) | What::Ended(_) => {}
         }

@@ -72,19 +72,30 @@ impl Follow {
                 Some(What::CronRemoved { name: name.clone() })
             }
             Follow::CronList(only) if is(Retcode::NormalTermination) => {
-                let Some(Value::Object(mut data)) = data() else { return None };
-                let Some(Value::Array(entries)) = data.remove("entries") else { return None };
-                let entries = entries.into_iter().filter_map(|entry| match entry {
-                    Value::Object(entry) => kept(entry),
-                    _ => None,
-                });
-                let wanted = |(name, _): &(String, _)| only.as_ref().is_none_or(|only| only == name);
-                let entries = entries.filter(wanted).take(MAX_CRON_PER_HOST).collect();
-                Some(What::CronListed { only: only.clone(), entries })
+                let Some(Value::Object(data)) = data() else { return None };
+                listed(only.as_deref(), data)
+            }
+            Follow::CronList(Some(name)) if is(Retcode::NotFound) => {
+                Some(What::CronRemoved { name: name.clone() })
             }
             _ => None,
         }
     }
+}
+
+/// A host may show fewer entries than it has, and then it says how many those are.
+fn listed(only: Option<&str>, mut data: Map<String, Value>) -> Option<What> {
+    let Some(Value::Array(shown)) = data.remove("entries") else { return None };
+    let count = data.get("count").and_then(Value::as_u64);
+    let all = only.is_none()
+        && count == u64::try_from(shown.len()).ok()
+        && shown.len() <= MAX_CRON_PER_HOST;
+    let entries = shown.into_iter().filter_map(|entry| match entry {
+        Value::Object(entry) => kept(entry),
+        _ => None,
+    });
+    let entries = entries.filter(|(name, _)| only.is_none_or(|only| only == name));
+    Some(What::CronListed { entries: entries.take(MAX_CRON_PER_HOST).collect(), all })
 }
 
 /// An entry's name and the entry as it is kept, where it has a name that can be.
@@ -145,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_list_is_taken_as_far_as_it_can_be_kept() {
-        let many: Vec<Value> = (0..2000).map(|n| json!({"name": n.to_string()})).collect();
+        let many: Vec<Value> = (0..5000).map(|n| json!({"name": n.to_string()})).collect();
         let data = json!({"entries": [{"name": "a b"}, {"cmd": "x"}, 7, {"name": "good"}, {"name": "x".repeat(65)}]});
         for (params, data, count) in [
             (json!({}), data.clone(), 1),
@@ -156,5 +167,25 @@ mod tests {
             assert!(matches!(listed, Some(What::CronListed { entries, .. }) if entries.len() == count));
         }
         assert!(meaning("cron.list", &json!({}), Retcode::NormalTermination, &json!([])).is_none());
+    }
+
+    #[test]
+    fn a_list_that_is_not_whole_says_nothing_of_what_it_leaves_out() {
+        let of = |count: usize| (0..count).map(|n| json!({"name": n.to_string()})).collect::<Vec<_>>();
+        for (params, data, whole) in [
+            (json!({}), json!({"entries": of(3), "count": 3}), true),
+            (json!({}), json!({"entries": [], "count": 0}), true),
+            (json!({}), json!({"entries": of(4096), "count": 4096}), true),
+            (json!({}), json!({"entries": of(3), "count": 4}), false),
+            (json!({}), json!({ "entries": of(3) }), false),
+            (json!({}), json!({"entries": of(4097), "count": 4097}), false),
+            (json!({"name": "1"}), json!({"entries": of(3), "count": 3}), false),
+        ] {
+            let listed = meaning("cron.list", &params, Retcode::NormalTermination, &data);
+            assert!(matches!(listed, Some(What::CronListed { all, .. }) if all == whole), "{params}");
+        }
+        let gone = meaning("cron.list", &json!({"name": "n"}), Retcode::NotFound, &json!(null));
+        assert!(matches!(gone, Some(What::CronRemoved { name }) if name == "n"));
+        assert!(meaning("cron.list", &json!({}), Retcode::NotFound, &json!(null)).is_none());
     }
 }

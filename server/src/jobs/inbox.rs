@@ -64,10 +64,10 @@ pub enum What {
     CronRemoved {
         name: String,
     },
-    /// All the host's entries, or the only one of this name.
+    /// Entries that the host has, and whether it has no others.
     CronListed {
-        only: Option<String>,
         entries: Vec<(String, String)>,
+        all: bool,
     },
 }
 

@@ -2,8 +2,11 @@
 
 use super::{Store, StoreError};
 use crate::clock::EpochMs;
+use crate::limits::LISTED_CMD_CHARS;
+use serde_json::{Map, Value};
 use sqlx::any::{Any, AnyRow};
 use sqlx::{QueryBuilder, Row};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// What became of a host's cron table.
@@ -20,9 +23,12 @@ pub enum CronChange<'a> {
         host: Uuid,
         name: &'a str,
     },
-    /// The host has no entries.
-    Cleared {
+    /// The host has these (name and JSON object), and no others if they are all.
+    Listed {
         host: Uuid,
+        entries: &'a [(String, String)],
+        all: bool,
+        at: EpochMs,
     },
 }
 
@@ -97,30 +103,88 @@ fn narrow(query: &mut QueryBuilder<Any>, wanted: &CronFilter<'_>) {
     }
 }
 
+type Transaction<'a> = sqlx::Transaction<'a, Any>;
+
 /// Carries the changes out in their order.
 pub(super) async fn change(
-    transaction: &mut sqlx::Transaction<'_, Any>,
+    transaction: &mut Transaction<'_>,
     changes: &[CronChange<'_>],
 ) -> Result<(), StoreError> {
     for change in changes {
-        let query = match change {
-            CronChange::Set { host, name, entry, at } => {
-                sqlx::query("REPLACE INTO cron (host, name, entry, gmt_modify) VALUES (?, ?, ?, ?)")
-                    .bind(host.to_string())
-                    .bind(*name)
-                    .bind(*entry)
-                    .bind(*at)
+        match change {
+            CronChange::Set { host, name, entry, at } => set(transaction, *host, name, entry, *at).await?,
+            CronChange::Removed { host, name } => remove(transaction, *host, name).await?,
+            CronChange::Listed { host, entries, all, at } => {
+                list(transaction, *host, entries, *all, *at).await?;
             }
-            CronChange::Removed { host, name } => {
-                sqlx::query("DELETE FROM cron WHERE host = ? AND name = ?").bind(host.to_string()).bind(*name)
-            }
-            CronChange::Cleared { host } => {
-                sqlx::query("DELETE FROM cron WHERE host = ?").bind(host.to_string())
-            }
-        };
-        query.execute(&mut **transaction).await?;
+        }
     }
     Ok(())
+}
+
+async fn set(
+    transaction: &mut Transaction<'_>,
+    host: Uuid,
+    name: &str,
+    entry: &str,
+    at: EpochMs,
+) -> Result<(), StoreError> {
+    sqlx::query("REPLACE INTO cron (host, name, entry, gmt_modify) VALUES (?, ?, ?, ?)")
+        .bind(host.to_string())
+        .bind(name)
+        .bind(entry)
+        .bind(at)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+async fn remove(transaction: &mut Transaction<'_>, host: Uuid, name: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM cron WHERE host = ? AND name = ?")
+        .bind(host.to_string())
+        .bind(name)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+async fn list(
+    transaction: &mut Transaction<'_>,
+    host: Uuid,
+    entries: &[(String, String)],
+    all: bool,
+    at: EpochMs,
+) -> Result<(), StoreError> {
+    // No entry has this name: a transaction that begins to read may not be let write later.
+    remove(transaction, host, "").await?;
+    let rows = sqlx::query("SELECT name, entry FROM cron WHERE host = ?").bind(host.to_string());
+    let mut known: HashMap<String, String> = HashMap::new();
+    for row in rows.fetch_all(&mut **transaction).await? {
+        known.insert(row.try_get("name")?, row.try_get("entry")?);
+    }
+    for (name, entry) in entries {
+        let whole = known.remove(name).and_then(|known| with_whole_cmd(entry, &known));
+        set(transaction, host, name, whole.as_ref().unwrap_or(entry), at).await?;
+    }
+    if all {
+        for name in known.keys() {
+            remove(transaction, host, name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The entry as it was listed with the command that is known, where the list shows its beginning alone.
+fn with_whole_cmd(listed: &str, known: &str) -> Option<String> {
+    let mut listed: Map<String, Value> = serde_json::from_str(listed).ok()?;
+    let mut known: Map<String, Value> = serde_json::from_str(known).ok()?;
+    let whole = known.remove("cmd")?;
+    let shown = listed.get("cmd")?.as_str()?;
+    if shown.chars().count() < LISTED_CMD_CHARS || !whole.as_str()?.starts_with(shown) {
+        return None;
+    }
+    listed.insert("cmd".into(), whole);
+    Some(Value::Object(listed).to_string())
 }
 
 fn cron_row(row: &AnyRow) -> Result<CronRow, StoreError> {

@@ -107,9 +107,28 @@ async fn a_hosts_own_list_replaces_what_is_known_of_it() {
     let only = json!({"entries": [entry("two", "newest")], "count": 1});
     asked(&server, &mut a, json!({"method": "cron.list", "name": "two"}), 2, only).await;
     assert_eq!(short(&server, "?host=a").await, of(&[["a", "three", "new"], ["a", "two", "newest"]]));
-    let none = json!({"entries": [], "count": 0});
-    asked(&server, &mut a, json!({"method": "cron.list", "name": "two"}), 2, none).await;
+    asked(&server, &mut a, json!({"method": "cron.list", "name": "two"}), 3024, json!({})).await;
     assert_eq!(short(&server, "?host=a").await, of(&[["a", "three", "new"]]));
+}
+
+#[tokio::test]
+async fn a_list_that_shows_less_than_there_is_takes_nothing_away() {
+    let server = Server::start().await;
+    let mut agent = linked(&server, "a").await;
+    let long = format!("{} and the end", "x".repeat(200));
+    for (name, cmd) in [("one", long.as_str()), ("two", "old"), ("three", "old and more")] {
+        set(&server, &mut agent, name, cmd, 1).await;
+    }
+    let entry = |name: &str, cmd: &str| json!({"name": name, "schedule": "* * * * *", "cmd": cmd});
+    let entries = [entry("one", &long[..200]), entry("three", "old")];
+    let data = json!({"entries": entries, "count": 3});
+    asked(&server, &mut agent, json!({"method": "cron.list"}), 2, data).await;
+    let expected = [["a", "one", long.as_str()], ["a", "three", "old"], ["a", "two", "old"]];
+    assert_eq!(short(&server, "").await, of(&expected));
+    assert_eq!(list(&server, "?name=one").await[0]["schedule"], "* * * * *");
+    let data = json!({"entries": entries, "count": 2});
+    asked(&server, &mut agent, json!({"method": "cron.list"}), 2, data).await;
+    assert_eq!(short(&server, "").await, of(&[expected[0], expected[1]]));
 }
 
 #[tokio::test]
