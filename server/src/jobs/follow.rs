@@ -87,9 +87,7 @@ impl Follow {
 fn listed(only: Option<&str>, mut data: Map<String, Value>) -> Option<What> {
     let Some(Value::Array(shown)) = data.remove("entries") else { return None };
     let count = data.get("count").and_then(Value::as_u64);
-    let all = only.is_none()
-        && count == u64::try_from(shown.len()).ok()
-        && shown.len() <= MAX_CRON_PER_HOST;
+    let all = only.is_none() && count == u64::try_from(shown.len()).ok() && shown.len() <= MAX_CRON_PER_HOST;
     let entries = shown.into_iter().filter_map(|entry| match entry {
         Value::Object(entry) => kept(entry),
         _ => None,

@@ -112,24 +112,27 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Fu
 /// Ends what of the request has not ended: what runs, what waits for hosts, and the jobs that it
 /// began. Answers when all that can be known of it is. A caller that hangs up changes nothing any more.
 pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Full>, Problem> {
-    let running = app.requests.find(&id).filter(|request| !request.is_finished());
+    to_the_end(async move { end(&app, &id).await }).await.map(Json)
+}
+
+async fn end(app: &Arc<App>, id: &str) -> Result<Full, Problem> {
+    let running = app.requests.find(id).filter(|request| !request.is_finished());
     let mut any = running.is_some();
     if let Some(request) = running {
         request.cancel();
         request.ended().await;
     }
     record::record_all(&app.requests, &app.store).await?;
-    let stored = app.store.find_request(&id).await?.ok_or_else(|| unknown(&id))?;
+    let stored = app.store.find_request(id).await?.ok_or_else(|| unknown(id))?;
     if !stored.waiting.is_empty() {
-        let (app, id) = (app.clone(), id.clone());
-        any |= to_the_end(async move { courier::withdraw(&app, &id).await }).await? > 0;
+        any |= courier::withdraw(app, id).await? > 0;
     }
-    let hosts = on_hosts(&app, &stored).await?;
+    let hosts = on_hosts(app, &stored).await?;
     if !any && hosts.is_empty() {
-        return Err(nothing_left(&id));
+        return Err(nothing_left(id));
     }
-    let cancellation = if hosts.is_empty() { None } else { Some(cancel_on(&app, &id, &hosts).await?) };
-    Ok(Json(Full { cancellation, ..full(&app, &id).await? }))
+    let cancellation = if hosts.is_empty() { None } else { Some(cancel_on(app, id, &hosts).await?) };
+    Ok(Full { cancellation, ..full(app, id).await? })
 }
 
 /// The hosts that have begun something of the request which has not ended: a job, or what was

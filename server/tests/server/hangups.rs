@@ -1,6 +1,6 @@
 //! A caller that hangs up, at whatever moment, leaves nothing half-done.
 
-use crate::agent::enrolled;
+use crate::agent::{enrolled, linked};
 use crate::common::{Server, eventually};
 use aspire_wire::enroll::Token;
 use bytes::Bytes;
@@ -75,4 +75,34 @@ async fn memory_and_database_agree_whenever_a_caller_hangs_up() {
         (memory == database).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_request_is_cancelled_to_its_end_whoever_hangs_up() {
+    let server = Server::start().await;
+    let (mut agent, _offline) = (linked(&server, "on").await, enrolled(&server, "off").await);
+    let asked = json!({"id": "r", "hosts": ["on", "off"], "method": "sync.bash", "cmd": "x", "queue": true});
+    let rest = server.rest.clone();
+    let asking = tokio::spawn(async move { rest.run(asked).await });
+    assert_eq!(agent.expect().await["id"], "r");
+    eventually("it waits", async || {
+        let shown = server.rest.get("/api/v1/requests/r").await.body;
+        (!shown["waiting"].is_null()).then_some(())
+    })
+    .await;
+    let cancel = Request::builder().method("DELETE").uri("/api/v1/requests/r");
+    let cancel = cancel.header("authorization", format!("Bearer {}", server.rest.token));
+    let cancel = cancel.body(Full::from(String::new())).unwrap();
+    assert!(!hang_up_after(1, &routes::web(&server.running.app), cancel).await);
+    let call = agent.expect().await;
+    agent.send(&json!({"id": "r", "resp": "failed", "retcode": 3108, "message": "Cancelled"})).await;
+    agent.answer(&call, "").await;
+    asking.await.unwrap();
+    let shown = eventually("its end", async || {
+        let shown = server.rest.get("/api/v1/requests/r").await.body;
+        shown["finished"].is_string().then_some(shown)
+    })
+    .await;
+    let codes = [0, 1].map(|n| shown["response"][n]["retcode"].as_u64());
+    assert_eq!(codes, [Some(3108), Some(207)]);
 }
