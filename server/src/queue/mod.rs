@@ -466,7 +466,9 @@ mod tests {
     fn what_the_host_may_have_forgotten_is_not_sent_again() {
         let host = Uuid::from_u128(1);
         let mut rows = vec![row(host, 0), row(host, 1)];
-        rows.iter_mut().for_each(|row| row.expires = EpochMs::MAX);
+        for row in &mut rows {
+            row.expires = EpochMs::MAX;
+        }
         let queue = Queue::new(rows);
         let limit = clock::ms(REDELIVERED);
         for now in [5, limit + 4, limit + 5] {

@@ -45,7 +45,8 @@ struct View {
     /// The host's name, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     hostname: Option<String>,
-    /// As the host accepted or listed it: name, schedule, cmd, timezone, next and so on.
+    /// As the host accepted or listed it: name, schedule, cmd, timezone and so on; of the times
+    /// that it told (`next`) those that are still to come.
     #[serde(flatten)]
     entry: Map<String, Value>,
     /// The latest run that has ended.
@@ -88,6 +89,12 @@ fn view(app: &App, row: CronRow) -> Result<View, Problem> {
         serde_json::from_str(&row.entry).map_err(|error| damaged(&row.name, &error))?;
     // The host's own word on it, from the time when it was asked, is older than what came since.
     entry.remove("last");
+    if let Some(Value::Array(next)) = entry.get_mut("next") {
+        let now = clock::now();
+        next.retain(|time| {
+            time.as_str().is_none_or(|text| clock::of_rfc3339(text).is_none_or(|at| at > now))
+        });
+    }
     let id = Uuid::parse_str(&row.host).ok();
     let last = row.last.map(|last: LastRun| LastView {
         job: last.job,
