@@ -132,7 +132,7 @@ impl fmt::Display for JobState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobNotice {
     /// The job's, 1 to [`MAX_ID_BYTES`] bytes.
-    #[serde(deserialize_with = "job")]
+    #[serde(deserialize_with = "told_id")]
     pub id: String,
     pub state: JobState,
     /// Attempts begun so far.
@@ -225,10 +225,20 @@ fn job<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(job)
 }
 
+/// Whatever its characters: a host may be asked for any job that it tells of.
+fn told_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let id = String::deserialize(deserializer)?;
+    if (1..=MAX_ID_BYTES).contains(&id.len()) {
+        return Ok(id);
+    }
+    Err(de::Error::custom(format_args!("id: must be 1 to {MAX_ID_BYTES} bytes, got {}", id.len())))
+}
+
+/// No entry has another name: it is not kept, and a result is not refused for it, or it would come
+/// again for ever.
 fn cron<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let name = Option::<String>::deserialize(deserializer)?;
-    name.iter().try_for_each(|name| plain("", name, 1, MAX_CRON_NAME_BYTES))?;
-    Ok(name)
+    Ok(name.filter(|name| (1..=MAX_CRON_NAME_BYTES).contains(&name.len())))
 }
 
 fn default_ttl() -> u64 {
@@ -293,15 +303,21 @@ mod tests {
                 ),
             ]
         };
-        for (id, cron, good) in [
-            (MAX_ID_BYTES, MAX_CRON_NAME_BYTES, true),
-            (MAX_ID_BYTES + 1, 1, false),
-            (0, 1, false),
-            (1, MAX_CRON_NAME_BYTES + 1, false),
-            (1, 0, false),
-        ] {
-            for frame in frames(id, cron) {
-                assert_eq!(FromAgent::parse(frame.as_bytes()).is_ok(), good, "{frame}");
+        for id in [0, MAX_ID_BYTES + 1] {
+            for frame in frames(id, 1) {
+                assert!(FromAgent::parse(frame.as_bytes()).is_err(), "{frame}");
+            }
+        }
+        for (cron, kept) in
+            [(0, false), (1, true), (MAX_CRON_NAME_BYTES, true), (MAX_CRON_NAME_BYTES + 1, false)]
+        {
+            for frame in frames(MAX_ID_BYTES, cron) {
+                let cron = match FromAgent::parse(frame.as_bytes()) {
+                    Ok(FromAgent::Job(notice)) => notice.cron,
+                    Ok(FromAgent::Result(result)) => result.run.cron,
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(cron.is_some(), kept, "{frame}");
             }
         }
     }
