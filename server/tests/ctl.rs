@@ -506,7 +506,7 @@ async fn a_job_is_begun_with_what_it_needs_and_the_way_to_see_it_is_told() {
     rig.answers(&[ACCEPTED]);
     let options = ["--async", "--ttl", "1h", "--retries", "2", "--retry-delay", "5", "--queue", "--stream"];
     let told = rig.output(&[&["run", "-H", "web-1"], &options[..], &["--", "make"]].concat());
-    let hint = "1 host: 1 succeeded\nsee what becomes of it with: polarisctl jobs --request r-1\n";
+    let hint = "1 host: 1 accepted\nsee what becomes of it with: polarisctl jobs --request r-1\n";
     assert_eq!(told, (Some(0), "web-1  success 1 Accepted\n".into(), hint.into()));
     let expected = json!({"hosts": ["web-1"], "method": "async.bash", "cmd": "make", "stream": true,
         "ttl": 3600, "retries": 2, "retry_delay": 5, "queue": true});

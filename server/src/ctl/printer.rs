@@ -18,6 +18,8 @@ pub struct Printer<O: Write, E: Write> {
     out_at_line_start: bool,
     err_at_line_start: bool,
     succeeded: usize,
+    /// Of these, more is to come.
+    accepted: usize,
     failed: usize,
 }
 
@@ -31,6 +33,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             out_at_line_start: true,
             err_at_line_start: true,
             succeeded: 0,
+            accepted: 0,
             failed: 0,
         }
     }
@@ -58,11 +61,14 @@ impl<O: Write, E: Write> Printer<O, E> {
             let stderr = if self.many { prefixed(&answer.who.label(), &stderr) } else { stderr };
             self.write(Stderr, &stderr)?;
         }
-        if answer.is_success() {
-            self.succeeded += 1;
+        let count = if answer.is_accepted() {
+            &mut self.accepted
+        } else if answer.is_success() {
+            &mut self.succeeded
         } else {
-            self.failed += 1;
-        }
+            &mut self.failed
+        };
+        *count += 1;
         Ok(())
     }
 
@@ -78,15 +84,15 @@ impl<O: Write, E: Write> Printer<O, E> {
         rest.iter().try_for_each(|rest| self.write_rest(rest))
     }
 
-    pub fn any_succeeded(&self) -> bool {
-        self.succeeded > 0
+    pub fn any_accepted(&self) -> bool {
+        self.accepted > 0
     }
 
     /// `3 hosts: 2 succeeded, 1 failed`
     pub fn summary(&self) -> String {
-        let total = self.succeeded + self.failed;
+        let total = self.succeeded + self.accepted + self.failed;
         let hosts = if total == 1 { "host" } else { "hosts" };
-        let parts = [(self.succeeded, "succeeded"), (self.failed, "failed")];
+        let parts = [(self.succeeded, "succeeded"), (self.accepted, "accepted"), (self.failed, "failed")];
         let parts =
             parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
         format!("{total} {hosts}: {}", parts.collect::<Vec<_>>().join(", "))
@@ -155,6 +161,14 @@ mod tests {
         );
         assert_eq!(err, "web-2: no\nweb-2: way\n");
         assert_eq!(summary, "3 hosts: 1 succeeded, 2 failed");
+    }
+
+    #[test]
+    fn what_is_accepted_has_not_succeeded_yet() {
+        const QUEUED: &str = r#"{"host":"3","name":"web-3","resp":"success","retcode":1,"message":"Accepted","detail":"queued: the host is offline"}"#;
+        let (out, _, summary) = printed(true, &[QUEUED, DONE]);
+        assert!(out.starts_with("web-3  success 1 Accepted: queued: the host is offline\n"), "{out}");
+        assert_eq!(summary, "2 hosts: 1 succeeded, 1 accepted");
     }
 
     #[test]

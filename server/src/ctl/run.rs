@@ -36,8 +36,9 @@ pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Er
         Output::Table => {
             let (out, many) = (BufWriter::new(io::stdout()), body.hosts.len() > 1);
             let new = if body.stream && !later { Printer::live } else { Printer::new };
-            let id = id.get().filter(|_| later).map(|id| printable(id));
-            let hint = id.map(|id| format!("see what becomes of it with: polarisctl jobs --request {id}"));
+            let how = if later { "jobs --request" } else { "requests show" };
+            let id = id.get().filter(|_| later || body.queue).map(|id| printable(id));
+            let hint = id.map(|id| format!("see what becomes of it with: polarisctl {how} {id}"));
             table(client, stream, new(out, io::stderr(), many), &bar, hint.as_deref())
         }
         Output::Ndjson => each(client, stream, |line, _| {
@@ -72,7 +73,7 @@ fn table(
         printer.end_line()?;
     }
     writeln!(io::stderr(), "{}", printer.summary())?;
-    if let Some(hint) = hint.filter(|_| printer.any_succeeded()) {
+    if let Some(hint) = hint.filter(|_| printer.any_accepted()) {
         writeln!(io::stderr(), "{hint}")?;
     }
     Ok(succeeded)
