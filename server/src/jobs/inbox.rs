@@ -3,14 +3,12 @@
 //! its link, which reads nothing more until there is some; anything else is
 //! best effort and passed over.
 
-use super::Whose;
 use super::follow::Follow;
 use crate::agents::link::Link;
 use crate::clock::EpochMs;
 use crate::limits;
 use aspire_wire::job::Run;
-use aspire_wire::{JobNotice, JobResult, Outcome};
-use serde::Serialize;
+use aspire_wire::{JobNotice, JobResult};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -86,17 +84,8 @@ pub struct Ended {
 impl Ended {
     /// The result as it came by this link.
     pub fn new(link: &Arc<Link>, result: JobResult) -> Box<Ended> {
-        #[derive(Serialize)]
-        struct Entry<'a> {
-            #[serde(flatten)]
-            whose: Whose<'a>,
-            #[serde(flatten)]
-            outcome: &'a Outcome,
-        }
         let JobResult { seq, id: job, run, outcome } = result;
-        let target = super::target(&link.host);
-        let entry = Entry { whose: Whose { target: &target, job: &job }, outcome: &outcome };
-        let entry = serde_json::to_string(&entry).expect("wire types always serialise");
+        let entry = super::result_entry(&super::target(&link.host), &job, &outcome);
         Box::new(Ended { job, run, retcode: outcome.retcode, entry, seq, link: link.clone() })
     }
 }

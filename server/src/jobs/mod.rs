@@ -7,6 +7,7 @@ pub mod book;
 pub mod follow;
 pub mod inbox;
 pub mod logs;
+pub mod removal;
 
 pub use follow::Follow;
 pub use inbox::{Fact, Inbox, What};
@@ -49,6 +50,19 @@ impl Jobs {
         self.logs.noticed(&target(host), &notice);
         self.inbox.tell(Fact { host: host.id, at: clock::now(), what: What::Noticed(notice) });
     }
+}
+
+/// A job's result as the interface shows it, a JSON object.
+fn result_entry(target: &Target, job: &str, outcome: &Outcome) -> String {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        #[serde(flatten)]
+        whose: Whose<'a>,
+        #[serde(flatten)]
+        outcome: &'a Outcome,
+    }
+    let entry = Entry { whose: Whose { target, job }, outcome };
+    serde_json::to_string(&entry).expect("wire types always serialise")
 }
 
 /// The host as the interface shows it.

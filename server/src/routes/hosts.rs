@@ -5,6 +5,7 @@ use super::tokens::check_settings;
 use crate::app::App;
 use crate::clock;
 use crate::hosts::{Conflict, Found, Host, Status, Tags};
+use crate::jobs::removal::host_removed;
 use crate::problem::Problem;
 use crate::unbroken::to_the_end;
 use axum::Json;
@@ -99,6 +100,7 @@ pub async fn revoke(State(app): State<Arc<App>>, Path(id): Path) -> Result<Statu
         // In this order: a link that begins meanwhile sees the one or the other.
         app.directory.remove(&host);
         app.hub.end(host.id, "this host was revoked");
+        host_removed(&app.jobs, &app.store, &host).await?;
         tracing::info!(host = %host.id, "host revoked");
         Ok(StatusCode::NO_CONTENT)
     })

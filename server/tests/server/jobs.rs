@@ -53,6 +53,32 @@ async fn a_job_is_known_from_its_acceptance_to_its_end() {
 }
 
 #[tokio::test]
+async fn what_a_removed_host_has_not_ended_is_lost_and_its_entries_are_gone() {
+    let server = Server::start().await;
+    let mut agent = linked(&server, "a").await;
+    begun(&server, &mut [&mut agent], &["a"]).await;
+    agent.notice("r", "running", 1).await;
+    agent.notice("tick@2026-11-22T03:00:00Z", "queued", 0).await;
+    agent.is_heard().await;
+    let set =
+        json!({"hosts": ["a"], "method": "cron.set", "name": "tick", "schedule": "0 3 * * *", "cmd": "x"});
+    let accepting = async {
+        let request = agent.expect().await;
+        agent.accept(&request).await;
+    };
+    tokio::join!(server.rest.run(set), accepting);
+    assert_eq!(server.rest.get("/api/v1/cron").await.body["count"], 1);
+    let path = format!("/api/v1/hosts/{}", agent.id);
+    assert_eq!(server.rest.call("DELETE", &path, None).await.status, 204);
+    let jobs = server.rest.get(&format!("/api/v1/jobs?host={}", agent.id)).await.body;
+    let states: Vec<_> = jobs["jobs"].as_array().unwrap().iter().map(|job| &job["state"]).collect();
+    assert_eq!(states, [&json!("lost"), &json!("lost")], "{jobs}");
+    let job = server.job(&agent.id, "r").await;
+    assert_eq!((&job["result"]["retcode"], &job["retcode"]), (&json!(3110), &json!(3110)), "{job}");
+    assert_eq!(server.rest.get("/api/v1/cron").await.body["count"], 0);
+}
+
+#[tokio::test]
 async fn a_host_that_refuses_has_no_job() {
     let server = Server::start().await;
     let mut agent = linked(&server, "a").await;
