@@ -22,7 +22,8 @@ pub use schedule::Schedule;
 pub use table::{Listed, Table};
 pub use zone::{Zone, Zones};
 
-use crate::machine::limits::{CRON_ENTRIES, CRON_SCHEDULE_BYTES};
+use crate::machine::limits::CRON_ENTRIES;
+use crate::wire::cron::MAX_SCHEDULE_BYTES;
 
 /// Whoever wrote the schedule, the zone or the line made a mistake; or the
 /// table is full. Columns count characters from 1 in the text as it was given.
@@ -33,7 +34,7 @@ pub enum CronError {
     /// Not one field but the schedule or the line as a whole.
     #[error("{reason} (column {column})")]
     Text { column: usize, reason: String },
-    #[error("a schedule has at most {CRON_SCHEDULE_BYTES} bytes, not {0}")]
+    #[error("a schedule has at most {MAX_SCHEDULE_BYTES} bytes, not {0}")]
     TooLong(usize),
     #[error("timezone: {0}")]
     Zone(String),

@@ -4,7 +4,7 @@ use super::CronError;
 use super::days::Days;
 use super::field::{Field, Word, values};
 use super::zone::{Zone, from_unix, unix_seconds};
-use crate::machine::limits::CRON_SCHEDULE_BYTES;
+use crate::wire::cron::MAX_SCHEDULE_BYTES;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
@@ -54,7 +54,7 @@ impl Schedule {
     /// # Errors
     /// The field, the column and the reason; also for what never fires.
     pub fn parse(text: &str) -> Result<Self, CronError> {
-        if text.len() > CRON_SCHEDULE_BYTES {
+        if text.len() > MAX_SCHEDULE_BYTES {
             return Err(CronError::TooLong(text.len()));
         }
         let words: Vec<Word<'_>> = Word::all(text).collect();

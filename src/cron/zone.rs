@@ -1,7 +1,7 @@
 //! Time zones: which offset holds when.
 
 use super::{CronError, tzdata};
-use crate::machine::limits::ZONE_NAME_BYTES;
+use crate::wire::cron::MAX_ZONE_BYTES;
 use chrono::{DateTime, FixedOffset, Offset as _, SecondsFormat};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -138,8 +138,8 @@ impl Zones {
 /// A name becomes part of a path, so it is made of plain words alone: no dot,
 /// nothing empty between slashes, and so no way out of the folder.
 fn check_name(name: &str) -> Result<(), String> {
-    if name.len() > ZONE_NAME_BYTES {
-        return Err(format!("a name has at most {ZONE_NAME_BYTES} bytes, not {}", name.len()));
+    if name.len() > MAX_ZONE_BYTES {
+        return Err(format!("a name has at most {MAX_ZONE_BYTES} bytes, not {}", name.len()));
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte);
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(plain);

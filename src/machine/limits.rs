@@ -93,8 +93,6 @@ pub const OUTBOX_WINDOW_RESULTS: usize = 64;
 /// The memory for reading them.
 pub const OUTBOX_WINDOW_BYTES: usize = 1024 * 1024;
 
-/// The longest cron expression.
-pub const CRON_SCHEDULE_BYTES: usize = 1024;
 /// Entries of the cron table.
 pub const CRON_ENTRIES: usize = 4096;
 /// The disk space for what they are to run.
@@ -105,7 +103,5 @@ pub const CRON_SHOWN_TIMES: usize = 5;
 pub const CRON_SHOWN_BYTES: usize = 512 * 1024;
 /// Missed runs are counted up to here.
 pub const CRON_MISSED_COUNT: u64 = 100;
-/// The longest name of a time zone.
-pub const ZONE_NAME_BYTES: usize = 64;
 /// The largest file with a time zone's rules.
 pub const ZONE_FILE_BYTES: u64 = 64 * 1024;
