@@ -1,0 +1,1 @@
+//! The plugin that knows what a host stores its data on.

@@ -1,0 +1,1 @@
+//! The plugin that knows what is installed on a host.

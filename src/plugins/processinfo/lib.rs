@@ -1,0 +1,1 @@
+//! The plugin that knows what runs on a host.

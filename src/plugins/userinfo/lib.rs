@@ -1,0 +1,1 @@
+//! The plugin that knows the accounts of a host.
