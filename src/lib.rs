@@ -16,6 +16,7 @@ pub mod reactor;
 
 pub mod cron;
 pub mod exec;
+pub mod getinfo;
 pub mod http;
 pub mod job;
 pub mod link;

@@ -14,6 +14,7 @@ use aspire::wire::session::Frame;
 use serde_json::json;
 use sim::agent::{Agent, reply, started, text};
 use sim::{Rig, root};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -334,9 +335,32 @@ fn a_repeated_id_is_not_run_again_not_even_over_another_link() {
 fn agent_info_says_what_it_is_and_does() {
     let mut agent = Agent::new("");
     agent.starts("a", &json!({}));
-    let (_, outcome) = reply(&agent.asks(&json!({"id": "b", "method": "agent.info"})));
-    let info: serde_json::Value = serde_json::from_str(outcome.data.unwrap().get()).unwrap();
-    assert_eq!((&info["hostname"], &info["running"]), (&json!(sim::HOST_ID), &json!(1)));
+    let path = PathBuf::from("/proc/self/statm");
+    let read = Effect::ReadFile { path: path.clone() };
+    assert_eq!(agent.asks(&json!({"id": "b", "method": "agent.info"})), [read]);
+    // Another one waits for the same reading.
+    assert_eq!(agent.asks(&json!({"id": "c", "method": "agent.info"})), []);
+    let effects = agent.rig.event(Event::FileRead(&path, Ok(Some(b"2000 1500 600 300 0 250 0\n"))));
+    assert_eq!(effects.len(), 2);
+    for (effect, id) in effects.into_iter().zip(["b", "c"]) {
+        let (asked, outcome) = reply(&[effect]);
+        let info: serde_json::Value = serde_json::from_str(outcome.data.unwrap().get()).unwrap();
+        assert_eq!(
+            (asked.as_str(), &info["hostname"], &info["running"]),
+            (id, &json!(sim::HOST_ID), &json!(1))
+        );
+        assert_eq!(
+            (&info["link"]["state"], &info["link"]["server"]),
+            (&json!("ready"), &json!("10.0.0.1:8181"))
+        );
+        assert_eq!((&info["counters"]["commands"], &info["counters"]["links"]), (&json!(1), &json!(1)));
+        assert!(info["memory"].as_u64() >= Some(1500 * 4096), "{info}");
+    }
+}
+
+/// The configuration, as it is read again.
+fn reread(answer: Result<Option<&[u8]>, String>) -> Event<'_> {
+    Event::FileRead(Path::new("/etc/cargo/gearman.conf"), answer)
 }
 
 /// What every configuration that is taken asks for; it changes nothing where it is as before.
@@ -351,16 +375,16 @@ fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is
     let path = "/etc/cargo/gearman.conf".into();
     assert_eq!(effects, [Effect::ReopenLog, Effect::ReadFile { path }]);
     for bad in [Ok(Some(&b"[exec]\ngrace = 0"[..])), Ok(Some(b"\xff")), Ok(None), Err("denied".into())] {
-        assert_eq!(agent.rig.event(Event::FileRead(bad)), []);
+        assert_eq!(agent.rig.event(reread(bad)), []);
         assert_eq!(agent.starts(&format!("{:?}", agent.rig.now), &json!({})).1.argv[0], "/bin/bash");
         agent.rig.pass(SECOND);
     }
     // The same link settings: the link stays; the new shell is used from now on.
     let same = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nshell = \"/bin/dash\"";
-    assert_eq!(agent.rig.event(Event::FileRead(Ok(Some(same)))), [listen()]);
+    assert_eq!(agent.rig.event(reread(Ok(Some(same)))), [listen()]);
     assert_eq!(agent.starts("dash", &json!({})).1.argv[0], "/bin/dash");
     // Another server: the link is made anew, at once.
-    let effects = agent.rig.event(Event::FileRead(Ok(Some(b"[link]\nserver = \"10.0.0.2\""))));
+    let effects = agent.rig.event(reread(Ok(Some(b"[link]\nserver = \"10.0.0.2\""))));
     assert_eq!(effects, [Effect::Close { conn: agent.conn }, listen()]);
     assert_eq!(agent.rig.machine.deadline(), Some(agent.rig.now.mono));
     assert!(
@@ -374,7 +398,7 @@ fn a_default_configuration_that_is_not_there_is_an_empty_one_as_at_the_start() {
     let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), was_named: false, servers: None };
     let mut rig = Rig::new(|now| Gearman::new(now, sim::host(root()), source, config, Err(String::new()), 1));
     let [Effect::Connect { conn, .. }] = rig.tick()[..] else { panic!("no connect") };
-    assert_eq!(rig.event(Event::FileRead(Ok(None))), [Effect::Close { conn }, listen()]);
+    assert_eq!(rig.event(reread(Ok(None))), [Effect::Close { conn }, listen()]);
     let effects = rig.tick();
     let [Effect::Spawn { program: Program::Task(Task::Resolve(server)), .. }] = &effects[..] else {
         panic!("no look-up: {effects:?}")
@@ -390,7 +414,7 @@ fn more_places_are_filled_at_once_from_the_queue() {
         agent.asks(&json!({"id": n.to_string(), "method": "sync.bash", "cmd": "cmd"}));
     }
     let more = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nmax_children = 3";
-    let effects = agent.rig.event(Event::FileRead(Ok(Some(more))));
+    let effects = agent.rig.event(reread(Ok(Some(more))));
     assert!(matches!(effects[..], [Effect::Spawn { .. }, Effect::Spawn { .. }, _]), "{effects:?}");
 }
 

@@ -1,7 +1,8 @@
 //! gearctl, the host's own command line. See gearctl(1).
 
-use aspire::gearctl::{self, Asked};
-use aspire::reactor::wall_clock;
+use anyhow::Context as _;
+use aspire::gearctl::{self, Asked, CommandLine, Doing};
+use aspire::reactor::{Clock, Reactor, wall_clock};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -10,15 +11,27 @@ fn main() -> ExitCode {
     let text = match gearctl::parse(&arguments) {
         Ok(Asked::Help(text)) => text.trim_end().to_owned(),
         Ok(Asked::Version) => gearctl::version(),
-        Ok(Asked::Command(line)) => match gearctl::run(wall_clock(), &line) {
+        Ok(Asked::Command(line)) => match answer(&line) {
             Ok(answer) => answer,
-            Err(reason) => return complain(&format!("gearctl: {reason}"), ExitCode::FAILURE),
+            Err(reason) => return complain(&format!("gearctl: {reason:#}"), ExitCode::FAILURE),
         },
         Err(usage) => return complain(&usage.to_string(), ExitCode::from(2)),
     };
     // A reader that has gone is no failure.
     let _ = writeln!(std::io::stdout(), "{text}");
     ExitCode::SUCCESS
+}
+
+fn answer(line: &CommandLine) -> anyhow::Result<String> {
+    match gearctl::run(wall_clock(), line)? {
+        Doing::Answer(answer) => Ok(answer),
+        Doing::Ask(mut asking) => {
+            let reactor =
+                Reactor::new(Clock::new(), Box::new(|| {})).context("cannot make the event loop")?;
+            reactor.run(&mut *asking)?;
+            Ok(asking.answer()?)
+        }
+    }
 }
 
 fn complain(text: &str, code: ExitCode) -> ExitCode {

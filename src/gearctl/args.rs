@@ -67,9 +67,10 @@ fn options() -> Options {
 
 fn help(options: &Options) -> String {
     let brief = format!("Usage: {PROGRAM} [-C FILE] -c COMMAND [-a ARGUMENTS] [-s SOCKET] [-h] [-V]");
-    let line = |command: &Command| format!("    {:12}{}", command.name, command.summary);
-    let commands = COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n");
-    format!("{}\nCommands:\n{commands}\nSee {PROGRAM}(1).\n", options.usage(&brief))
+    let line = |name: &str, summary: &str| format!("    {name:14}{summary}\n");
+    let commands: String = COMMANDS.iter().map(|Command { name, summary, .. }| line(name, summary)).collect();
+    let query = line("getinfo.NAME", "what the host is: users, kernel, disk, ...; see cargo-getinfo(5)");
+    format!("{}\nCommands:\n{query}{commands}\nSee {PROGRAM}(1).\n", options.usage(&brief))
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ mod tests {
         };
         // 2026-11-22T06:30:00Z, and a little.
         let now = UNIX_EPOCH + Duration::from_millis(1_795_329_000_500);
-        super::super::run(now, &line).map_err(|error| error.to_string())
+        run(now, &line).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Requests: the one match over what may be asked for.
 
 use super::answered::Seen;
-use super::{Gearman, News, version};
+use super::{Gearman, News};
 use crate::exec::{Done, Wanted};
 use crate::job::Cancel;
 use crate::machine::{Effects, Now};
-use crate::wire::{Call, Command, CronName, JobName, Outcome, Request, Retcode};
+use crate::wire::{Call, Command, CronName, GetInfo, JobName, Outcome, Request, Retcode};
 use log::{debug, info};
-use serde_json::json;
 
 impl Gearman {
     pub(super) fn request(&mut self, now: Now, request: Request, fx: &mut Effects, news: &mut News) {
@@ -37,6 +36,8 @@ impl Gearman {
     pub(super) fn call(&mut self, now: Now, id: String, call: Call, fx: &mut Effects, news: &mut News) {
         let outcome = match call {
             Call::SyncBash(command) => return self.run(now, id, command, fx, news),
+            Call::GetInfo(question) => return self.ask(now, id, question, fx),
+            Call::AgentInfo => return self.info(id, fx),
             Call::JobCancel(JobName { job }) => return self.cancel(now, id, job, fx, news),
             Call::AsyncBash(job) => match &mut self.kept {
                 Ok(kept) => kept.take_on(now, &id, &job, &self.exec),
@@ -62,7 +63,6 @@ impl Gearman {
                 Ok(kept) => kept.cron.list(filter.name.as_deref(), &kept.store),
                 Err(reason) => nothing_kept(reason),
             },
-            Call::AgentInfo => Outcome::new(Retcode::NormalTermination).with_data(&self.info(now)),
         };
         // Not by way of what exec tells: a job may run under the same id.
         self.finish(now, Done { id, outcome }, fx);
@@ -84,6 +84,11 @@ impl Gearman {
             Ok(kept) => kept.jobs.cancel(now, &job, &mut kept.store, &mut news.jobs) == Cancel::Ended,
             Err(_) => false,
         };
+        if let Some((ended, outcome)) = self.queries.cancel(&job, "cancelled by a request", fx) {
+            self.cancels.entry(job).or_default().push(id);
+            self.request_ended(now, ended, outcome, fx);
+            return;
+        }
         if waits || self.exec.cancel(now, &job, "cancelled by a request", fx, &mut news.exec) {
             self.cancels.entry(job).or_default().push(id);
             return;
@@ -95,18 +100,11 @@ impl Gearman {
         self.finish(now, Done { id, outcome: Outcome::with_detail(Retcode::NotFound, detail) }, fx);
     }
 
-    fn info(&self, now: Now) -> serde_json::Value {
-        let kept = self.kept.as_ref().ok();
-        json!({
-            "hostname": self.host.id,
-            "version": version(),
-            "uptime": now.mono.since(self.started).as_secs(),
-            "boot": self.host.boot_id,
-            "running": self.exec.running(),
-            "waiting": self.exec.waiting(),
-            "jobs": kept.map(|kept| kept.jobs.unfinished()),
-            "results": kept.map(|kept| kept.outbox.waiting()),
-        })
+    fn ask(&mut self, now: Now, id: String, question: GetInfo, fx: &mut Effects) {
+        debug!("request=begins id={id:?} method=getinfo.{} args={:?}", question.query, question.params.args);
+        if let Some((id, outcome)) = self.queries.submit(now, id, question, fx) {
+            self.finish(now, Done { id, outcome }, fx);
+        }
     }
 }
 

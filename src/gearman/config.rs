@@ -22,6 +22,8 @@ pub struct Config {
     pub exec: ExecSettings,
     /// The database.
     pub store: PathBuf,
+    /// The folder of the getinfo plugins.
+    pub plugins: PathBuf,
     /// Where programs on this host reach the agent.
     pub control_socket: PathBuf,
 }
@@ -80,6 +82,7 @@ impl Config {
                 allow: file.exec.allow,
             },
             store: file.store.path,
+            plugins: file.plugins.dir,
             control_socket: file.control.socket,
         })
     }
@@ -98,8 +101,7 @@ struct File {
     tls: Tls,
     store: Store,
     exec: Exec,
-    #[serde(rename = "plugins")]
-    _plugins: Plugins,
+    plugins: Plugins,
     control: Control,
 }
 
@@ -113,7 +115,7 @@ impl Default for File {
             tls: Tls::default(),
             store: Store::default(),
             exec: Exec::default(),
-            _plugins: Plugins::default(),
+            plugins: Plugins::default(),
             control: Control::default(),
         }
     }
@@ -229,13 +231,13 @@ impl Default for Exec {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Plugins {
-    #[serde(rename = "dir", deserialize_with = "absolute")]
-    _dir: PathBuf,
+    #[serde(deserialize_with = "absolute")]
+    dir: PathBuf,
 }
 
 impl Default for Plugins {
     fn default() -> Self {
-        Plugins { _dir: "/usr/lib/cargo/gearman".into() }
+        Plugins { dir: "/usr/lib/cargo/gearman".into() }
     }
 }
 

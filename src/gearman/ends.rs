@@ -54,18 +54,26 @@ impl Gearman {
 
     fn exec_fact(&mut self, now: Now, fact: exec::Fact, fx: &mut Effects, news: &mut News) {
         match fact {
-            exec::Fact::Started(id, process) => self.has_process(now, &id, process),
+            exec::Fact::Started(id, process) => {
+                self.counters.commands += 1;
+                self.has_process(now, &id, process);
+            }
             exec::Fact::Output(output) => self.pass_on(&output, fx),
             exec::Fact::Done(Done { id, outcome }) => {
                 if self.kept.as_ref().is_ok_and(|kept| kept.jobs.is_running(&id)) {
                     self.attempt_ended(now, id, outcome, news);
                 } else {
-                    let (ended, retcode) = (id.clone(), outcome.retcode);
-                    self.finish(now, Done { id, outcome }, fx);
-                    self.answer_cancels(now, &ended, retcode, fx);
+                    self.request_ended(now, id, outcome, fx);
                 }
             }
         }
+    }
+
+    /// Whoever wanted it to end hears so after whoever asked.
+    pub(super) fn request_ended(&mut self, now: Now, id: String, outcome: Outcome, fx: &mut Effects) {
+        let (ended, retcode) = (id.clone(), outcome.retcode);
+        self.finish(now, Done { id, outcome }, fx);
+        self.answer_cancels(now, &ended, retcode, fx);
     }
 
     /// The store learns of it now, while the command is busy beginning.
@@ -145,6 +153,8 @@ impl Gearman {
 
     pub(super) fn finish(&mut self, now: Now, done: Done, fx: &mut Effects) {
         let Done { id, outcome } = done;
+        self.counters.requests += 1;
+        self.counters.failed += u64::from(!outcome.is_success());
         info!(
             "request=ended id={id:?} retcode={} elapsed={}",
             outcome.retcode,

@@ -7,11 +7,13 @@ mod control;
 mod cron;
 mod ends;
 mod kept;
+mod status;
 mod trouble;
 
 pub use config::{Config, ConfigError};
 
 use crate::exec::{self, Exec};
+use crate::getinfo::Queries;
 use crate::job::{self, Orphan};
 use crate::link::{self, Link};
 use crate::machine::{ConnId, Effect, Effects, Event, Identity, Instant, Machine, Now, Signal, earliest};
@@ -23,8 +25,12 @@ use answered::Answered;
 use control::Control;
 use kept::Kept;
 use log::{error, info, warn};
+use status::Counters;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+/// What those are told whose requests end with the agent.
+const STOPPING: &str = "the agent is stopping";
 
 /// Program, version and architecture, as `-V` and `init` say it.
 pub fn version() -> String {
@@ -69,6 +75,10 @@ pub struct Gearman {
     /// By the request that is to end: the requests that wait for this.
     cancels: HashMap<String, Vec<String>>,
     control: Control,
+    queries: Queries,
+    /// Requests for the agent's status, which wait for its size.
+    infos: Vec<String>,
+    counters: Counters,
     stopping: bool,
     store_path: PathBuf,
 }
@@ -105,6 +115,9 @@ impl Gearman {
             asked_by: HashMap::new(),
             cancels: HashMap::new(),
             control: Control::new(seed),
+            queries: Queries::new(config.plugins),
+            infos: Vec::new(),
+            counters: Counters::default(),
             stopping: false,
             store_path: config.store,
             host,
@@ -172,6 +185,7 @@ impl Gearman {
         match fact {
             link::Fact::Up { server, heartbeat } => {
                 info!("link=ready server={server} heartbeat={}s", heartbeat.as_secs());
+                self.counters.links += 1;
                 self.tell_of_jobs(fx);
             }
             link::Fact::Tried { server, reason } => warn!("link=tried server={server} reason={reason:?}"),
@@ -201,7 +215,10 @@ impl Gearman {
             Signal::Stop => {
                 info!("agent=stopping running={} waiting={}", self.exec.running(), self.exec.waiting());
                 self.stopping = true;
-                self.exec.close(now, "the agent is stopping", fx, &mut news.exec);
+                self.exec.close(now, STOPPING, fx, &mut news.exec);
+                for (id, outcome) in self.queries.close(STOPPING, fx) {
+                    self.request_ended(now, id, outcome, fx);
+                }
             }
             // New settings could end the link that the last answers go by.
             Signal::Reload if self.stopping => fx.push(Effect::ReopenLog),
@@ -209,15 +226,7 @@ impl Gearman {
                 fx.push(Effect::ReopenLog);
                 fx.push(Effect::ReadFile { path: self.source.path.clone() });
             }
-            Signal::Status => info!(
-                "agent=status version={} uptime={}s link={} running={} waiting={} answered={}",
-                version(),
-                now.mono.since(self.started).as_secs(),
-                self.link.state_name(),
-                self.exec.running(),
-                self.exec.waiting(),
-                self.answered.len(),
-            ),
+            Signal::Status => self.log_status(now),
         }
     }
 
@@ -239,6 +248,7 @@ impl Gearman {
                 self.link.configure(now, config.link, init, fx);
                 self.open_store_again(now, &config.store, fx);
                 self.exec.configure(now, config.exec, fx, &mut news.exec);
+                self.queries.configure(config.plugins);
                 fx.push(Effect::Listen { path: config.control_socket });
             }
         }
@@ -248,14 +258,17 @@ impl Gearman {
 impl Machine for Gearman {
     fn handle(&mut self, now: Now, event: Event<'_>, fx: &mut Effects) {
         let (mut facts, mut local, mut news) = (Vec::new(), Vec::new(), News::default());
+        let mut answered = Vec::new();
         self.adopt_orphans(now, fx);
         match event {
             Event::Signal(signal) => self.signal(now, signal, fx, &mut news),
-            Event::FileRead(file) => self.reload(now, file, fx, &mut news),
+            Event::FileRead(path, file) if status::is_size(path) => self.has_size(now, file, fx),
+            Event::FileRead(_, file) => self.reload(now, file, fx, &mut news),
             event => {
                 self.link.handle(now, &event, fx, &mut facts);
                 self.control.handle(now, &event, fx, &mut local);
                 self.exec.handle(now, &event, fx, &mut news.exec);
+                self.queries.handle(now, &event, fx, &mut answered);
             }
         }
         for fact in facts {
@@ -263,6 +276,9 @@ impl Machine for Gearman {
         }
         for Request { id, call } in local {
             self.call(now, id, call, fx, &mut news);
+        }
+        for (id, outcome) in answered {
+            self.request_ended(now, id, outcome, fx);
         }
         self.keep(now, &mut news);
         self.settle(now, fx, news);
@@ -278,7 +294,8 @@ impl Machine for Gearman {
     fn deadline(&self) -> Option<Instant> {
         let kept = self.kept.as_ref().ok();
         let kept = kept.and_then(|kept| earliest([kept.deadline(&self.exec), self.answered.deadline()]));
-        earliest([self.link.deadline(), self.exec.deadline(), self.control.deadline(), kept])
+        let asked = earliest([self.queries.deadline(), self.control.deadline()]);
+        earliest([self.link.deadline(), self.exec.deadline(), asked, kept])
     }
 }
 

@@ -86,6 +86,7 @@ enum State {
 #[derive(Debug)]
 struct Ready {
     conn: ConnId,
+    server: SocketAddr,
     since: Instant,
     /// Redirects that led here, in a row.
     redirects: u32,
@@ -132,6 +133,14 @@ impl Link {
     pub fn ready(&self) -> Option<ConnId> {
         match &self.state {
             State::Ready(ready) => Some(ready.conn),
+            _ => None,
+        }
+    }
+
+    /// The server, and for how long it has been, where the link is up.
+    pub fn server(&self, now: Now) -> Option<(SocketAddr, Duration)> {
+        match &self.state {
+            State::Ready(ready) => Some((ready.server, now.mono.since(ready.since))),
             _ => None,
         }
     }
@@ -291,6 +300,7 @@ impl Link {
         };
         self.state = State::Ready(Ready {
             conn,
+            server,
             since: now.mono,
             redirects,
             heard: now.mono,

@@ -1,6 +1,7 @@
 //! What may happen to a machine.
 
 use super::{ChildId, ConnId, Process};
+use std::path::Path;
 
 /// One thing that happened. Bytes are borrowed from the reactor's buffer.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub enum Event<'a> {
     Signal(Signal),
     /// The answer to [`super::Effect::ReadFile`].
     /// `None` where there is no such file.
-    FileRead(Result<Option<&'a [u8]>, String>),
+    FileRead(&'a Path, Result<Option<&'a [u8]>, String>),
 }
 
 /// A child's standard output or standard error.

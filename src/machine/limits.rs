@@ -1,5 +1,6 @@
 //! Every cap on a queue, a buffer or a wait, with its unit in the name.
 
+use crate::wire::MAX_FRAME_BYTES;
 use std::time::Duration;
 
 /// What the reactor reads from one source in one turn.
@@ -30,6 +31,25 @@ pub const TRIM_AFTER_BYTES: usize = 256 * 1024;
 pub const TASK_ANSWER_BYTES: usize = 64 * 1024;
 /// How long a task may take.
 pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);
+/// What of a task's own words is kept.
+pub const TASK_REASON_BYTES: usize = 4 * 1024;
+
+/// Queries that plugins answer at the same time.
+pub const QUERIES: usize = 16;
+/// Queries that wait for a free place.
+pub const WAITING_QUERIES: usize = 1024;
+/// The memory for their arguments.
+pub const WAITING_QUERIES_BYTES: usize = 1024 * 1024;
+/// The largest document that a plugin may answer with: what a frame has room for beside it.
+pub const DOCUMENT_BYTES: usize = MAX_FRAME_BYTES - 2 * 1024;
+/// The same where no frame is involved.
+pub const LOCAL_DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
+/// The memory that a plugin may ask for: its heap and all that it maps for itself.
+pub const PLUGIN_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+/// What of a plugin's symbols is read to find out what it is.
+pub const PLUGIN_SYMBOLS: usize = 100_000;
+/// Plugins that are named as unfit where none has an answer.
+pub const UNFIT_PLUGINS_SHOWN: usize = 8;
 
 /// How long one address may take to accept, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

@@ -4,6 +4,8 @@
 use crate::wire::Account;
 use crate::wire::server_list::Server;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::path::PathBuf;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
@@ -17,6 +19,32 @@ pub enum Task {
     /// Looks at a path, be it there or not: on a dead mount nobody comes back
     /// from that. Answered by `null`.
     Reach(String),
+    /// Asks a plugin. Answered by the name of its file, as soon as that is known, and a line
+    /// feed; then a [`PluginAnswer`].
+    Ask(Question),
+}
+
+/// What a plugin is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The plugin folder.
+    pub dir: PathBuf,
+    pub query: String,
+    pub args: String,
+    /// The largest document that it may answer with, in bytes.
+    pub most_bytes: usize,
+}
+
+/// What a plugin said, or why it was not asked.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PluginAnswer {
+    pub retcode: u16,
+    /// The document, where the retcode says that there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<RawValue>>,
+    /// Else the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// As whom a command runs.

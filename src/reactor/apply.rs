@@ -26,7 +26,7 @@ impl Reactor {
                 Effect::Release { child } => self.release(child),
                 Effect::ReadFile { path } => {
                     let answer = read_file(&path).map_err(|e| format!("{}: {e}", path.display()));
-                    self.outcomes.push_back(AtOnce::FileRead(answer));
+                    self.outcomes.push_back(AtOnce::FileRead(path, answer));
                 }
                 Effect::ReopenLog => (self.reopen_log)(),
                 Effect::Stop => {

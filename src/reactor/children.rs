@@ -41,6 +41,8 @@ struct Child {
 enum Descendants {
     In(Cgroup),
     Of(Family),
+    /// Of a task, which leaves nothing behind.
+    OfTask(Family),
 }
 
 impl Children {
@@ -67,7 +69,7 @@ impl Children {
             Program::Task(task) => {
                 let stdio = [self.dev_null.as_fd(), out_end.as_fd(), err_end.as_fd()];
                 let pid = Pid::from_raw(task::spawn(task, stdio, self.inherited.ignored)?);
-                (pid, Descendants::known_to_proc(pid, &out_end, &err_end))
+                (pid, Descendants::OfTask(family(pid, &out_end, &err_end)))
             }
         };
         let remembered = matches!(program, Program::Exec(launch) if launch.remembered);
@@ -124,7 +126,7 @@ impl Children {
                 }
                 let descendants = match cgroup.filter(|_| started.uncontained.is_none()) {
                     Some(cgroup) => Descendants::In(cgroup),
-                    None => Descendants::known_to_proc(pid, out, err),
+                    None => Descendants::Of(family(pid, out, err)),
                 };
                 Ok((pid, descendants))
             }
@@ -148,7 +150,7 @@ impl Children {
         child.doomed = true;
         match &mut child.descendants {
             Descendants::In(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
-            Descendants::In(_) => {}
+            Descendants::In(_) | Descendants::OfTask(_) => {}
             Descendants::Of(family) => family.look(),
         }
         // The one failure is a group that has ended: its exit is on its way.
@@ -179,16 +181,21 @@ impl Children {
             }
             Descendants::Of(mut family) if child.doomed => family.end(),
             Descendants::Of(_) => {}
+            Descendants::OfTask(mut family) => {
+                family.kill_group();
+                // Whatever left the group was handed to us when its parent ended.
+                if family::orphans(|pid| self.by_pid.contains_key(&pid) || pid == family.leader()) {
+                    family.end();
+                }
+            }
         }
     }
 }
 
-impl Descendants {
-    fn known_to_proc(leader: Pid, out: &OwnedFd, err: &OwnedFd) -> Self {
-        // Without its inode a pipe shows nobody to be of the family.
-        let inode = |end: &OwnedFd| fstat(end).map_or(0, |stat| stat.st_ino);
-        Descendants::Of(Family::new(leader, [inode(out), inode(err)]))
-    }
+fn family(leader: Pid, out: &OwnedFd, err: &OwnedFd) -> Family {
+    // Without its inode a pipe shows nobody to be of the family.
+    let inode = |end: &OwnedFd| fstat(end).map_or(0, |stat| stat.st_ino);
+    Family::new(leader, [inode(out), inode(err)])
 }
 
 fn failed(step: &str) -> impl Fn(io::Error) -> StartError {

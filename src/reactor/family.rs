@@ -1,7 +1,7 @@
 //! The processes that came from a command, those included that left its process
 //! group (setsid) and so hear none of its signals. Found through /proc.
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs;
 
@@ -31,6 +31,15 @@ pub(super) struct Process {
 impl Family {
     pub fn new(leader: Pid, pipes: [u64; 2]) -> Self {
         Family { leader, pipes, members: Vec::new() }
+    }
+
+    pub fn leader(&self) -> Pid {
+        self.leader
+    }
+
+    /// Kills whoever is in the leader's group, the leader having ended and not been reaped.
+    pub fn kill_group(&self) {
+        let _ = killpg(self.leader, Signal::SIGKILL);
     }
 
     /// Remembers who belongs to it now. The links that tell go with the
@@ -94,6 +103,14 @@ impl Process {
         };
         [1, 2].into_iter().any(|fd| holds(fd) == Some(true))
     }
+}
+
+/// Whether we have children that are not known; so, too, where the kernel does not tell
+/// (`CONFIG_PROC_CHILDREN`).
+pub(super) fn orphans(known: impl Fn(Pid) -> bool) -> bool {
+    let children = fs::read_to_string(format!("/proc/self/task/{}/children", Pid::this()));
+    let Ok(children) = children else { return true };
+    !children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).all(|pid| known(Pid::from_raw(pid)))
 }
 
 fn everybody() -> Vec<Process> {

@@ -13,6 +13,7 @@ mod clock;
 mod connection;
 mod family;
 mod listener;
+mod plugin;
 mod sources;
 mod spawn;
 mod sys;
@@ -38,6 +39,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use sources::{Source, Sources};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Events taken from the poll at once.
@@ -74,7 +76,7 @@ enum AtOnce {
     /// An adopted process is not there any more.
     Gone(ChildId),
     NotStarted(ChildId, StartError),
-    FileRead(Result<Option<Vec<u8>>, String>),
+    FileRead(PathBuf, Result<Option<Vec<u8>>, String>),
 }
 
 impl Reactor {
@@ -294,8 +296,8 @@ impl Reactor {
                 AtOnce::Gone(child) => (now, Event::Exited(*child, Exit::Unknown)),
                 AtOnce::Closed(conn, end) => (now, Event::Closed(*conn, end.clone())),
                 AtOnce::NotStarted(child, error) => (now, Event::NotStarted(*child, error.clone())),
-                AtOnce::FileRead(answer) => {
-                    (now, Event::FileRead(answer.as_ref().map(Option::as_deref).map_err(Clone::clone)))
+                AtOnce::FileRead(path, answer) => {
+                    (now, Event::FileRead(path, answer.as_ref().map(Option::as_deref).map_err(Clone::clone)))
                 }
             };
             machine.handle(now, event, &mut self.fx);

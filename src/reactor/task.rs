@@ -2,15 +2,18 @@
 //! answers on its standard output. The agent has one thread, so the child may
 //! go on without executing anything.
 
+use super::plugin;
 use super::spawn::Ignored;
 use crate::machine::{Identity, StartError, Task};
 use crate::wire::Account;
 use crate::wire::server_list::Server;
 use nix::unistd::{ForkResult, Gid, Group, Uid, User, fork, getgrouplist};
 use std::ffi::CString;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _};
 
 /// Starts the task with these descriptors as 0, 1 and 2.
 pub(super) fn spawn(
@@ -29,7 +32,7 @@ pub(super) fn spawn(
 fn become_task(task: &Task, stdio: [BorrowedFd<'_>; 3], ignored: Ignored) -> ! {
     // SAFETY: only system calls, on descriptors that are ours alone since the
     // fork; the agent's own connection must not be held open by its child.
-    unsafe {
+    let answer_to = unsafe {
         libc::setsid();
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         ignored.end();
@@ -37,21 +40,22 @@ fn become_task(task: &Task, stdio: [BorrowedFd<'_>; 3], ignored: Ignored) -> ! {
             libc::dup2(fd.as_raw_fd(), wanted);
         }
         libc::syscall(libc::SYS_close_range, 3 as libc::c_long, libc::c_long::from(u32::MAX), 0);
+        // What else this process may load and print must not be taken for its answer.
+        let answer_to = libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 3);
+        libc::dup2(0, 1);
+        answer_to
+    };
+    // SAFETY: it is open, and nobody else's; one that is not fails when it is written to.
+    let mut answer_to = ManuallyDrop::new(unsafe { File::from_raw_fd(answer_to) });
+    let done = run(task, &mut answer_to);
+    if let Err(reason) = &done {
+        let _ = io::stderr().write_all(reason.as_bytes());
     }
-    let (answer, code) = match run(task) {
-        Ok(answer) => (answer, 0),
-        Err(reason) => (reason.into_bytes(), 1),
-    };
-    let written = if code == 0 {
-        std::io::stdout().write_all(&answer).and_then(|()| std::io::stdout().flush())
-    } else {
-        std::io::stderr().write_all(&answer)
-    };
     // SAFETY: the parent's destructors and exit handlers are not the child's to run.
-    unsafe { libc::_exit(if written.is_ok() { code } else { 1 }) }
+    unsafe { libc::_exit(i32::from(done.is_err())) }
 }
 
-fn run(task: &Task) -> Result<Vec<u8>, String> {
+fn run(task: &Task, answer_to: &mut File) -> Result<(), String> {
     let answer = match task {
         Task::Resolve(server) => serde_json::to_vec(&resolve(server)?),
         Task::Identify { user, group } => serde_json::to_vec(&identify(user, group.as_ref())?),
@@ -60,8 +64,13 @@ fn run(task: &Task) -> Result<Vec<u8>, String> {
             let _ = std::fs::metadata(path);
             serde_json::to_vec(&())
         }
+        Task::Ask(question) => return plugin::ask(question, answer_to).map_err(lost),
     };
-    answer.map_err(|e| e.to_string())
+    answer_to.write_all(&answer.map_err(|e| e.to_string())?).map_err(lost)
+}
+
+fn lost(error: io::Error) -> String {
+    format!("the way of the answer is closed: {error}")
 }
 
 fn resolve(server: &Server) -> Result<Vec<SocketAddr>, String> {

@@ -3,6 +3,7 @@
 use crate::command::Command;
 use crate::cron::{CronFilter, CronName, CronSet};
 use crate::fields::Without;
+use crate::getinfo::{self, GetInfo};
 use crate::head::Head;
 use crate::job::{Job, JobFilter, JobName, TERMS, Terms};
 use crate::{FrameError, Retcode};
@@ -41,6 +42,8 @@ pub enum Call {
     CronRemove(CronName),
     /// `cron.list`: the entries and their next fire times.
     CronList(CronFilter),
+    /// `getinfo.NAME`: ask the host about itself.
+    GetInfo(GetInfo),
     /// `agent.info`: what the agent is and does.
     AgentInfo,
 }
@@ -114,6 +117,10 @@ impl Call {
             "cron.remove" => params(line).map(Call::CronRemove),
             "cron.list" => params(line).map(Call::CronList),
             "agent.info" => params::<NoParams>(line).map(|_| Call::AgentInfo),
+            other if other.strip_prefix(getinfo::PREFIX).is_some_and(getinfo::is_query) => {
+                let query = other[getinfo::PREFIX.len()..].to_owned();
+                Ok(Call::GetInfo(GetInfo { query, params: params(line)? }))
+            }
             other => {
                 let shown: String = other.chars().take(64).collect();
                 Err(CallError::UnknownMethod(format!("method: this version does not know {shown:?}")))

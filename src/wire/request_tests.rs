@@ -50,6 +50,33 @@ fn limits_are_numbers_and_memory_may_have_a_unit() {
 }
 
 #[test]
+fn a_query_has_a_name_and_perhaps_arguments() {
+    let query = |json: &str| {
+        let Call::GetInfo(GetInfo { query, params }) = parse(json).unwrap().call else { panic!("{json}") };
+        (query, params.args, params.timeout)
+    };
+    let plain = query(r#"{"id":"1","method":"getinfo.users"}"#);
+    assert_eq!(plain, ("users".into(), String::new(), getinfo::DEFAULT_TIMEOUT_SECONDS));
+    let full = query(r#"{"id":"1","method":"getinfo.x-1","args":"-U root","timeout":3}"#);
+    assert_eq!(full, ("x-1".into(), "-U root".into(), 3));
+    for (json, retcode, reason) in [
+        (r#"{"id":"1","method":"getinfo.users","args":7}"#, 3021, "args: invalid type: integer `7`"),
+        (r#"{"id":"1","method":"getinfo.users","args":"\u0000"}"#, 3021, "args: "),
+        (r#"{"id":"1","method":"getinfo.users","timeout":0}"#, 3021, "timeout: must be at least 1 second"),
+        (r#"{"id":"1","method":"getinfo.users","cmd":"ls"}"#, 3021, "cmd: unknown field `cmd`"),
+        (r#"{"id":"1","method":"getinfo."}"#, 3022, "method: "),
+        (r#"{"id":"1","method":"getinfo.../../etc/passwd"}"#, 3022, "method: "),
+        (r#"{"id":"1","method":"getinfo.Users"}"#, 3022, "method: "),
+    ] {
+        let (found, text) = refusal(json);
+        assert!(found == retcode && text.starts_with(reason), "{json}: {found} {text}");
+    }
+    let long = "x".repeat(getinfo::MAX_ARGS_BYTES + 1);
+    let (found, text) = refusal(&format!(r#"{{"id":"1","method":"getinfo.users","args":"{long}"}}"#));
+    assert!(found == 3021 && text.starts_with("args: "), "{text}");
+}
+
+#[test]
 fn what_is_cancelled_is_named() {
     let request = parse(r#"{"id":"c","method":"job.cancel","job":"r-1"}"#).unwrap();
     let Call::JobCancel(cancel) = request.call else { panic!("not a cancel") };

@@ -230,6 +230,10 @@ impl World {
                 Behaviour { output, code: i32::from(!found), runs_ms, ..Behaviour::default() }
             }
             Program::Task(Task::Reach(_)) => Behaviour { output: "null".into(), ..Behaviour::default() },
+            Program::Task(Task::Ask(_)) => {
+                let output = "sample.so\n{\"retcode\":2,\"data\":{}}".into();
+                Behaviour { output, ..Behaviour::default() }
+            }
             Program::Task(Task::Identify { .. }) => {
                 Behaviour { output: serde_json::to_string(&Some(root())).unwrap(), ..Behaviour::default() }
             }

@@ -1,0 +1,120 @@
+//! Queries: what is asked of a host about itself, and which plugin's answer is
+//! waited for.
+//!
+//! A plugin runs in a child process of its own, with a deadline and a bound on
+//! its memory and its answer: whatever it does costs its own reply and nothing
+//! else.
+
+mod query;
+
+pub use query::Query;
+
+use crate::machine::limits::{QUERIES, WAITING_QUERIES, WAITING_QUERIES_BYTES};
+use crate::machine::{Effects, Event, Instant, Now, earliest};
+use crate::wire::{GetInfo, Outcome, Retcode};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+/// The table of queries.
+#[derive(Debug)]
+pub struct Queries {
+    dir: PathBuf,
+    /// By the request's id.
+    running: Vec<(String, Query)>,
+    waiting: VecDeque<(String, GetInfo)>,
+    /// How many were asked.
+    asked: u64,
+}
+
+/// The end of a query: the request's id, and what became of it.
+pub type Answered = (String, Outcome);
+
+impl Queries {
+    /// `dir` is the plugin folder.
+    pub fn new(dir: PathBuf) -> Self {
+        Queries { dir, running: Vec::new(), waiting: VecDeque::new(), asked: 0 }
+    }
+
+    /// Where the plugins of queries are that begin from now on.
+    pub fn configure(&mut self, dir: PathBuf) {
+        self.dir = dir;
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many were asked since the agent's start.
+    pub fn asked(&self) -> u64 {
+        self.asked
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        earliest(self.running.iter().map(|(_, query)| Some(query.deadline())))
+    }
+
+    /// Takes a question in. `Some` is its refusal.
+    pub fn submit(&mut self, now: Now, id: String, question: GetInfo, fx: &mut Effects) -> Option<Answered> {
+        let held: usize = self.waiting.iter().map(|(_, waiting)| waiting.params.args.len()).sum();
+        let bytes = held + question.params.args.len();
+        if self.waiting.len() >= WAITING_QUERIES || bytes > WAITING_QUERIES_BYTES {
+            let (running, waiting) = (self.running.len(), self.waiting.len());
+            let detail = format!("{running} queries run and {waiting} wait; try again later");
+            return Some((id, Outcome::with_detail(Retcode::Busy, detail)));
+        }
+        self.asked += 1;
+        self.waiting.push_back((id, question));
+        self.fill_places(now, fx);
+        None
+    }
+
+    /// Takes in an event of a child, or a tick. Queries that came to their end go into `answered`.
+    pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, answered: &mut Vec<Answered>) {
+        for (id, mut query) in std::mem::take(&mut self.running) {
+            match query.handle(now, event, fx) {
+                None => self.running.push((id, query)),
+                Some(outcome) => answered.push((id, outcome)),
+            }
+        }
+        self.fill_places(now, fx);
+    }
+
+    /// Ends a query. `None` where there is none of this id.
+    pub fn cancel(&mut self, id: &str, reason: &str, fx: &mut Effects) -> Option<Answered> {
+        let cancelled = || Outcome::with_detail(Retcode::Cancelled, reason);
+        if let Some(place) = self.running.iter().position(|(running, _)| running == id) {
+            let (id, query) = self.running.swap_remove(place);
+            query.cancel(fx);
+            return Some((id, cancelled()));
+        }
+        let place = self.waiting.iter().position(|(waiting, _)| waiting == id)?;
+        self.waiting.remove(place).map(|(id, _)| (id, cancelled()))
+    }
+
+    /// Ends all of them.
+    pub fn close(&mut self, reason: &str, fx: &mut Effects) -> Vec<Answered> {
+        let ids = self.running.iter().map(|(id, _)| id).chain(self.waiting.iter().map(|(id, _)| id));
+        let ids: Vec<String> = ids.cloned().collect();
+        ids.iter().filter_map(|id| self.cancel(id, reason, fx)).collect()
+    }
+
+    fn fill_places(&mut self, now: Now, fx: &mut Effects) {
+        while self.running.len() < QUERIES
+            && let Some((id, question)) = self.waiting.pop_front()
+        {
+            self.running.push((id, Query::start(now, &self.dir, question, fx)));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "getinfo_tests.rs"]
+mod tests;
