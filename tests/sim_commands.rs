@@ -334,7 +334,8 @@ fn a_repeated_id_is_not_run_again_not_even_over_another_link() {
 #[test]
 fn agent_info_says_what_it_is_and_does() {
     let mut agent = Agent::new("");
-    agent.starts("a", &json!({}));
+    let (child, _) = agent.starts("a", &json!({}));
+    agent.rig.event(Event::Started(child, None));
     let path = PathBuf::from("/proc/self/statm");
     let read = Effect::ReadFile { path: path.clone() };
     assert_eq!(agent.asks(&json!({"id": "b", "method": "agent.info"})), [read]);
