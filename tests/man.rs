@@ -31,7 +31,7 @@ fn launched() -> Launch {
     let mut rig = sim::gearman("[link]\nserver = \"10.0.0.1\"", sim::root(), 1);
     let [Effect::Connect { conn, .. }] = rig.tick()[..] else { panic!("no connect") };
     rig.event(Event::Connected(conn));
-    rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 60 })));
+    rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 60, facts: None })));
     let frame = encode(&json!({"id": "a", "method": "sync.bash", "cmd": "CMD"}));
     let effects = rig.event(Event::Received(conn, &frame));
     let [Effect::Spawn { program: Program::Exec(launch), .. }] = &effects[..] else {

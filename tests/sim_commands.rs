@@ -323,7 +323,7 @@ fn a_repeated_id_is_not_run_again_not_even_over_another_link() {
     agent.rig.event(Event::Closed(agent.conn, aspire::machine::ConnectionEnd::ByPeer));
     let [Effect::Connect { conn, .. }] = agent.rig.tick()[..] else { panic!("no new dial") };
     agent.rig.event(Event::Connected(conn));
-    agent.rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 60 })));
+    agent.rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 60, facts: None })));
     agent.conn = conn;
     assert_eq!(agent.asks(&frame), [], "it runs still, and the new link will have the answer");
     let effects = agent.ends(child, Exit::Code(0));

@@ -125,7 +125,9 @@ impl World {
         let conn = self.conn;
         self.carry_out(effects);
         self.happens(|rig| rig.event(Event::Connected(conn)));
-        self.happens(|rig| rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600 }))));
+        self.happens(|rig| {
+            rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600, facts: None })))
+        });
         for request in self.asked.clone().into_values() {
             if !self.replies.contains_key(request["id"].as_str().unwrap()) {
                 self.events.push_back(Happening::Said(encode(&request)));

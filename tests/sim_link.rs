@@ -232,7 +232,7 @@ fn servers_that_welcome_and_send_on_are_left_too_but_not_those_that_held_the_lin
         let mut effects = rig.tick();
         for hop in 1..=10 {
             let conn = dialled(&mut rig, &effects);
-            rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 60 })));
+            rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 60, facts: None })));
             rig.pass(Duration::from_secs(stays));
             effects = rig.event(Event::Received(conn, &encode(&Frame::Redirect { server: "10.0.0.2" })));
             let goes_on = matches!(effects[..], [Effect::Close { .. }, Effect::Connect { .. }]);
@@ -266,7 +266,7 @@ fn a_silent_server_is_left_after_two_and_a_half_heartbeats() {
     let mut rig = sim::gearman("[link]\nserver = \"10.0.0.1\"", sim::root(), 1);
     let effects = rig.tick();
     let conn = dialled(&mut rig, &effects);
-    rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 10 })));
+    rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 10, facts: None })));
     let mut pings = 0;
     let left = loop {
         let effects = rig.tick();

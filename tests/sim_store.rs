@@ -50,7 +50,7 @@ fn agent(mut store: Store) -> (Agent, Vec<Effect>) {
     });
     let conn = conn.expect("it connects");
     rig.event(Event::Connected(conn));
-    let effects = rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600 })));
+    let effects = rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600, facts: None })));
     (Agent { rig, conn, full }, effects)
 }
 
@@ -239,7 +239,7 @@ fn running_and_unanswered() -> (Agent, ChildId) {
     let (conn, child) = (ConnId(conn), ChildId(child));
     rig.event(Event::Started(child, Some(Process { pid: 7, start: 7 })));
     rig.event(Event::Connected(conn));
-    rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600 })));
+    rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600, facts: None })));
     (Agent { rig, conn, full }, child)
 }
 

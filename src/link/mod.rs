@@ -270,7 +270,7 @@ impl Link {
                 let redirects = if ready.is_stable(now) { 1 } else { ready.redirects + 1 };
                 self.redirect(now, &list, redirects, fx, facts);
             }
-            (State::Dialling(_), FromServer::Ready { heartbeat }) => {
+            (State::Dialling(_), FromServer::Ready { heartbeat, .. }) => {
                 self.become_ready(now, heartbeat, fx, facts);
             }
             (State::Ready(_), FromServer::Request(request)) => facts.push(Fact::Request(request)),

@@ -9,6 +9,7 @@
 pub mod command;
 pub mod cron;
 pub mod enroll;
+pub mod facts;
 mod fields;
 pub mod frame;
 pub mod getinfo;
@@ -22,6 +23,7 @@ pub mod session;
 
 pub use command::{Account, Command, Limits};
 pub use cron::{CronFilter, CronName, CronSet, Overlap};
+pub use facts::Facts;
 pub use frame::{FrameError, FrameReader, MAX_FRAME_BYTES};
 pub use getinfo::{GetInfo, GetInfoParams};
 pub use job::{Job, JobFilter, JobName, JobNotice, JobResult, JobState};

@@ -1,6 +1,7 @@
 //! Frames of the link itself, and what else may arrive on it.
 
 use crate::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
+use crate::facts::Facts;
 use crate::head::Head;
 use crate::job::{JobNotice, JobResult};
 use crate::request::{Rejected, Request};
@@ -68,6 +69,7 @@ pub enum FromAgent {
     /// To be acknowledged once it is on disk.
     Result(Box<JobResult>),
     Job(JobNotice),
+    Facts(Facts),
     /// A method that this version does not know: logged and passed over.
     Unknown(String),
 }
@@ -113,9 +115,11 @@ pub enum StreamName {
 pub enum FromServer {
     /// A server list, as [`crate::server_list::parse`] takes it.
     Redirect(String),
-    /// Seconds between pings; `None` keeps the agent's own.
     Ready {
+        /// Seconds between pings; `None` keeps the agent's own.
         heartbeat: Option<u64>,
+        /// The digest that the server holds of each section; `None` where it keeps no facts.
+        facts: Option<BTreeMap<String, String>>,
     },
     Pong,
     /// The result with this number is on the server's disk.
@@ -131,15 +135,26 @@ pub enum FromServer {
 #[serde(tag = "method", rename_all = "lowercase")]
 pub enum Frame<'a> {
     Init(&'a Init),
-    Redirect { server: &'a str },
-    Ready { heartbeat: u64 },
+    Redirect {
+        server: &'a str,
+    },
+    Ready {
+        heartbeat: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        facts: Option<&'a BTreeMap<String, String>>,
+    },
     Ping,
     Pong,
-    Bye { reason: &'a str },
+    Bye {
+        reason: &'a str,
+    },
     Output(&'a Output),
     Result(&'a JobResult),
     Job(&'a JobNotice),
-    Ack { seq: u64 },
+    Facts(&'a Facts),
+    Ack {
+        seq: u64,
+    },
 }
 
 impl FromAgent {
@@ -156,6 +171,7 @@ impl FromAgent {
             Some("output") => typed(line).map(FromAgent::Output),
             Some("result") => JobResult::from_head(&head, line).map(|r| FromAgent::Result(Box::new(r))),
             Some("job") => typed(line).map(FromAgent::Job),
+            Some("facts") => typed(line).map(FromAgent::Facts),
             Some(other) => Ok(FromAgent::Unknown(other.chars().take(64).collect())),
         }
     }
@@ -175,6 +191,8 @@ impl FromServer {
         struct Ready {
             #[serde(default)]
             heartbeat: Option<u64>,
+            #[serde(default)]
+            facts: Option<BTreeMap<String, String>>,
         }
         #[derive(Deserialize)]
         struct Ack {
@@ -188,7 +206,7 @@ impl FromServer {
         match (head.method(), &head.id) {
             (Some("redirect"), None) => typed::<Redirect>(line).map(|r| FromServer::Redirect(r.server)),
             (Some("ready"), None) => {
-                typed::<Ready>(line).map(|r| FromServer::Ready { heartbeat: r.heartbeat })
+                typed(line).map(|Ready { heartbeat, facts }| FromServer::Ready { heartbeat, facts })
             }
             (Some("pong"), None) => Ok(FromServer::Pong),
             (Some("ack"), None) => typed::<Ack>(line).map(|ack| FromServer::Ack(ack.seq)),
@@ -215,7 +233,11 @@ mod tests {
         let text = |frame: Frame<'_>| String::from_utf8(encode(&frame)).unwrap();
         assert_eq!(text(Frame::Ping), "{\"method\":\"ping\"}\n");
         assert_eq!(text(Frame::Pong), "{\"method\":\"pong\"}\n");
-        assert_eq!(text(Frame::Ready { heartbeat: 60 }), "{\"method\":\"ready\",\"heartbeat\":60}\n");
+        let ready = |facts| text(Frame::Ready { heartbeat: 60, facts });
+        assert_eq!(ready(None), "{\"method\":\"ready\",\"heartbeat\":60}\n");
+        let held = [("os".to_owned(), "ab12".to_owned())].into();
+        let told = ready(Some(&held));
+        assert_eq!(told, "{\"method\":\"ready\",\"heartbeat\":60,\"facts\":{\"os\":\"ab12\"}}\n");
         assert_eq!(
             text(Frame::Redirect { server: "127.0.10.1,10.92.1.130:8181" }),
             "{\"method\":\"redirect\",\"server\":\"127.0.10.1,10.92.1.130:8181\"}\n"
@@ -254,6 +276,23 @@ mod tests {
         assert_eq!((reply.id.as_str(), reply.outcome.retcode), ("a", 2));
         assert_eq!(reply.outcome.data.unwrap().get(), r#"{"x":1}"#);
         assert!(FromAgent::parse(br#"{"resp":"success","retcode":2,"message":""}"#).is_err());
+    }
+
+    #[test]
+    fn ready_says_what_the_server_holds_or_that_it_keeps_no_facts() {
+        for (line, expected) in [
+            (r#"{"method":"ready","heartbeat":60}"#, None),
+            (r#"{"method":"ready","heartbeat":60,"facts":{}}"#, Some([].into())),
+            (
+                r#"{"method":"ready","facts":{"os":"ab12"},"later":1}"#,
+                Some([("os".to_owned(), "ab12".to_owned())].into()),
+            ),
+        ] {
+            let Ok(FromServer::Ready { facts, .. }) = FromServer::parse(line.as_bytes()) else {
+                panic!("{line}")
+            };
+            assert_eq!(facts, expected, "{line}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Agent {
         let mut rig = gearman(&format!("[link]\nserver = \"10.0.0.1\"\n{config}"), own, 1);
         let [Effect::Connect { conn, .. }] = rig.tick()[..] else { panic!("no connect") };
         rig.event(Event::Connected(conn));
-        rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600 })));
+        rig.event(Event::Received(conn, &encode(&Frame::Ready { heartbeat: 3600, facts: None })));
         Agent { rig, conn }
     }
 

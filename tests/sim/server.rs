@@ -110,7 +110,7 @@ impl Peer {
     }
 
     fn welcome(&mut self) -> Vec<Act> {
-        let ready = |heartbeat| Act::Say(encode(&Frame::Ready { heartbeat }));
+        let ready = |heartbeat| Act::Say(encode(&Frame::Ready { heartbeat, facts: None }));
         match self.fault {
             Fault::Mute => vec![],
             Fault::BadHeartbeat => vec![ready(0)],
@@ -123,7 +123,7 @@ impl Peer {
                 vec![Act::Say(encode(&Frame::Redirect { server: "10.0.0.1,10.0.0.2:8181" }))]
             }
             Fault::ResetMidFrame => {
-                let half = encode(&Frame::Ready { heartbeat: 60 })[..9].to_vec();
+                let half = encode(&Frame::Ready { heartbeat: 60, facts: None })[..9].to_vec();
                 vec![Act::Say(half), Act::End(ConnectionEnd::Io("Connection reset by peer".into()))]
             }
             _ => {

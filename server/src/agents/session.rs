@@ -217,6 +217,7 @@ impl Session {
                 (FromAgent::Output(piece), _) => self.take_output(&piece),
                 (FromAgent::Result(result), _) => self.take_result(*result),
                 (FromAgent::Job(notice), _) => self.app.jobs.noticed(&self.link.host, notice),
+                (FromAgent::Facts(_), _) => {}
                 (FromAgent::Unknown(method), _) => {
                     tracing::debug!(host = %self.link.host.id, method, "unknown method passed over");
                 }
@@ -310,7 +311,7 @@ impl Session {
         let conflict = host.state().boots.linked(&facts.boot, self.link.peer, clock::now());
         self.report(conflict.as_ref());
         let heartbeat = self.app.config.agents.heartbeat;
-        self.link.push(&Frame::Ready { heartbeat });
+        self.link.push(&Frame::Ready { heartbeat, facts: None });
         self.phase = Phase::Live;
         self.set_timer(self.silence());
         self.app.queue.kick(self.link.host.id);
