@@ -242,7 +242,7 @@ impl World {
                 }
             }
             FromAgent::Output(output) => self.output.push_str(&output.data),
-            FromAgent::Init(_) | FromAgent::Ping | FromAgent::Job(_) => {}
+            FromAgent::Init(_) | FromAgent::Ping | FromAgent::Job(_) | FromAgent::Facts(_) => {}
             FromAgent::Unknown(method) => panic!("{method}"),
         }
     }

@@ -51,9 +51,9 @@ pub enum GearctlError {
     /// gearman's configuration.
     #[error("{0}")]
     Config(String),
-    #[error("{0}")]
+    #[error(transparent)]
     Agent(#[from] client::AskError),
-    #[error("{0}")]
+    #[error(transparent)]
     Cron(#[from] crate::cron::CronError),
     #[error("interrupted")]
     Interrupted,

@@ -3,13 +3,14 @@
 
 use super::{Gearman, News};
 use crate::exec::{self, Done};
+use crate::getinfo::Changes;
 use crate::job;
 use crate::machine::limits::JOBS_A_TURN;
 use crate::machine::{Effects, Now, Process};
 use crate::wire::frame::encode;
 use crate::wire::session::{Frame, Output};
 use crate::wire::{JobNotice, JobState, Outcome, Reply, Retcode};
-use log::info;
+use log::{info, warn};
 use serde_json::json;
 
 impl Gearman {
@@ -171,6 +172,23 @@ impl Gearman {
                 "request=unsent id={:?} reason=\"its link is gone; kept for a repeated request\"",
                 reply.id
             );
+        }
+    }
+
+    /// The server learns what it does not hold yet of the host.
+    pub(super) fn tell_facts(&self, taken: Option<Result<Changes, String>>, fx: &mut Effects) {
+        let (Some(taken), Some(conn)) = (taken, self.link.ready()) else { return };
+        match taken {
+            Err(reason) => warn!("facts=untold reason={reason:?}"),
+            Ok(Changes { facts, untold }) => {
+                for reason in untold {
+                    warn!("facts=untold reason={reason:?}");
+                }
+                info!("facts=taken changed={:?}", facts.sections.keys().collect::<Vec<_>>());
+                if !facts.sections.is_empty() {
+                    self.link.send(conn, encode(&Frame::Facts(&facts)), fx);
+                }
+            }
         }
     }
 

@@ -13,7 +13,7 @@ mod trouble;
 pub use config::{Config, ConfigError};
 
 use crate::exec::{self, Exec};
-use crate::getinfo::Queries;
+use crate::getinfo::{HostFacts, Queries};
 use crate::job::{self, Orphan};
 use crate::link::{self, Link};
 use crate::machine::{ConnId, Effect, Effects, Event, Identity, Instant, Machine, Now, Signal, earliest};
@@ -76,6 +76,7 @@ pub struct Gearman {
     cancels: HashMap<String, Vec<String>>,
     control: Control,
     queries: Queries,
+    host_facts: HostFacts,
     /// Requests for the agent's status, which wait for its size.
     infos: Vec<String>,
     counters: Counters,
@@ -116,6 +117,7 @@ impl Gearman {
             cancels: HashMap::new(),
             control: Control::new(seed),
             queries: Queries::new(config.plugins),
+            host_facts: HostFacts::default(),
             infos: Vec::new(),
             counters: Counters::default(),
             stopping: false,
@@ -183,15 +185,17 @@ impl Gearman {
 
     fn link_fact(&mut self, now: Now, fact: link::Fact, fx: &mut Effects, news: &mut News) {
         match fact {
-            link::Fact::Up { server, heartbeat } => {
+            link::Fact::Up { server, heartbeat, held } => {
                 info!("link=ready server={server} heartbeat={}s", heartbeat.as_secs());
                 self.counters.links += 1;
+                self.host_facts.link_up(now, held, self.queries.dir(), fx);
                 self.tell_of_jobs(fx);
             }
             link::Fact::Tried { server, reason } => warn!("link=tried server={server} reason={reason:?}"),
             link::Fact::Redirected { to } => info!("link=redirected to={to:?}"),
             link::Fact::Down { reason, wait } => {
                 warn!("link=down reason={reason:?} next_try={:.1}s", wait.as_secs_f64());
+                self.host_facts.link_down(fx);
             }
             link::Fact::Request(request) => self.request(now, request, fx, news),
             link::Fact::Acknowledged(seq) => {
@@ -269,6 +273,8 @@ impl Machine for Gearman {
                 self.control.handle(now, &event, fx, &mut local);
                 self.exec.handle(now, &event, fx, &mut news.exec);
                 self.queries.handle(now, &event, fx, &mut answered);
+                let taken = self.host_facts.handle(now, &event, self.queries.dir(), fx);
+                self.tell_facts(taken, fx);
             }
         }
         for fact in facts {
@@ -294,7 +300,7 @@ impl Machine for Gearman {
     fn deadline(&self) -> Option<Instant> {
         let kept = self.kept.as_ref().ok();
         let kept = kept.and_then(|kept| earliest([kept.deadline(&self.exec), self.answered.deadline()]));
-        let asked = earliest([self.queries.deadline(), self.control.deadline()]);
+        let asked = earliest([self.queries.deadline(), self.host_facts.deadline(), self.control.deadline()]);
         earliest([self.link.deadline(), self.exec.deadline(), asked, kept])
     }
 }

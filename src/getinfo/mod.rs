@@ -5,8 +5,10 @@
 //! its memory and its answer: whatever it does costs its own reply and nothing
 //! else.
 
+mod facts;
 mod query;
 
+pub use facts::{Changes, HostFacts};
 pub use query::Query;
 
 use crate::machine::limits::{QUERIES, WAITING_QUERIES, WAITING_QUERIES_BYTES};

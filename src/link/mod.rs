@@ -18,6 +18,7 @@ use crate::wire::session::{Frame, FromServer, HEARTBEAT_SECONDS, Init};
 use crate::wire::{FrameReader, Rejected, Request};
 use backoff::Backoff;
 use dial::{Dial, Resolving};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub enum Fact {
     Up {
         server: SocketAddr,
         heartbeat: Duration,
+        /// The digests of the host's facts that the server holds, where it keeps any.
+        held: Option<BTreeMap<String, String>>,
     },
     /// One address, or a name, did not work; the next one is tried.
     Tried {
@@ -270,8 +273,8 @@ impl Link {
                 let redirects = if ready.is_stable(now) { 1 } else { ready.redirects + 1 };
                 self.redirect(now, &list, redirects, fx, facts);
             }
-            (State::Dialling(_), FromServer::Ready { heartbeat, .. }) => {
-                self.become_ready(now, heartbeat, fx, facts);
+            (State::Dialling(_), FromServer::Ready { heartbeat, facts: held }) => {
+                self.become_ready(now, heartbeat, held, fx, facts);
             }
             (State::Ready(_), FromServer::Request(request)) => facts.push(Fact::Request(request)),
             (State::Ready(_), FromServer::Rejected(rejected)) => facts.push(Fact::Rejected(rejected)),
@@ -285,7 +288,14 @@ impl Link {
         }
     }
 
-    fn become_ready(&mut self, now: Now, heartbeat: Option<u64>, fx: &mut Effects, facts: &mut Vec<Fact>) {
+    fn become_ready(
+        &mut self,
+        now: Now,
+        heartbeat: Option<u64>,
+        held: Option<BTreeMap<String, String>>,
+        fx: &mut Effects,
+        facts: &mut Vec<Fact>,
+    ) {
         let State::Dialling(dial) = &self.state else { return };
         let (conn, server, redirects) = (dial.conn, dial.to, dial.redirects());
         let heartbeat = match heartbeat {
@@ -307,7 +317,7 @@ impl Link {
             heartbeat,
             next_ping: now.mono + heartbeat,
         });
-        facts.push(Fact::Up { server, heartbeat });
+        facts.push(Fact::Up { server, heartbeat, held });
     }
 
     /// Closes whatever is under way.

@@ -50,6 +50,8 @@ pub const PLUGIN_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 pub const PLUGIN_SYMBOLS: usize = 100_000;
 /// Plugins that are named as unfit where none has an answer.
 pub const UNFIT_PLUGINS_SHOWN: usize = 8;
+/// How often the host's facts are taken while the link is up.
+pub const FACTS_EVERY: Duration = Duration::from_hours(24);
 
 /// How long one address may take to accept, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

@@ -47,11 +47,13 @@ impl Host {
     pub fn configure(&self, servers: &str, exec: &str) {
         let (pki, store, socket) = (self.path("pki"), self.path("gearman.db"), self.socket());
         let (pki, store, socket) = (pki.display(), store.display(), socket.display());
+        let plugins = self.plugins();
+        let plugins = plugins.display();
         let text = format!(
             "hostname = \"web-1\"\nregion = \"cn-1\"\ntags = {{ svc = \"ecs\", cmpt = \"db\" }}\n\
              [link]\nserver = \"{servers}\"\nbackoff = {{ min = 1, max = 1 }}\n\
              [tls]\ndir = \"{pki}\"\n[store]\npath = \"{store}\"\n[exec]\ngrace = 1\n{exec}\n\
-             [control]\nsocket = \"{socket}\"\n"
+             [plugins]\ndir = \"{plugins}\"\n[control]\nsocket = \"{socket}\"\n"
         );
         fs::write(self.path("gearman.conf"), text).unwrap();
     }
@@ -59,6 +61,11 @@ impl Host {
     /// The agent's control socket.
     pub fn socket(&self) -> PathBuf {
         self.path("gearman.sock")
+    }
+
+    /// The plugin folder, which need not be there.
+    pub fn plugins(&self) -> PathBuf {
+        self.path("plugins")
     }
 
     /// `gearman` with this host's files.

@@ -11,6 +11,7 @@
 
 pub mod agent;
 pub mod pki;
+pub mod plugins;
 pub mod polaris;
 pub mod process;
 

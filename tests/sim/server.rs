@@ -103,6 +103,7 @@ impl Peer {
                 }
                 FromAgent::Result(result) => panic!("the agent sent {result:?}"),
                 FromAgent::Job(notice) => panic!("the agent sent {notice:?}"),
+                FromAgent::Facts(facts) => panic!("nobody asked for {facts:?}"),
                 FromAgent::Unknown(method) => panic!("the agent sent {method}"),
             }
         }

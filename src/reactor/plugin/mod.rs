@@ -13,6 +13,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use serde_json::value::RawValue;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 /// Why there is no document.
@@ -36,7 +37,8 @@ pub(super) fn ask(question: &Question, to: &mut impl Write) -> io::Result<()> {
         Ok(plugin) => {
             // Before anything of it runs, so that whatever happens can be told with its name.
             to.write_all(format!("{}\n", plugin.name.to_string_lossy().escape_debug()).as_bytes())?;
-            answer(&plugin, question)
+            // Whose number its descriptor is afterwards, nobody knows: it is not ours to close.
+            answer(&ManuallyDrop::new(plugin), question)
         }
         Err(refusal) => {
             to.write_all(b"\n")?;

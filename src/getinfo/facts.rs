@@ -1,0 +1,124 @@
+//! The host's facts: what of it seldom changes, in sections. They are taken when
+//! the link is up and daily, and the server is told what it does not hold yet.
+
+use super::Query;
+use crate::machine::limits::FACTS_EVERY;
+use crate::machine::{Effects, Event, Instant, Now, earliest};
+use crate::wire::facts::{self, Section};
+use crate::wire::{Facts, GetInfo, GetInfoParams};
+use ring::digest::{SHA256, digest};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The query that answers with all sections in one object.
+const QUERY: &str = "facts";
+/// Bytes of a digest: enough for a value never to be taken for another of the same host.
+const DIGEST_BYTES: usize = 16;
+
+/// What the server knows of the host, and when it is looked at again.
+#[derive(Debug, Default)]
+pub struct HostFacts {
+    /// The digest of each section that the server holds; `None` where there is no
+    /// server, or one that keeps no facts.
+    held: Option<BTreeMap<String, String>>,
+    taking: Option<Query>,
+    again: Option<Instant>,
+}
+
+/// What the server is to be told, and what it cannot be told.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub facts: Facts,
+    /// Names and reasons.
+    pub untold: Vec<String>,
+}
+
+impl HostFacts {
+    /// The link is up, and the server holds this.
+    pub fn link_up(
+        &mut self,
+        now: Now,
+        held: Option<BTreeMap<String, String>>,
+        dir: &Path,
+        fx: &mut Effects,
+    ) {
+        self.link_down(fx);
+        self.held = held;
+        if self.held.is_some() {
+            self.take(now, dir, fx);
+        }
+    }
+
+    pub fn link_down(&mut self, fx: &mut Effects) {
+        if let Some(query) = self.taking.take() {
+            query.cancel(fx);
+        }
+        (self.held, self.again) = (None, None);
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        earliest([self.again, self.taking.as_ref().map(Query::deadline)])
+    }
+
+    /// Takes in an event. `Some` once the facts are there, or why they are not.
+    pub fn handle(
+        &mut self,
+        now: Now,
+        event: &Event<'_>,
+        dir: &Path,
+        fx: &mut Effects,
+    ) -> Option<Result<Changes, String>> {
+        if self.again.is_some_and(|again| now.mono >= again) {
+            self.take(now, dir, fx);
+        }
+        let outcome = self.taking.as_mut()?.handle(now, event, fx)?;
+        self.taking = None;
+        let Some(data) = outcome.data else {
+            return Some(Err(outcome.detail.unwrap_or(outcome.message)));
+        };
+        let sections: BTreeMap<String, Option<Box<RawValue>>> = match serde_json::from_str(data.get()) {
+            Ok(sections) => sections,
+            Err(error) => return Some(Err(format!("getinfo.{QUERY}: no object of sections: {error}"))),
+        };
+        Some(Ok(self.changes(sections)))
+    }
+
+    fn take(&mut self, now: Now, dir: &Path, fx: &mut Effects) {
+        let question = GetInfo { query: QUERY.into(), params: GetInfoParams::default() };
+        self.taking = Some(Query::start(now, dir, question, fx));
+        self.again = Some(now.mono + FACTS_EVERY);
+    }
+
+    /// What is not as the server holds it. From now on it does.
+    fn changes(&mut self, sections: BTreeMap<String, Option<Box<RawValue>>>) -> Changes {
+        let mut changes = Changes::default();
+        let held = self.held.get_or_insert_default();
+        let mut told = BTreeMap::new();
+        for (name, value) in sections {
+            let Some(value) = value else { continue };
+            let section = Section { digest: digest_of(&value), value };
+            match facts::check(&name, Some(&section)) {
+                Err(reason) => changes.untold.push(reason),
+                Ok(()) if held.get(&name) == Some(&section.digest) => drop(told.insert(name, section.digest)),
+                Ok(()) => {
+                    told.insert(name.clone(), section.digest.clone());
+                    changes.facts.sections.insert(name, Some(section));
+                }
+            }
+        }
+        let gone = held.keys().filter(|name| !told.contains_key(*name));
+        changes.facts.sections.extend(gone.map(|name| (name.clone(), None)));
+        *held = told;
+        changes
+    }
+}
+
+fn digest_of(value: &RawValue) -> String {
+    let digest = digest(&SHA256, value.get().as_bytes());
+    digest.as_ref().iter().take(DIGEST_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;
