@@ -11,6 +11,7 @@ use aspire::wire::enroll::Token;
 use nix::sys::signal::Signal;
 use rig::agent::{Agent, Host, gearman, is_watched};
 use rig::pki::{Ca, HOST_ID};
+use rig::plugins::Folder;
 use rig::polaris::{Link, Polaris};
 use rig::{is_root, process, until};
 use serde_json::{Value, json};
@@ -52,6 +53,8 @@ fn a_life() {
     let mut link = kept(&polaris, link);
     agent.alone();
     refusals(&mut link);
+    queries(&mut link, &host);
+    agent.alone();
     local(&host);
     let mut link = reconnects(&host, &polaris, link);
     signals(&host, &agent, &mut link);
@@ -249,6 +252,40 @@ fn refusals(link: &mut Link) {
     let first = link.ask(&once);
     assert_eq!(link.ask(&once), first);
     assert_eq!(link.ask(&json!({"id": "info", "method": "agent.info"}))["retcode"], 2);
+}
+
+/// Plugins that answer, and those that do anything else; what each comes to is looked at more
+/// closely in real_getinfo.
+fn queries(link: &mut Link, host: &Host) {
+    let folder = Folder::new(host.plugins());
+    folder.sample();
+    // Under valgrind, too, these come to the same end.
+    let hostile = [
+        ("segfault", 3102),
+        ("aborts", 3102),
+        ("loop", 3104),
+        ("sleeps", 3104),
+        ("leaks", 2),
+        ("forks", 2),
+        ("closes", 3101),
+        ("exits", 3101),
+        ("rubbish", 3101),
+        ("prints", 2),
+        ("ten_megabytes", 3101),
+    ];
+    for (act, retcode) in hostile {
+        folder.hostile(act);
+        let timeout = if retcode == 3104 { 1 } else { 60 };
+        link.send(&json!({"id": act, "method": format!("getinfo.{act}"), "timeout": timeout}));
+        link.send(&json!({"id": format!("beside-{act}"), "method": "getinfo.sample", "timeout": 60}));
+    }
+    for _ in 0..2 * hostile.len() {
+        let reply = link.receive();
+        let id = reply["id"].as_str().unwrap();
+        let expected = hostile.iter().find(|(act, _)| *act == id).map_or(2, |(_, retcode)| *retcode);
+        assert_eq!(reply["retcode"], json!(expected), "{reply}");
+    }
+    assert_eq!(link.ask(&json!({"id": "none", "method": "getinfo.none"}))["retcode"], 3022);
 }
 
 /// Every way in which a link ends, a command running each time.

@@ -35,20 +35,20 @@ impl Rig {
         self.fx.take().into_iter().filter_map(begun).collect()
     }
 
-    fn event(&mut self, milliseconds: u64, event: Event<'_>) {
-        self.queries.handle(at(milliseconds), &event, &mut self.fx, &mut self.answered);
+    fn event(&mut self, milliseconds: u64, event: &Event<'_>) {
+        self.queries.handle(at(milliseconds), event, &mut self.fx, &mut self.answered);
     }
 
     /// A child that says this, in two pieces, and ends so.
     fn ends(&mut self, child: ChildId, answer: &[u8], words: &[u8], exit: Exit) {
         let (begin, rest) = answer.split_at(answer.len() / 2);
         for (stream, bytes) in [(Stream::Out, begin), (Stream::Out, rest), (Stream::Err, words)] {
-            self.event(1, Event::Output(child, stream, bytes));
+            self.event(1, &Event::Output(child, stream, bytes));
         }
-        self.event(1, Event::OutputEnded(child, Stream::Out));
-        self.event(1, Event::Exited(child, exit));
+        self.event(1, &Event::OutputEnded(child, Stream::Out));
+        self.event(1, &Event::Exited(child, exit));
         assert!(self.answered.is_empty(), "before all that it wrote was read");
-        self.event(1, Event::OutputEnded(child, Stream::Err));
+        self.event(1, &Event::OutputEnded(child, Stream::Err));
     }
 
     /// What becomes of a query whose child ends so: retcode, data or detail, signal, exit code.
@@ -140,11 +140,11 @@ fn a_query_that_takes_too_long_is_killed_and_says_so() {
     let mut rig = Rig::new();
     rig.ask("a");
     let child = rig.begun()[0].0;
-    rig.event(10, Event::Output(child, Stream::Out, b"loop.so\n"));
+    rig.event(10, &Event::Output(child, Stream::Out, b"loop.so\n"));
     assert_eq!(rig.queries.deadline(), Some(at(5000).mono));
-    rig.event(4999, Event::Tick);
+    rig.event(4999, &Event::Tick);
     assert!(rig.answered.is_empty());
-    rig.event(5000, Event::Tick);
+    rig.event(5000, &Event::Tick);
     let (_, outcome) = rig.answered.pop().unwrap();
     assert_eq!((outcome.retcode, outcome.signal), (3104, Some(9)));
     assert_eq!(outcome.detail.as_deref(), Some("loop.so: no answer within 5 seconds"));
@@ -157,8 +157,8 @@ fn what_came_from_a_plugin_and_holds_its_pipe_delays_nobody() {
     let mut rig = Rig::new();
     rig.ask("a");
     let child = rig.begun()[0].0;
-    rig.event(10, Event::Output(child, Stream::Out, b"fork.so\n{\"retcode\":2,\"data\":1}"));
-    rig.event(20, Event::Exited(child, Exit::Code(0)));
+    rig.event(10, &Event::Output(child, Stream::Out, b"fork.so\n{\"retcode\":2,\"data\":1}"));
+    rig.event(20, &Event::Exited(child, Exit::Code(0)));
     let soon = rig.queries.deadline().unwrap();
     assert!(soon.since(at(20).mono) <= Duration::from_millis(200));
     rig.queries.handle(Now { mono: soon, ..at(0) }, &Event::Tick, &mut rig.fx, &mut rig.answered);
@@ -171,7 +171,7 @@ fn a_child_that_cannot_be_started_is_told() {
     rig.ask("a");
     let child = rig.begun()[0].0;
     let error = StartError { step: "fork".into(), reason: "no memory".into() };
-    rig.event(1, Event::NotStarted(child, error));
+    rig.event(1, &Event::NotStarted(child, error));
     let (_, outcome) = rig.answered.pop().unwrap();
     assert_eq!((outcome.retcode, outcome.detail.as_deref()), (3107, Some("getinfo.users: fork: no memory")));
 }

@@ -21,6 +21,7 @@ mod task;
 mod tls;
 
 pub use clock::{Clock, wall_clock};
+pub use plugin::ask as ask_plugin;
 pub use task::identify;
 pub use tls::{common_name, fingerprint, identity_fits};
 

@@ -64,12 +64,12 @@ fn run(task: &Task, answer_to: &mut File) -> Result<(), String> {
             let _ = std::fs::metadata(path);
             serde_json::to_vec(&())
         }
-        Task::Ask(question) => return plugin::ask(question, answer_to).map_err(lost),
+        Task::Ask(question) => return plugin::ask(question, answer_to).map_err(|error| lost(&error)),
     };
-    answer_to.write_all(&answer.map_err(|e| e.to_string())?).map_err(lost)
+    answer_to.write_all(&answer.map_err(|e| e.to_string())?).map_err(|error| lost(&error))
 }
 
-fn lost(error: io::Error) -> String {
+fn lost(error: &io::Error) -> String {
     format!("the way of the answer is closed: {error}")
 }
 

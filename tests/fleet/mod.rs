@@ -169,7 +169,8 @@ impl Fleet {
         let place = dir.path().display();
         let config = format!(
             "hostname = \"web-1\"\n[link]\nserver = \"{}\"\n[tls]\ndir = \"{place}/pki\"\n\
-             [store]\npath = \"{place}/gearman.db\"\n[control]\nsocket = \"{place}/gearman.sock\"\n[exec]\n{exec}\n",
+             [store]\npath = \"{place}/gearman.db\"\n[control]\nsocket = \"{place}/gearman.sock\"\n\
+             [plugins]\ndir = \"{place}/plugins\"\n[exec]\n{exec}\n",
             polaris.agents
         );
         fs::write(dir.path().join("gearman.conf"), config).unwrap();

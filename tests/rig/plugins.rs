@@ -48,13 +48,13 @@ impl Folder {
         build.current_dir(root).args(["build", "--locked", "--quiet"]);
         build.args(OURS.iter().flat_map(|name| ["-p", name]));
         // Beside the programs under test.
-        let built = Path::new(env!("CARGO_BIN_EXE_gearctl")).parent().unwrap();
-        if built.ends_with("release") {
+        let programs = Path::new(env!("CARGO_BIN_EXE_gearctl")).parent().unwrap();
+        if programs.ends_with("release") {
             build.arg("--release");
         }
         assert!(build.status().unwrap().success(), "our plugins cannot be built");
         for name in OURS {
-            fs::copy(built.join(format!("lib{name}.so")), self.installed(name)).unwrap();
+            fs::copy(programs.join(format!("lib{name}.so")), self.installed(name)).unwrap();
             fs::set_permissions(self.installed(name), Permissions::from_mode(0o755)).unwrap();
         }
     }

@@ -34,11 +34,12 @@ impl Candidate {
     /// # Errors
     /// It is no plugin, and why.
     pub fn read(dir: &Path, name: &OsStr) -> Result<Self, String> {
+        let told = |error: io::Error| error.to_string();
         let path = dir.join(name);
-        let is_link = fs::symlink_metadata(&path).map_err(text)?.is_symlink();
+        let is_link = fs::symlink_metadata(&path).map_err(told)?.is_symlink();
         let open = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path);
-        let file = open.map_err(text)?;
-        let metadata = file.metadata().map_err(text)?;
+        let file = open.map_err(told)?;
+        let metadata = file.metadata().map_err(told)?;
         if !metadata.is_file() {
             return Err("not a regular file".into());
         }
@@ -126,8 +127,4 @@ fn describe(file: &File) -> Result<(u32, String), String> {
 
 const fn size_of_queries() -> usize {
     size_of::<Descriptor>() - offset_of!(Descriptor, queries)
-}
-
-fn text(error: io::Error) -> String {
-    error.to_string()
 }

@@ -30,8 +30,11 @@ impl Refusal {
     }
 }
 
-/// Writes what [`crate::machine::Task::Ask`] is answered by.
-pub(super) fn ask(question: &Question, to: &mut impl Write) -> io::Result<()> {
+/// Writes what [`crate::machine::Task::Ask`] is answered by. Runs the plugin in this very process.
+///
+/// # Errors
+/// Nobody can be told.
+pub fn ask(question: &Question, to: &mut impl Write) -> io::Result<()> {
     let retcode = Retcode::NormalTermination.code();
     let answer = match find(&question.dir, &question.query) {
         Ok(plugin) => {
