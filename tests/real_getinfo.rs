@@ -177,8 +177,11 @@ fn a_plugin_of_another_interface_is_not_loaded() {
     assert!(reason.ends_with("(3102): early.so: killed by signal 6\n"), "{reason}");
 }
 
-/// What each of `hostile.c` comes to: retcode, signal, exit code, and the end of the detail or of the data.
-const HOSTILE: &[(&str, u16, Option<i32>, Option<i32>, &str)] = &[
+/// What an act of `hostile.c` comes to: its name, the reply's retcode, signal and exit code, and
+/// its detail or data.
+type End = (&'static str, u16, Option<i32>, Option<i32>, &'static str);
+
+const HOSTILE: &[End] = &[
     ("segfault", 3102, Some(11), None, "segfault.so: killed by signal 11; it said: about to read nothing"),
     ("aborts", 3102, Some(6), None, "aborts.so: killed by signal 6"),
     ("loop", 3104, Some(9), None, "loop.so: no answer within 1 seconds"),

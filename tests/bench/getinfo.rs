@@ -37,7 +37,7 @@ fn child_alone(question: &Question) -> Vec<u8> {
         ForkResult::Child => {
             let told = ask_plugin(question, &mut File::from(write)).is_ok();
             // SAFETY: the destructors and exit handlers are the parent's.
-            unsafe { nix::libc::_exit(i32::from(!told)) }
+            unsafe { libc::_exit(i32::from(!told)) }
         }
         ForkResult::Parent { child } => {
             drop(write);
