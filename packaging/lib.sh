@@ -55,3 +55,15 @@ fetch_crates() {
             die "cargo could not get the crates that $manifest names (is the network there?)"
     done
 }
+
+# The getinfo plugins: their crates, and their files without the ending.
+plugins=(diskinfo hostinfo packageinfo processinfo userinfo)
+
+# install_plugins BUILT FOLDER: brings what cargo built to a plugin folder.
+install_plugins() {
+    local plugin
+    install -d -m 755 -- "$2"
+    for plugin in "${plugins[@]}"; do
+        install -m 755 -- "$1/lib$plugin.so" "$2/$plugin.so"
+    done
+}

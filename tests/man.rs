@@ -260,8 +260,8 @@ fn gearctls_flags_and_commands_are_documented_and_no_others() {
     assert_eq!(gearctl.whole().flags(), flags);
     let general = page("cargo.1");
     assert_eq!(general.section("gearctl").flags(), flags);
-    let commands: BTreeSet<String> =
-        gearctl::COMMANDS.iter().map(|command| command.name.to_owned()).collect();
+    let names = gearctl::COMMANDS.iter().map(|command| command.name);
+    let commands: BTreeSet<String> = names.chain(["getinfo.NAME"]).map(str::to_owned).collect();
     assert_eq!(gearctl.section("COMMANDS").items_of("Cm"), commands);
     let text = general.section("gearctl").text();
     assert!(commands.iter().all(|command| help.contains(command) && text.contains(command)), "{text}");

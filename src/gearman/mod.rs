@@ -220,6 +220,7 @@ impl Gearman {
                 info!("agent=stopping running={} waiting={}", self.exec.running(), self.exec.waiting());
                 self.stopping = true;
                 self.exec.close(now, STOPPING, fx, &mut news.exec);
+                self.host_facts.link_down(fx);
                 for (id, outcome) in self.queries.close(STOPPING, fx) {
                     self.request_ended(now, id, outcome, fx);
                 }

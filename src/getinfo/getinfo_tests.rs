@@ -212,4 +212,6 @@ fn queries_end_when_they_are_cancelled_whether_they_run_or_wait() {
     assert_eq!(rig.fx.take(), [Effect::Signal { child, signal: 9 }, Effect::Release { child }]);
     assert_eq!(rig.queries.close("the end", &mut rig.fx).len(), QUERIES - 1);
     assert_eq!((rig.queries.running(), rig.queries.waiting()), (0, 0));
+    let (_, late) = rig.ask("late").unwrap();
+    assert_eq!((late.retcode, late.detail.as_deref()), (3108, Some("the end")));
 }

@@ -26,6 +26,8 @@ pub struct Queries {
     waiting: VecDeque<(String, GetInfo)>,
     /// How many were asked.
     asked: u64,
+    /// Why no more are taken, once that is so.
+    closed: Option<String>,
 }
 
 /// The end of a query: the request's id, and what became of it.
@@ -34,7 +36,7 @@ pub type Answered = (String, Outcome);
 impl Queries {
     /// `dir` is the plugin folder.
     pub fn new(dir: PathBuf) -> Self {
-        Queries { dir, running: Vec::new(), waiting: VecDeque::new(), asked: 0 }
+        Queries { dir, running: Vec::new(), waiting: VecDeque::new(), asked: 0, closed: None }
     }
 
     /// Where the plugins of queries are that begin from now on.
@@ -65,6 +67,9 @@ impl Queries {
 
     /// Takes a question in. `Some` is its refusal.
     pub fn submit(&mut self, now: Now, id: String, question: GetInfo, fx: &mut Effects) -> Option<Answered> {
+        if let Some(reason) = &self.closed {
+            return Some((id, Outcome::with_detail(Retcode::Cancelled, reason.clone())));
+        }
         let held: usize = self.waiting.iter().map(|(_, waiting)| waiting.params.args.len()).sum();
         let bytes = held + question.params.args.len();
         if self.waiting.len() >= WAITING_QUERIES || bytes > WAITING_QUERIES_BYTES {
@@ -101,8 +106,9 @@ impl Queries {
         self.waiting.remove(place).map(|(id, _)| (id, cancelled()))
     }
 
-    /// Ends all of them.
+    /// Ends all of them, and takes no more.
     pub fn close(&mut self, reason: &str, fx: &mut Effects) -> Vec<Answered> {
+        self.closed = Some(reason.to_owned());
         let ids = self.running.iter().map(|(id, _)| id).chain(self.waiting.iter().map(|(id, _)| id));
         let ids: Vec<String> = ids.cloned().collect();
         ids.iter().filter_map(|id| self.cancel(id, reason, fx)).collect()
