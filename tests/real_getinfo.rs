@@ -61,6 +61,17 @@ fn a_plugin_in_c_answers_without_an_agent() {
 }
 
 #[test]
+fn the_example_of_the_manual_page_is_a_plugin() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/cargo-plugin.3")).unwrap();
+    let example =
+        page.lines().skip_while(|line| !line.starts_with("#include")).take_while(|line| *line != ".Ed");
+    let source: String = example.map(|line| line.replace("\\e", "\\") + "\n").collect();
+    let bench = Bench::new();
+    bench.folder.compiled("greeting", &source);
+    assert_eq!(bench.ask("greeting", "").1, "\"hello\"\n");
+}
+
+#[test]
 fn who_asks_for_what_is_not_there_learns_what_there_is() {
     let bench = Bench::new();
     bench.folder.sample();

@@ -27,7 +27,7 @@ impl Folder {
 
     /// `sample.so`, as anybody would build it.
     pub fn sample(&self) -> PathBuf {
-        self.compile("sample", "sample.c", &[])
+        self.compile("sample", Path::new("sample.c"), &[])
     }
 
     /// A plugin of this name which does what `hostile.c` calls so.
@@ -38,7 +38,7 @@ impl Folder {
     /// As [`Folder::hostile`], with other definitions beside it.
     pub fn hostile_with(&self, name: &str, act: &str, more: &[&str]) -> PathBuf {
         let (query, act) = (format!("-DQUERY=\"{name}\""), format!("-DACT={act}"));
-        self.compile(name, "hostile.c", &[&[query.as_str(), act.as_str()], more].concat())
+        self.compile(name, Path::new("hostile.c"), &[&[query.as_str(), act.as_str()], more].concat())
     }
 
     /// Our own plugins, as they are installed.
@@ -59,11 +59,19 @@ impl Folder {
         }
     }
 
+    /// A plugin of this name, whose source this is.
+    pub fn compiled(&self, name: &str, source: &str) -> PathBuf {
+        let file = self.dir.join(format!("{name}.c"));
+        fs::write(&file, source).unwrap();
+        self.compile(name, &file, &[])
+    }
+
     fn installed(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{name}.so"))
     }
 
-    fn compile(&self, name: &str, source: &str, definitions: &[&str]) -> PathBuf {
+    /// From a source in `tests/plugins/`, or elsewhere.
+    fn compile(&self, name: &str, source: &Path, definitions: &[&str]) -> PathBuf {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let library = self.installed(name);
         let mut cc = Command::new("cc");
