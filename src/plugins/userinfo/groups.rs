@@ -34,12 +34,8 @@ pub fn answer(args: &str) -> Result<String, Failure> {
     }
     let count = entries.len();
     let primary_members = |gid| users.get(&gid).cloned().unwrap_or_default();
-    let group = |Entry { name, gid, members }| Group {
-        name,
-        gid,
-        members,
-        primary_members: primary_members(gid),
-    };
+    let group =
+        |Entry { name, gid, members }| Group { name, gid, members, primary_members: primary_members(gid) };
     json(&Answer { groups: part.take(entries).into_iter().map(group).collect(), count })
 }
 

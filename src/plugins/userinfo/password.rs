@@ -16,9 +16,9 @@ pub struct Password {
     /// finds it: the last change is day 0 (`passwd -e`), or today is more than
     /// `max_days` after it. `false` where there is no last change or no maximum.
     pub expired: bool,
-    /// The day of the last change, in UTC: "2024-02-29". `null`: not set, and the
-    /// password does not age; or no date of the years 0 to 9999. "1970-01-01" is how an
-    /// administrator asks for a change.
+    /// The day of the last change, in UTC: "2024-02-29". "1970-01-01" is how an
+    /// administrator asks for a change. `null`: not set (or a negative day), and the
+    /// password does not age; or a day after the year 9999.
     pub last_change: Option<String>,
     /// Days that must go by from one change to the next. `null`: not set.
     pub min_days: Option<c_long>,
@@ -32,7 +32,7 @@ pub struct Password {
     /// login. `null`: not set, and there is no end to it.
     pub inactive_days: Option<c_long>,
     /// The first day on which the account can no longer be used, in UTC. `null`:
-    /// not set; or no date of the years 0 to 9999.
+    /// not set (or a negative day); or a day after the year 9999.
     pub account_expires: Option<String>,
 }
 
@@ -91,14 +91,14 @@ impl Password {
 fn expired(last_change: Option<c_long>, max: Option<c_long>, today: c_long) -> bool {
     match (last_change, max) {
         (Some(0), _) => true,
-        (Some(last_change), Some(max)) => last_change.saturating_add(max) < today,
+        (Some(last_change), Some(max)) if last_change > 0 => last_change.saturating_add(max) < today,
         _ => false,
     }
 }
 
-/// The date of a day since 1970.
+/// The date of a day since 1970. To chage and passwd a negative one is "never".
 fn day(days: c_long) -> Option<String> {
-    let days = Span::new().try_days(days).ok()?;
+    let days = Span::new().try_days(days).ok().filter(|days| !days.is_negative())?;
     date(1970, 1, 1).checked_add(days).ok().map(|date| date.to_string())
 }
 
@@ -175,6 +175,7 @@ mod tests {
             (Some(TODAY + 9), Some(0), false),
             (Some(1), Some(99999), false),
             (Some(1), None, false),
+            (Some(-7), Some(1), false),
             (None, Some(1), false),
             (None, None, false),
             (Some(0), None, true),
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(day(0).as_deref(), Some("1970-01-01"));
         assert_eq!(day(19782).as_deref(), Some("2024-02-29"));
         assert_eq!(day(TODAY).as_deref(), Some("2026-01-01"));
-        assert_eq!(day(-7).as_deref(), Some("1969-12-25"));
+        assert_eq!(day(-7), None);
         assert_eq!(day(2_932_896).as_deref(), Some("9999-12-31"));
         assert_eq!(day(2_932_897), None);
         assert_eq!(day(c_long::MAX), None);
