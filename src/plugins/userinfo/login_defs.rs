@@ -13,12 +13,11 @@ pub fn ordinary(root: &Root) -> RangeInclusive<u32> {
 
 /// The last line with this key counts.
 fn value(text: &str, key: &str) -> Option<u32> {
-    let values = text.lines().filter_map(|line| {
+    let value = text.lines().rev().find_map(|line| {
         let (name, value) = line.trim().split_once([' ', '\t'])?;
-        (name == key).then_some(value)
+        (name == key).then_some(value.trim_start_matches([' ', '\t', '"']))
     });
-    let value = values.last()?.trim_start_matches([' ', '\t', '"']);
-    number(value.split('"').next().unwrap_or_default())
+    number(value?.split('"').next().unwrap_or_default())
 }
 
 /// In decimal, octal or hexadecimal, as in C.
@@ -46,7 +45,7 @@ mod tests {
         assert_eq!(range(b"# UID_MIN 1\nUID_MIN\t\t  500\nUID_MAX 999  \n"), 500..=999);
         assert_eq!(range(b"UID_MIN 500\nUID_MIN 600\nXUID_MAX 1\n"), 600..=60000);
         assert_eq!(range(b"UID_MIN \"700\"\nUID_MAX 0x10000\n"), 700..=65536);
-        assert_eq!(range(b"\xff\xfe\n  UID_MIN 01750\nUID_MAX 0\n"), 1000..=0);
+        assert_eq!(range(b"\xff\xfe\n  UID_MIN 01750\nUID_MAX 0\n"), RangeInclusive::new(1000, 0));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub struct NameService {
     _in_use: MutexGuard<'static, ()>,
 }
 
+#[expect(clippy::unused_self, reason = "it is the right to call, not what is called with")]
 impl NameService {
     pub fn open() -> Self {
         NameService { _in_use: IN_USE.lock().unwrap_or_else(PoisonError::into_inner) }
@@ -243,11 +244,11 @@ impl Entry for Shadow {
 /// # Safety
 /// Null, or a C string.
 unsafe fn copy_text(text: *const c_char) -> Text {
-    match text.is_null() {
-        true => Text::from(""),
-        // SAFETY: a C string, as the caller promises.
-        false => unsafe { CStr::from_ptr(text) }.into(),
+    if text.is_null() {
+        return Text::from("");
     }
+    // SAFETY: a C string, as the caller promises.
+    unsafe { CStr::from_ptr(text) }.into()
 }
 
 /// # Safety
