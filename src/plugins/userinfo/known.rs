@@ -2,6 +2,7 @@
 
 use crate::nss::{Account, Group, NameService, Shadow};
 use aspire_plugin::{Failure, Text};
+use nix::unistd::geteuid;
 use std::collections::{HashMap, HashSet};
 use std::iter;
 
@@ -14,8 +15,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// About all accounts: each database is read once, however many there are.
-    pub fn about_all(service: &mut NameService) -> Result<Self, Failure> {
+    /// About many accounts: each database is read once, however many they are.
+    pub fn about_all(service: &mut NameService, accounts: &[Account]) -> Result<Self, Failure> {
         let mut known = Known::default();
         for group in service.entries::<Group>() {
             let group = group?;
@@ -24,9 +25,18 @@ impl Known {
             }
             known.group_names.entry(group.gid).or_insert(group.name);
         }
-        for shadow in service.entries::<Shadow>() {
-            let shadow = shadow?;
-            known.shadow.entry(shadow.name.clone()).or_insert(shadow);
+        let gids: HashSet<_> = accounts.iter().map(|account| account.gid).collect();
+        for gid in gids {
+            known.look_up_group(service, gid)?;
+        }
+        if geteuid().is_root() {
+            for shadow in service.entries::<Shadow>() {
+                let shadow = shadow?;
+                known.shadow.entry(shadow.name.clone()).or_insert(shadow);
+            }
+            for account in accounts.iter().filter(|account| account.is_shadowed()) {
+                known.look_up_shadow(service, account)?;
+            }
         }
         Ok(known)
     }
@@ -36,15 +46,35 @@ impl Known {
         let mut known = Known::default();
         let gids = service.group_ids(account)?;
         for &gid in &gids {
-            if let Some(group) = service.numbered::<Group>(gid)? {
-                known.group_names.insert(gid, group.name);
-            }
+            known.look_up_group(service, gid)?;
         }
         known.memberships.insert(account.name.clone(), gids);
-        if let Some(shadow) = service.named::<Shadow>(account.name.as_bytes())? {
-            known.shadow.insert(account.name.clone(), shadow);
+        if geteuid().is_root() {
+            known.look_up_shadow(service, account)?;
         }
         Ok(known)
+    }
+
+    /// Some entries are in no list, and told when they are asked for, such as those
+    /// of root where no file has one.
+    fn look_up_group(&mut self, service: &mut NameService, gid: u32) -> Result<(), Failure> {
+        if !self.group_names.contains_key(&gid)
+            && let Some(group) = service.numbered::<Group>(gid)?
+        {
+            self.group_names.insert(gid, group.name);
+        }
+        Ok(())
+    }
+
+    /// As root only: to others, a service may tell what it makes up of a user whose
+    /// entry in the file they may not read.
+    fn look_up_shadow(&mut self, service: &mut NameService, account: &Account) -> Result<(), Failure> {
+        if !self.shadow.contains_key(&account.name)
+            && let Some(shadow) = service.named::<Shadow>(account.name.as_bytes())?
+        {
+            self.shadow.insert(account.name.clone(), shadow);
+        }
+        Ok(())
     }
 
     pub fn group_name(&self, gid: u32) -> Option<&Text> {

@@ -104,8 +104,7 @@ fn ask<T: Entry>(question: impl FnOnce() -> *mut T::Raw) -> Result<Option<T>, Fa
 
 /// No entry: there is none (more), or it could not be read. What errno is in the
 /// first case differs from service to service, so it is the errors that
-/// getpwent(3) lists which are taken for one. Shadow entries that only root may
-/// see are none.
+/// getpwent(3) lists which are taken for one.
 fn nothing<T>(database: &str, errno: Errno) -> Result<Option<T>, Failure> {
     match errno {
         Errno::EINTR | Errno::EIO | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ERANGE => {
@@ -146,6 +145,13 @@ pub struct Account {
     pub gecos: Text,
     pub home: Text,
     pub shell: Text,
+}
+
+impl Account {
+    /// Whether the password is said to be in the shadow database.
+    pub fn is_shadowed(&self) -> bool {
+        self.password.as_bytes() == b"x"
+    }
 }
 
 impl Entry for Account {

@@ -73,7 +73,7 @@ impl Password {
                 inactive_days: shadow.inactive,
                 account_expires: shadow.expires.and_then(day),
             }),
-            None if account.password.as_bytes() == b"x" => None,
+            None if account.is_shadowed() => None,
             None => Some(Password {
                 state: State::of(account.password.as_bytes()),
                 expired: false,

@@ -35,23 +35,26 @@ pub fn answer_at(root: &Root, now: SystemTime, args: &str) -> Result<String, Fai
     let part = Part::of(&matches)?;
     let selection = Selection::of(&matches)?;
     let mut service = NameService::open();
-    let (accounts, known) = match selection {
+    let today = today(now);
+    let (users, count) = match selection {
         Selection::One(name) => {
             let account = service.named_or_numbered::<Account>(&name)?.ok_or_else(|| {
                 Failure::new(Retcode::NoSuchUserOrGroup, format!("there is no user {name:?}"))
             })?;
             let known = Known::about(&mut service, &account)?;
-            (vec![account], known)
+            (part.take(vec![User::of(account, &known, today)]), 1)
         }
         Selection::Where(chosen) => {
             let ordinary = login_defs::ordinary(root);
             let chosen = |account: &Account| chosen(account.uid != 0 && ordinary.contains(&account.uid));
             let accounts = service.entries::<Account>().filter(|entry| entry.as_ref().map_or(true, chosen));
-            (accounts.collect::<Result<_, _>>()?, Known::about_all(&mut service)?)
+            let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
+            let count = accounts.len();
+            let accounts = part.take(accounts);
+            let known = Known::about_all(&mut service, &accounts)?;
+            (accounts.into_iter().map(|account| User::of(account, &known, today)).collect(), count)
         }
     };
-    let (count, today) = (accounts.len(), today(now));
-    let users = part.take(accounts).into_iter().map(|account| User::of(account, &known, today)).collect();
     json(&Answer { users, count })
 }
 
@@ -119,8 +122,9 @@ struct User {
     home: Text,
     /// Empty: /bin/sh.
     shell: Text,
-    /// `null`: it cannot be known, as the shadow database has no entry of this
-    /// user, or only root may read it.
+    /// `null`: it cannot be known, as the passwd database says that it is in the
+    /// shadow database, which has no entry of this user or, as root alone reads it,
+    /// is not read.
     password: Option<Password>,
 }
 

@@ -102,6 +102,13 @@ fn a_container_without_shadow_does_not_tell_passwords() {
 }
 
 #[test]
+fn what_no_file_has_but_a_service_tells_when_asked_is_seen() {
+    let nothing = Path::new("/dev/null");
+    elsewhere(&[(nothing, "/etc/shadow")], compare);
+    elsewhere(&[(nothing, "/etc/shadow"), (nothing, "/etc/group")], compare);
+}
+
+#[test]
 fn odd_entries_and_old_encodings_are_seen_as_getent_sees_them() {
     elsewhere(&[(&fixture("odd"), "/etc")], || {
         let host = compare();
@@ -145,13 +152,13 @@ fn large_etc(users: u32) -> tempfile::TempDir {
         writeln!(passwd, "{name}:x:{id}:{id}:User {number},Room {}:/home/{name}:/bin/bash", number % 97)
             .unwrap();
         writeln!(group, "{name}:x:{id}:").unwrap();
-        let aging = match number % 5 {
-            0 => format!("{hash}:19700:0:99999:7:::"),
-            1 => format!("!{hash}:18000:0:90:7:30::"),
-            2 => format!("{hash}:0:0:90:7:::"),
-            3 => ":19000:1::::20000:".into(),
+        let aging = match number {
             // Not every user has an entry.
-            _ => continue,
+            _ if number % 1000 == 0 => continue,
+            _ if number % 4 == 0 => format!("{hash}:19700:0:99999:7:::"),
+            _ if number % 4 == 1 => format!("!{hash}:18000:0:90:7:30::"),
+            _ if number % 4 == 2 => format!("{hash}:0:0:90:7:::"),
+            _ => ":19000:1::::20000:".into(),
         };
         writeln!(shadow, "{name}:{aging}").unwrap();
     }

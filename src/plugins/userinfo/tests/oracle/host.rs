@@ -1,6 +1,7 @@
 //! What the system's own programs say about the accounts of this host.
 
 use aspire_plugin::Text;
+use nix::unistd::geteuid;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -16,6 +17,8 @@ const LARGE: usize = 200;
 pub struct Host {
     pub users: Vec<Vec<Vec<u8>>>,
     pub groups: Vec<Vec<Vec<u8>>>,
+    /// Primary groups that are told only to those who ask for them.
+    unlisted_groups: Vec<Vec<Vec<u8>>>,
     shadow: Vec<Vec<Vec<u8>>>,
     today: String,
 }
@@ -23,12 +26,11 @@ pub struct Host {
 impl Host {
     pub fn seen() -> Self {
         let today = output("date", &["-u".as_ref(), "+%Y-%m-%d".as_ref()]).expect("there is a date");
-        Host {
-            users: database("passwd"),
-            groups: database("group"),
-            shadow: database("shadow"),
-            today: string(&today).trim().into(),
-        }
+        let users = database("passwd", &[]);
+        let groups = database("group", &[]);
+        let unlisted_groups = unlisted_groups(&users, &groups);
+        let shadow = if geteuid().is_root() { shadow(&users) } else { Vec::new() };
+        Host { users, groups, unlisted_groups, shadow, today: string(&today).trim().into() }
     }
 
     pub fn assert_users(&self, answer: &Value) {
@@ -106,7 +108,7 @@ impl Host {
 
     fn group_names(&self) -> HashMap<&[u8], &[u8]> {
         let mut names = HashMap::<&[u8], &[u8]>::new();
-        for group in &self.groups {
+        for group in self.groups.iter().chain(&self.unlisted_groups) {
             names.entry(&group[2]).or_insert(&group[0]);
         }
         names
@@ -220,8 +222,27 @@ fn output(program: &str, args: &[&OsStr]) -> Option<Vec<u8>> {
     }
 }
 
-fn database(name: &str) -> Vec<Vec<Vec<u8>>> {
-    let said = output("getent", &[name.as_ref()]).expect("every C library has a getent");
+fn unlisted_groups(users: &[Vec<Vec<u8>>], groups: &[Vec<Vec<u8>>]) -> Vec<Vec<Vec<u8>>> {
+    let listed: HashSet<_> = groups.iter().map(|group| &group[2]).collect();
+    let missing = users.iter().map(|user| &user[3]).filter(|gid| !listed.contains(gid));
+    let missing: Vec<_> = missing.map(|gid| OsStr::from_bytes(gid)).collect();
+    if missing.is_empty() { Vec::new() } else { database("group", &missing) }
+}
+
+/// The list, and what is told only to those who ask for a name.
+fn shadow(users: &[Vec<Vec<u8>>]) -> Vec<Vec<Vec<u8>>> {
+    let mut shadow = database("shadow", &[]);
+    let listed: HashSet<_> = shadow.iter().map(|entry| &entry[0]).collect();
+    let missing = users.iter().filter(|user| user[1] == b"x" && !listed.contains(&user[0]));
+    let missing: Vec<_> = missing.map(|user| OsStr::from_bytes(&user[0])).collect();
+    if !missing.is_empty() {
+        shadow.append(&mut database("shadow", &missing));
+    }
+    shadow
+}
+
+fn database(name: &str, keys: &[&OsStr]) -> Vec<Vec<Vec<u8>>> {
+    let said = output("getent", &[&[name.as_ref()], keys].concat()).expect("every C library has a getent");
     let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| line.split(|byte| *byte == b':').map(<[u8]>::to_vec).collect()).collect()
 }
