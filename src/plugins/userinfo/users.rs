@@ -168,6 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn root_is_a_system_user_whatever_the_range() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("etc")).unwrap();
+        std::fs::write(folder.path().join("etc/login.defs"), "UID_MIN 0\nUID_MAX 4294967295\n").unwrap();
+        let answer = answer_at(&Root::at(folder.path()), UNIX_EPOCH, "-S").unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert!(answer["users"].as_array().unwrap().iter().all(|user| user["uid"] == 0), "{answer}");
+        assert_eq!(answer["users"][0]["name"], "root");
+    }
+
+    #[test]
+    fn a_part_of_one_is_taken_as_of_many() {
+        let answer = |args| answer_at(&Root::default(), UNIX_EPOCH, args).unwrap();
+        assert_eq!(answer("-U root -o 1"), r#"{"users":[],"count":1}"#);
+        assert_eq!(answer("-U root -n 1"), answer("-U 0"));
+    }
+
+    #[test]
     fn days_are_counted_in_utc() {
         let at = |seconds| today(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!((at(0), at(86399), at(86400), at(1_767_225_600)), (0, 0, 1, 20454));
