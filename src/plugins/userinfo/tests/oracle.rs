@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 #![expect(clippy::print_stderr, reason = "what could not be seen is said")]
 
-#[path = "../../../../tests/elsewhere.rs"]
+#[path = "../../../../tests/elsewhere/mod.rs"]
 mod elsewhere;
 #[path = "oracle/host.rs"]
 mod host;
