@@ -16,6 +16,7 @@
 //!
 //! [`app`] builds these parts, [`serve`] runs them until it is told to stop.
 
+pub mod again;
 pub mod agents;
 pub mod app;
 pub mod clock;

@@ -1,6 +1,6 @@
 //! Connections that speak HTTP: how they are accepted, encrypted and served.
 
-use crate::limits;
+use crate::{again, limits};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -31,7 +31,7 @@ pub async fn serve(
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let (tls, service, watcher) = (tls.clone(), service(&router), graceful.watcher());
-        tokio::spawn(async move {
+        tokio::spawn(again::at_once(async move {
             let _permit = permit;
             let served = match tls {
                 None => watcher.watch(http1().serve_connection(io(tcp), service)).await,
@@ -43,7 +43,7 @@ pub async fn serve(
             if let Err(error) = served {
                 tracing::debug!(%peer, %error, "connection failed");
             }
-        });
+        }));
     }
     drop(listener);
     let _ = timeout(limits::STOP_LIMIT, graceful.shutdown()).await;
