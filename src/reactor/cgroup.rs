@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// What our own folder's name begins with; the pid follows.
@@ -25,6 +26,8 @@ const PREFIX: &str = "aspire-";
 pub(super) struct Cgroups {
     /// Ours, in the agent's own cgroup; `None` where there can be none.
     home: Option<PathBuf>,
+    /// Nothing is left in them.
+    empty: Vec<Cgroup>,
     /// Nothing should be left in them of the commands that they were taken for.
     idle: Vec<Cgroup>,
     /// There was something left when they were last looked at.
@@ -50,7 +53,8 @@ impl Cgroups {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let own = own_folder(&read("/proc/self/mounts"), &read("/proc/self/cgroup"));
         let home = own.map(|own| own.join(format!("{PREFIX}{}", std::process::id())));
-        Cgroups { home, idle: Vec::new(), occupied: VecDeque::new(), spent: Vec::new(), made: 0 }
+        let (empty, idle, spent) = (Vec::new(), Vec::new(), Vec::new());
+        Cgroups { home, empty, idle, occupied: VecDeque::new(), spent, made: 0 }
     }
 
     /// An empty one, and its folder for the child to start in. `None` where there can be none.
@@ -81,6 +85,12 @@ impl Cgroups {
         if cgroup.killed || cgroup.foreign { &mut self.spent } else { &mut self.idle }.push(cgroup);
     }
 
+    /// No process is left of any command: nobody need look into these folders.
+    pub fn are_empty(&mut self) {
+        self.empty.append(&mut self.idle);
+        self.empty.extend(self.occupied.drain(..));
+    }
+
     /// From now on descendants are found by other means.
     pub fn do_without(&mut self, reason: &str) {
         if let Some(home) = self.home.take() {
@@ -92,11 +102,15 @@ impl Cgroups {
     fn try_take(&mut self) -> io::Result<Option<(Cgroup, File)>> {
         let Some(home) = &self.home else { return Ok(None) };
         self.spent.retain(|cgroup| fs::remove_dir(&cgroup.folder).is_err());
+        if let Some(cgroup) = self.empty.pop() {
+            let folder = open_folder(&cgroup.folder)?;
+            return Ok(Some((cgroup, folder)));
+        }
         // One look each time is enough to get all of them back.
         self.idle.extend(self.occupied.pop_front());
         while let Some(cgroup) = self.idle.pop() {
             if cgroup.is_empty()? {
-                let folder = File::open(&cgroup.folder)?;
+                let folder = open_folder(&cgroup.folder)?;
                 return Ok(Some((cgroup, folder)));
             }
             self.occupied.push_back(cgroup);
@@ -108,7 +122,7 @@ impl Cgroups {
         }
         let cgroup = Cgroup { folder: home.join(self.made.to_string()), killed: false, foreign: false };
         make_folder(&cgroup.folder)?;
-        let folder = File::open(&cgroup.folder)?;
+        let folder = open_folder(&cgroup.folder)?;
         if first {
             try_out(&cgroup.folder, &folder)?;
         }
@@ -164,6 +178,11 @@ fn own_folder(mounts: &str, cgroups: &str) -> Option<PathBuf> {
     let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     // Beyond the root of a namespace there is nothing for us.
     (!path.contains("..")).then(|| Path::new(mount).join(path))
+}
+
+/// For a child to start in.
+fn open_folder(folder: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_PATH).open(folder)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

@@ -160,7 +160,15 @@ impl Children {
     /// Reaps one child that has ended, an adopted orphan without an id.
     /// `None` where none has.
     pub fn reap(&mut self) -> Option<(Option<ChildId>, Exit)> {
-        let (pid, exit) = sys::ended_child()?;
+        let (pid, exit) = match sys::look_at_children() {
+            sys::Children::Ended(pid, exit) => (pid, exit),
+            sys::Children::Run => return None,
+            sys::Children::Gone => {
+                // Orphans are handed to us: whoever came from a command would be a child of ours.
+                self.cgroups.are_empty();
+                return None;
+            }
+        };
         let child = self.by_pid.remove(&pid);
         let id = child.as_ref().map(|child| child.id);
         if let Some(child) = child {

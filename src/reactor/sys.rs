@@ -1,27 +1,40 @@
 //! System calls that no safe crate wraps as they are needed here.
 
 use crate::machine::Exit;
+use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
-/// A child that has ended and is not reaped yet, and how it ended. (nix knows
-/// no name for a real-time signal, and would hide the child that one killed.)
-pub(super) fn ended_child() -> Option<(Pid, Exit)> {
+/// What there is of children.
+pub(super) enum Children {
+    /// One has ended and is not reaped yet; how it ended.
+    Ended(Pid, Exit),
+    /// None has.
+    Run,
+    /// There are none.
+    Gone,
+}
+
+/// Whether a child has ended. (nix knows no name for a real-time signal, and would hide the child
+/// that one killed.)
+pub(super) fn look_at_children() -> Children {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: siginfo_t is plain data, for which zeros are a value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: waitid(2) writes to the siginfo that it is given.
     while unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) } != 0 {
-        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            return None;
+        match Errno::last() {
+            Errno::EINTR => {}
+            Errno::ECHILD => return Children::Gone,
+            _ => return Children::Run,
         }
     }
     // SAFETY: waitid(2) has filled in the fields of SIGCHLD, or left the zeros.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     let exit = if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) };
-    (pid != 0).then(|| (Pid::from_raw(pid), exit))
+    if pid == 0 { Children::Run } else { Children::Ended(Pid::from_raw(pid), exit) }
 }
 
 /// Takes SIGCHLD back to its default. Where whoever started us had it ignored,
