@@ -1,0 +1,148 @@
+//! The routes of the main table.
+
+use super::{Family, address};
+use crate::netlink::{attributes, dump, u16_at, u32_at};
+use aspire_plugin::Text;
+use nix::errno::Errno;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// The lengths of `struct rtmsg` and `struct rtnexthop`.
+const HEADER: usize = 12;
+const HOP_HEADER: usize = 8;
+
+/// One of the routes; one that spreads over several gateways is one for each.
+#[derive(Debug, Clone, Serialize)]
+pub struct Route {
+    /// 10.0.0.0/8, or default.
+    pub destination: String,
+    /// inet or inet6: the destination's.
+    pub family: Family,
+    /// unicast, or what else becomes of packets: blackhole, unreachable, prohibit.
+    pub r#type: String,
+    /// The next host; null where the destination is in reach.
+    pub gateway: Option<IpAddr>,
+    /// The interface's name; null where packets go nowhere.
+    pub interface: Option<Text>,
+    /// Of two routes the one with the lower number is taken.
+    pub metric: u32,
+    /// The address that packets are sent from, where the route says it.
+    pub source: Option<IpAddr>,
+}
+
+/// All of them, IPv4 first.
+pub fn list() -> Result<Vec<Route>, Errno> {
+    let mut routes = Vec::new();
+    let names = names()?;
+    for (family, number) in [(Family::Inet, libc::AF_INET), (Family::Inet6, libc::AF_INET6)] {
+        let mut header = [0; HEADER];
+        header[0] = u8::try_from(number).expect("the field is a byte");
+        for message in dump(libc::RTM_GETROUTE, &header)? {
+            // Where a kernel has no IPv6, it answers for IPv4 again.
+            if message.first() == header.first() {
+                add(&message, family, &names, &mut routes);
+            }
+        }
+    }
+    Ok(routes)
+}
+
+fn names() -> Result<HashMap<u32, Text>, Errno> {
+    let interfaces = super::interfaces::list()?;
+    Ok(interfaces.into_iter().map(|interface| (interface.index, interface.name)).collect())
+}
+
+/// `struct rtmsg`: family, prefix, source's prefix, service, table, protocol,
+/// scope, type (1 byte each), flags (4).
+fn add(message: &[u8], family: Family, names: &HashMap<u32, Text>, routes: &mut Vec<Route>) {
+    let (Some(&[_, prefix, _, _, table, _, _, kind]), Some(flags)) =
+        (message.first_chunk(), u32_at(message, 8))
+    else {
+        return;
+    };
+    let values: HashMap<u16, &[u8]> = attributes(message, HEADER).collect();
+    let number = |kind| values.get(&kind).and_then(|value| u32_at(value, 0));
+    let ip = |kind| values.get(&kind).and_then(|value| address(value));
+    let table = number(libc::RTA_TABLE).unwrap_or(table.into());
+    // What is only remembered of earlier packets is no route of the table.
+    if table != u32::from(libc::RT_TABLE_MAIN) || flags & libc::RTM_F_CLONED != 0 {
+        return;
+    }
+    let destination = match ip(libc::RTA_DST) {
+        Some(destination) => format!("{destination}/{prefix}"),
+        None if prefix == 0 => "default".into(),
+        None => return,
+    };
+    let route = Route {
+        destination,
+        family,
+        r#type: type_name(kind),
+        gateway: ip(libc::RTA_GATEWAY).or_else(|| via(values.get(&libc::RTA_VIA)?)),
+        interface: number(libc::RTA_OIF).and_then(|index| names.get(&index).cloned()),
+        metric: number(libc::RTA_PRIORITY).unwrap_or(0),
+        source: ip(libc::RTA_PREFSRC),
+    };
+    let Some(hops) = values.get(&libc::RTA_MULTIPATH) else {
+        return routes.push(route);
+    };
+    routes.extend(hops_of(hops).map(|(index, gateway)| Route {
+        gateway,
+        interface: names.get(&index).cloned(),
+        ..route.clone()
+    }));
+}
+
+/// A gateway of the other family: that (2 bytes), and its address.
+fn via(value: &[u8]) -> Option<IpAddr> {
+    address(value.get(2..)?)
+}
+
+/// `struct rtnexthop`s, each with attributes: length (2 bytes), flags, weight
+/// (1 each), the interface's index (4).
+fn hops_of(mut rest: &[u8]) -> impl Iterator<Item = (u32, Option<IpAddr>)> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16_at(rest, 0)?);
+        let hop = rest.get(..length).filter(|hop| hop.len() >= HOP_HEADER)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        let gateway = attributes(hop, HOP_HEADER).find_map(|(kind, value)| match kind {
+            libc::RTA_GATEWAY => address(value),
+            libc::RTA_VIA => via(value),
+            _ => None,
+        });
+        Some((u32_at(hop, 4)?, gateway))
+    })
+}
+
+fn type_name(kind: u8) -> String {
+    let names = [
+        "none",
+        "unicast",
+        "local",
+        "broadcast",
+        "anycast",
+        "multicast",
+        "blackhole",
+        "unreachable",
+        "prohibit",
+        "throw",
+        "nat",
+    ];
+    names.get(usize::from(kind)).map_or_else(|| kind.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_cut_is_no_route() {
+        let mut routes = Vec::new();
+        for length in 0..HEADER {
+            add(&vec![254; length], Family::Inet, &HashMap::new(), &mut routes);
+        }
+        assert!(routes.is_empty());
+        assert_eq!(hops_of(&[4, 0, 0, 0]).count(), 0);
+        assert_eq!(hops_of(&[0; 16]).count(), 0);
+    }
+}
