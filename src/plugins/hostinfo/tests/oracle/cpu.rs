@@ -18,12 +18,12 @@ fn lscpu(args: &[&str]) -> Option<BTreeMap<String, String>> {
     Some(shown["lscpu"].as_array().unwrap().iter().map(pair).collect())
 }
 
-fn numbers(list: &str) -> Vec<u32> {
+fn numbers(text: &str) -> Vec<u32> {
     let range = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         first.parse().unwrap()..=last.parse::<u32>().unwrap()
     };
-    list.split(',').flat_map(range).collect()
+    text.split(',').flat_map(range).collect()
 }
 
 fn compare(answer: &Value, sysroot: &[&str]) {

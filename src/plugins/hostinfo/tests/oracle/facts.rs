@@ -74,11 +74,11 @@ fn of_the_network_there_is_what_others_can_reach() {
     }
     let many = [
         "link set lo up",
-        "link add z9 type dummy",
-        "link add b1 type dummy",
-        "link add a0 type dummy",
-        "link set z9 address 02:00:00:00:00:09 up",
-        "link set b1 address 02:00:00:00:00:01 up",
+        "link add z9 address 02:00:00:00:00:09 type ifb",
+        "link add b1 address 02:00:00:00:00:01 type ifb",
+        "link add a0 type ifb",
+        "link set z9 up",
+        "link set b1 up",
         "link set a0 up",
         "addr add 10.0.0.200/24 dev z9",
         "addr add 10.0.0.3/24 dev z9",
@@ -111,7 +111,7 @@ fn of_the_network_there_is_what_others_can_reach() {
 #[test]
 fn a_default_route_of_ipv6_counts_where_there_is_no_other() {
     let commands = [
-        "link add d0 type dummy",
+        "link add d0 type ifb",
         "link set d0 up",
         "addr add fd00::1/64 dev d0 nodad",
         "-6 route add default via fd00::fe dev d0",

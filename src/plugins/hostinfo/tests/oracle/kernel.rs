@@ -1,6 +1,6 @@
 //! `kernel` against uname, date, awk, lsmod and the files themselves.
 
-use super::ask::{ask, fixture, run};
+use super::ask::{ask, fixture, run, settled};
 use super::elsewhere::elsewhere;
 use hostinfo::kernel;
 use serde_json::{Value, json};
@@ -48,33 +48,30 @@ fn another_kernel_was_started_as_its_files_say() {
     });
 }
 
-/// As `lsmod` shows them: name, size, users, who uses it; sorted.
-fn lsmod() -> Option<Vec<(String, u64, i64, Vec<String>)>> {
+/// As `lsmod` shows them, with the states that it does not show.
+fn lsmod() -> Option<Vec<Value>> {
     let text = run("lsmod", &[])?;
+    let states = run("awk", &["{ print $1, $5 }", "/proc/modules"]).unwrap();
     let line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let mut used_by: Vec<String> =
-            words.get(3).map(|names| names.split(',').map(str::to_owned).collect()).unwrap_or_default();
-        used_by.sort();
-        (words[0].to_owned(), words[1].parse().unwrap(), words[2].parse().unwrap(), used_by)
+        let [name, size, users] = *words.first_chunk().unwrap();
+        let mut used_by: Vec<&str> = words.get(3).map(|names| names.split(',').collect()).unwrap_or_default();
+        used_by.sort_unstable();
+        let state = states.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+        let number = |text: &str| text.parse::<i64>().unwrap();
+        json!({
+            "name": name, "size": number(size), "users": number(users), "used_by": used_by, "state": state,
+        })
     };
-    let mut modules: Vec<_> = text.lines().skip(1).map(line).collect();
-    modules.sort();
+    let mut modules: Vec<Value> = text.lines().skip(1).map(line).collect();
+    modules.sort_by_key(|module| module["name"].to_string());
     Some(modules)
 }
 
 fn compare_modules() {
-    let answer = ask(kernel::answer)["modules"].clone();
-    let Some(modules) = lsmod() else { return };
-    let states = run("awk", &["{ print $1, $5 }", "/proc/modules"]).unwrap();
-    let expected: Vec<Value> = modules
-        .into_iter()
-        .map(|(name, size, users, used_by)| {
-            let state = states.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap();
-            json!({"name": name, "size": size, "users": users, "used_by": used_by, "state": state})
-        })
-        .collect();
-    assert_eq!(answer, json!(expected));
+    if let Some((modules, answer)) = settled(lsmod, kernel::answer) {
+        assert_eq!(answer["modules"], json!(modules));
+    }
 }
 
 #[test]
