@@ -53,9 +53,9 @@ pub struct Cpu {
     pub mhz_min: Option<f64>,
     pub mhz_max: Option<f64>,
     /// The features, sorted.
-    pub flags: Vec<Text>,
-    /// The caches by level; empty where /sys does not tell.
-    pub caches: Vec<Cache>,
+    pub flags: Option<Vec<Text>>,
+    /// The caches by level; null where /sys does not tell.
+    pub caches: Option<Vec<Cache>>,
     /// Whether this is a virtual machine's, which only x86 tells (null).
     pub hypervisor: Option<bool>,
 }
@@ -86,8 +86,6 @@ impl Cpu {
             let file = |cpu: &u32| root.number(format!("{SYS}/cpu{cpu}/cpufreq/cpuinfo_{which}_freq"));
             online.iter().filter_map(file).collect::<BTreeSet<u32>>()
         };
-        let mut flags: Vec<Text> = info.flags().split_whitespace().map(Text::from).collect();
-        flags.sort();
         Cpu {
             kind: Kind::with(root, &info, &online),
             family: info.first(&["cpu family", "CPU architecture"]),
@@ -97,8 +95,8 @@ impl Cpu {
             numa_nodes: cpulist::in_file(root, "sys/devices/system/node/online").map(|nodes| nodes.len()),
             mhz_min: mhz("min").first().map(|&khz| f64::from(khz) / 1000.0),
             mhz_max: mhz("max").last().map(|&khz| f64::from(khz) / 1000.0),
-            flags,
-            caches: caches::of(root, &online),
+            flags: info.flags(),
+            caches: Some(caches::of(root, &online)).filter(|caches| !caches.is_empty()),
             hypervisor: info.x86_flags().map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
         }
     }
@@ -143,9 +141,12 @@ impl Info {
         self.said.get("flags").map(String::as_str)
     }
 
-    fn flags(&self) -> &str {
+    fn flags(&self) -> Option<Vec<Text>> {
         let other = || ["Features", "features"].iter().find_map(|key| self.said.get(*key));
-        self.x86_flags().or_else(|| other().map(String::as_str)).unwrap_or_default()
+        let flags = self.x86_flags().or_else(|| other().map(String::as_str))?;
+        let mut flags: Vec<Text> = flags.split_whitespace().map(Text::from).collect();
+        flags.sort();
+        Some(flags)
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Os {
     /// The distribution's name for programs, `ID`: debian.
     pub id: Option<Text>,
     /// The ones it is like, the nearest first, `ID_LIKE`.
-    pub like: Vec<Text>,
+    pub like: Option<Vec<Text>>,
     /// Its name for people, `NAME`.
     pub name: Option<Text>,
     /// Name and version for people, `PRETTY_NAME`.
@@ -50,7 +50,7 @@ impl Os {
         };
         Os {
             id: take("ID"),
-            like: like.as_ref().map(words).unwrap_or_default(),
+            like: like.as_ref().map(words),
             name: take("NAME"),
             pretty_name: take("PRETTY_NAME"),
             version: take("VERSION"),

@@ -36,7 +36,7 @@ fn facts_are_parts_of_the_queries_of_their_names() {
             assert_eq!(facts[part][field], whole[field], "{part}.{field}");
         }
     }
-    assert_eq!(keys(&facts["net"]), ["default_gateway", "default_interface", "interfaces"]);
+    assert_eq!(keys(&facts["net"]), ["default_gateway", "default_interface", "interfaces", "more"]);
     let interfaces = ask(net::answer)["interfaces"].take();
     for endpoint in facts["net"]["interfaces"].as_array().unwrap() {
         let same = |one: &&Value| one["name"] == endpoint["name"];
@@ -68,7 +68,7 @@ fn net_after(commands: &[&str]) -> Option<Value> {
 
 #[test]
 fn of_the_network_there_is_what_others_can_reach() {
-    let nothing = json!({"interfaces": [], "default_gateway": null, "default_interface": null});
+    let nothing = json!({"interfaces": [], "more": 0, "default_gateway": null, "default_interface": null});
     if let Some(net) = net_after(&["link set lo up"]) {
         assert_eq!(net, nothing);
     }
@@ -100,10 +100,10 @@ fn of_the_network_there_is_what_others_can_reach() {
         net,
         json!({
             "interfaces": [
-                {"name": "b1", "mac": "02:00:00:00:00:01", "addresses": b1},
-                {"name": "z9", "mac": "02:00:00:00:00:09", "addresses": z9},
+                {"name": "b1", "mac": "02:00:00:00:00:01", "addresses": b1, "more": 0},
+                {"name": "z9", "mac": "02:00:00:00:00:09", "addresses": z9, "more": 0},
             ],
-            "default_gateway": "9.0.0.9", "default_interface": "b1",
+            "more": 0, "default_gateway": "9.0.0.9", "default_interface": "b1",
         })
     );
 }

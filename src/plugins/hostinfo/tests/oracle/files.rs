@@ -3,10 +3,33 @@
 use super::ask::{ask, fixture, not_seen, run};
 use super::elsewhere::elsewhere;
 use aspire_plugin::Root;
-use hostinfo::{hardware, load};
+use hostinfo::{cpu, facts, hardware, kernel, load, memory, net, os, time};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+
+#[test]
+fn no_query_takes_arguments() {
+    let queries = [
+        cpu::answer,
+        facts::answer,
+        hardware::answer,
+        kernel::answer,
+        load::answer,
+        memory::answer,
+        net::answer,
+        os::answer,
+        time::answer,
+    ];
+    for query in queries {
+        for args in ["-x", "everything", "'"] {
+            let refused = query(args).unwrap_err();
+            assert_eq!(refused.retcode.code(), 3021, "{args}");
+            assert!(refused.reason.starts_with("args: "), "{refused}");
+        }
+        assert!(query("  ").is_ok());
+    }
+}
 
 #[test]
 fn a_load_is_what_uptime_and_awk_say() {

@@ -4,7 +4,9 @@ use super::ask::{not_seen, run, run_json, settled};
 use hostinfo::net;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::MetadataExt as _;
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
@@ -128,10 +130,12 @@ fn listener(line: &str) -> Value {
     processes.dedup();
     let processes: Vec<Value> =
         processes.iter().map(|(pid, name)| json!({"pid": pid, "name": name})).collect();
+    // Others than root do not see whose it is, which ss does not say.
+    let unknown = processes.is_empty() && fs::metadata("/proc/self").unwrap().uid() != 0;
     json!({
         "protocol": words[0], "family": if address.contains(':') { "inet6" } else { "inet" },
         "address": address, "port": port.parse::<u16>().unwrap(), "uid": uid.parse::<u32>().unwrap(),
-        "processes": processes,
+        "processes": (!unknown).then_some(processes),
     })
 }
 
