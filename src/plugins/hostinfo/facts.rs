@@ -75,7 +75,7 @@ pub struct Place {
 
 impl Facts {
     pub fn of(root: &Root) -> Facts {
-        let (interfaces, routes) = Net::lasting();
+        let net = Net::without_listeners();
         Facts {
             os: Os::of(root),
             kernel: Identity::read().ok(),
@@ -83,7 +83,7 @@ impl Facts {
             memory: Memory::of(root)
                 .ok()
                 .map(|memory| Amounts { total: memory.total, swap_total: memory.swap_total }),
-            net: interfaces.map(|interfaces| Reach::of(interfaces, &routes.unwrap_or_default())),
+            net: net.interfaces.map(|interfaces| Reach::of(interfaces, &net.routes.unwrap_or_default())),
         }
     }
 }

@@ -32,16 +32,14 @@ pub struct Net {
 
 impl Net {
     pub fn of(root: &Root) -> Net {
-        Net {
-            interfaces: interfaces::list().ok(),
-            routes: routes::list().ok(),
-            listening: sockets::list(root),
-        }
+        Net { listening: sockets::list(root), ..Net::without_listeners() }
     }
 
-    /// What [`crate::facts`] needs of it: the listeners take the longest to find.
-    pub fn lasting() -> (Option<Vec<Interface>>, Option<Vec<Route>>) {
-        (interfaces::list().ok(), routes::list().ok())
+    /// They take the longest to find, and come and go.
+    pub fn without_listeners() -> Net {
+        let interfaces = interfaces::list().ok();
+        let routes = interfaces.as_deref().and_then(|interfaces| routes::list(interfaces).ok());
+        Net { interfaces, routes, listening: None }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The routes of the main table.
 
-use super::{Family, address};
+use super::{Family, Interface, address};
 use crate::netlink::{attributes, dump, u16_at, u32_at};
 use aspire_plugin::Text;
 use nix::errno::Errno;
@@ -31,10 +31,10 @@ pub struct Route {
     pub source: Option<IpAddr>,
 }
 
-/// All of them, IPv4 first.
-pub fn list() -> Result<Vec<Route>, Errno> {
+/// All of them, IPv4 first. They name interfaces by their indexes.
+pub fn list(interfaces: &[Interface]) -> Result<Vec<Route>, Errno> {
+    let names = interfaces.iter().map(|interface| (interface.index, &interface.name)).collect();
     let mut routes = Vec::new();
-    let names = names()?;
     for (family, number) in [(Family::Inet, libc::AF_INET), (Family::Inet6, libc::AF_INET6)] {
         let mut header = [0; HEADER];
         header[0] = u8::try_from(number).expect("the field is a byte");
@@ -48,14 +48,9 @@ pub fn list() -> Result<Vec<Route>, Errno> {
     Ok(routes)
 }
 
-fn names() -> Result<HashMap<u32, Text>, Errno> {
-    let interfaces = super::interfaces::list()?;
-    Ok(interfaces.into_iter().map(|interface| (interface.index, interface.name)).collect())
-}
-
 /// `struct rtmsg`: family, prefix, source's prefix, service, table, protocol,
 /// scope, type (1 byte each), flags (4).
-fn add(message: &[u8], family: Family, names: &HashMap<u32, Text>, routes: &mut Vec<Route>) {
+fn add(message: &[u8], family: Family, names: &HashMap<u32, &Text>, routes: &mut Vec<Route>) {
     let (Some(&[_, prefix, _, _, table, _, _, kind]), Some(flags)) =
         (message.first_chunk(), u32_at(message, 8))
     else {
@@ -79,7 +74,7 @@ fn add(message: &[u8], family: Family, names: &HashMap<u32, Text>, routes: &mut 
         family,
         r#type: type_name(kind),
         gateway: ip(libc::RTA_GATEWAY).or_else(|| via(values.get(&libc::RTA_VIA)?)),
-        interface: number(libc::RTA_OIF).and_then(|index| names.get(&index).cloned()),
+        interface: number(libc::RTA_OIF).and_then(|index| names.get(&index).copied().cloned()),
         metric: number(libc::RTA_PRIORITY).unwrap_or(0),
         source: ip(libc::RTA_PREFSRC),
     };
@@ -88,7 +83,7 @@ fn add(message: &[u8], family: Family, names: &HashMap<u32, Text>, routes: &mut 
     };
     routes.extend(hops_of(hops).map(|(index, gateway)| Route {
         gateway,
-        interface: names.get(&index).cloned(),
+        interface: names.get(&index).copied().cloned(),
         ..route.clone()
     }));
 }

@@ -19,6 +19,8 @@ mod kernel;
 mod memory;
 #[path = "oracle/net.rs"]
 mod net;
+#[path = "oracle/network.rs"]
+mod network;
 #[path = "oracle/os.rs"]
 mod os;
 #[path = "oracle/time.rs"]

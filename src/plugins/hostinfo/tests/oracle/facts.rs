@@ -1,8 +1,8 @@
 //! `facts` against the queries that it is made of, which others are compared with.
 
-use super::ask::{ask, run};
+use super::ask::ask;
+use super::network::network;
 use hostinfo::{cpu, facts, kernel, memory, net, os};
-use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -52,18 +52,9 @@ fn the_same_host_gives_the_same_bytes() {
     assert!(facts.len() < 4096, "{} bytes", facts.len());
 }
 
-/// What becomes of the network when these are done.
+/// The section, where these have made the network.
 fn net_after(commands: &[&str]) -> Option<Value> {
-    std::thread::scope(|scope| {
-        let there = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).ok()?;
-            for command in commands {
-                run("ip", &command.split(' ').collect::<Vec<_>>())?;
-            }
-            Some(ask(facts::answer)["net"].take())
-        });
-        there.join().unwrap()
-    })
+    network(commands, || ask(facts::answer)["net"].take())
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `net` against ip and ss: on this machine, and in networks made for it.
 
-use super::ask::{not_seen, run, run_json, settled};
+use super::ask::{run, run_json, settled};
+use super::network::network;
 use hostinfo::net;
-use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
@@ -10,27 +10,6 @@ use std::os::unix::fs::MetadataExt as _;
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-/// Does something in a network of its own, which ends with it.
-fn in_a_network<T: Send>(act: impl FnOnce() -> T + Send) -> Option<T> {
-    std::thread::scope(|scope| {
-        let there = scope.spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
-            Ok(()) => Some(act()),
-            Err(error) => {
-                not_seen(&format!("other networks: unshare: {error}"));
-                None
-            }
-        });
-        there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
-/// `ip` with what a batch has in a line.
-fn ip(lines: &[&str]) {
-    for line in lines {
-        run("ip", &line.split(' ').collect::<Vec<_>>());
-    }
 }
 
 /// What ip makes of other things and shows among the flags.
@@ -166,62 +145,77 @@ fn this_machines_network_is_what_ip_and_ss_show() {
 }
 
 #[test]
+fn an_empty_network_is_that_of_ip() {
+    network(&[], || {
+        compare_interfaces();
+        assert_eq!(compare_routes().unwrap_or(json!([])), json!([]));
+        assert_eq!(compare_listeners().unwrap_or(json!([])), json!([]));
+    });
+}
+
+#[test]
 fn interfaces_of_many_kinds_are_those_of_ip() {
-    in_a_network(|| {
-        let none = compare_interfaces();
-        assert_eq!(none.map(|list| list.as_array().unwrap().len()), run("ip", &["-V"]).map(|_| 1));
-        ip(&[
-            "link set lo up",
-            "link add d0 address 02:00:00:00:00:01 mtu 1400 type ifb",
-            "link set d0 up",
-            "addr add 10.1.2.3/24 dev d0",
-            "addr add 10.1.2.4/24 dev d0",
-            "addr add 192.168.7.1 peer 192.168.7.2/32 dev d0",
-            "addr add 169.254.1.1/16 dev d0 scope link",
-            "addr add fd00:1::1/64 dev d0 nodad",
-            "addr add 2001:db8::5/128 dev d0 nodad",
-            "link add v0 type veth peer name v1",
-            "link set v0 up",
-            "tuntap add dev t0 mode tun",
-            "link add name a-long-name.17 type bridge",
-            "link set a-long-name.17 multicast off arp off",
-        ]);
+    let commands = [
+        "link set lo up",
+        "link add d0 address 02:00:00:00:00:01 mtu 1400 type ifb",
+        "link set d0 up",
+        "addr add 10.1.2.3/24 dev d0",
+        "addr add 10.1.2.4/24 dev d0",
+        "addr add 192.168.7.1 peer 192.168.7.2/32 dev d0",
+        "addr add 169.254.1.1/16 dev d0 scope link",
+        "addr add fd00:1::1/64 dev d0 nodad",
+        "addr add 2001:db8::5/128 dev d0 nodad",
+        "link add v0 type veth peer name v1",
+        "link set v0 up",
+        "link add name a-long-name.17 type bridge",
+        "link set a-long-name.17 multicast off arp off",
+    ];
+    network(&commands, || {
         let interfaces = compare_interfaces();
-        let names = interfaces.iter().flat_map(list).map(|interface| interface["name"].as_str());
-        assert!(interfaces.is_none() || names.flatten().any(|name| name == "a-long-name.17"));
+        let names: Vec<&str> =
+            interfaces.iter().flat_map(list).map(|interface| interface["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["lo", "d0", "v1", "v0", "a-long-name.17"]);
+    });
+}
+
+#[test]
+fn an_interface_without_hardware_is_that_of_ip() {
+    network(&["tuntap add dev t0 mode tun", "addr add 10.8.0.1 peer 10.8.0.2 dev t0"], || {
+        let interfaces = compare_interfaces().unwrap();
+        assert_eq!((&interfaces[1]["name"], &interfaces[1]["mac"]), (&json!("t0"), &Value::Null));
     });
 }
 
 #[test]
 fn routes_of_many_kinds_are_those_of_ip() {
-    in_a_network(|| {
-        ip(&[
-            "link set lo up",
-            "link add d0 type ifb",
-            "link add d1 type ifb",
-            "addr add 10.1.2.3/24 dev d0",
-            "addr add 10.9.0.1/16 dev d1",
-            "addr add fd00:1::1/64 dev d0 nodad",
-            "addr add fd00:2::1/64 dev d1 nodad",
-            "link set d0 up",
-            "link set d1 up",
-            "route add default via 10.1.2.1 dev d0 metric 100",
-            "route add default via 10.9.0.254 dev d1 metric 50 src 10.9.0.1",
-            "route add 172.16.0.0/12 via 10.1.2.9",
-            "route add 192.0.2.77 dev d1",
-            "route add blackhole 198.51.100.0/24",
-            "route add unreachable 203.0.113.0/24 metric 7",
-            "route add prohibit 203.0.114.0/24",
-            "route add 100.64.0.0/10 nexthop via 10.1.2.7 weight 2 nexthop via 10.9.0.7",
-            "route add 100.127.0.0/16 via inet6 fd00:1::7 dev d0",
-            "route add 10.77.0.0/16 via 10.1.2.1 table 100",
-            "-6 route add default via fd00:1::fe dev d0",
-            "-6 route add 2001:db8::/32 via fd00:1::9 metric 20",
-            "-6 route add 2001:db8::7 dev d1",
-            "-6 route add blackhole 2001:db8:1::/48",
-            "-6 route add 2001:db8:2::/48 nexthop via fd00:1::7 nexthop via fd00:2::7",
-            "-6 route add 2001:db8:3::/48 via fd00:1::9 table 100",
-        ]);
+    let commands = [
+        "link set lo up",
+        "link add d0 type ifb",
+        "link add d1 type ifb",
+        "addr add 10.1.2.3/24 dev d0",
+        "addr add 10.9.0.1/16 dev d1",
+        "addr add fd00:1::1/64 dev d0 nodad",
+        "addr add fd00:2::1/64 dev d1 nodad",
+        "link set d0 up",
+        "link set d1 up",
+        "route add default via 10.1.2.1 dev d0 metric 100",
+        "route add default via 10.9.0.254 dev d1 metric 50 src 10.9.0.1",
+        "route add 172.16.0.0/12 via 10.1.2.9",
+        "route add 192.0.2.77 dev d1",
+        "route add blackhole 198.51.100.0/24",
+        "route add unreachable 203.0.113.0/24 metric 7",
+        "route add prohibit 203.0.114.0/24",
+        "route add 100.64.0.0/10 nexthop via 10.1.2.7 weight 2 nexthop via 10.9.0.7",
+        "route add 100.127.0.0/16 via inet6 fd00:1::7 dev d0",
+        "route add 10.77.0.0/16 via 10.1.2.1 table 100",
+        "-6 route add default via fd00:1::fe dev d0",
+        "-6 route add 2001:db8::/32 via fd00:1::9 metric 20",
+        "-6 route add 2001:db8::7 dev d1",
+        "-6 route add blackhole 2001:db8:1::/48",
+        "-6 route add 2001:db8:2::/48 nexthop via fd00:1::7 nexthop via fd00:2::7",
+        "-6 route add 2001:db8:3::/48 via fd00:1::9 table 100",
+    ];
+    network(&commands, || {
         let Some(routes) = compare_routes() else { return };
         let hops = list(&routes).iter().filter(|route| route["destination"] == "100.64.0.0/10");
         assert_eq!(hops.count(), 2);
@@ -231,8 +225,7 @@ fn routes_of_many_kinds_are_those_of_ip() {
 
 #[test]
 fn who_listens_is_what_ss_shows() {
-    in_a_network(|| {
-        ip(&["link set lo up"]);
+    network(&["link set lo up"], || {
         let any4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).unwrap();
         let any6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 8081)).unwrap();
         let one4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 8082)).unwrap();
