@@ -136,3 +136,64 @@ fn socket(descriptor: &Path) -> Option<u64> {
     let inode = link.as_os_str().as_bytes().strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     str::from_utf8(inode).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aspire_plugin::json;
+    use std::os::unix::fs::symlink;
+
+    const HEAD: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
+        timeout inode\n";
+
+    fn row(local: &str, state: &str, uid: u32, inode: u64) -> String {
+        format!(
+            "   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000 {uid} 0 {inode} 1 0\n"
+        )
+    }
+
+    fn put(root: &Root, file: &str, text: &str) {
+        let file = root.path(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+
+    #[test]
+    fn a_socket_has_all_the_processes_that_have_it_open() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::at(place.path());
+        assert!(list(&root).is_none());
+        let (http, established) = (row("00000000:0050", "0A", 33, 7), row("0100007F:1F90", "01", 0, 8));
+        let nfs = row("0100007F:0801", "0A", 0, 0);
+        put(&root, "proc/self/net/tcp", &[HEAD, &http, &established, &nfs].concat());
+        put(&root, "proc/self/net/udp", &[HEAD, &row("0100007F:0035", "07", 0, 9)].concat());
+        put(&root, "proc/self/net/udp6", "what is this\nand this\n");
+        for (pid, name, links) in [
+            ("20", "nginx", &["socket:[7]", "socket:[7]", "/dev/null", "socket:[99]"][..]),
+            ("3", "nginx", &["socket:[7]"]),
+            ("x", "none", &["socket:[7]"]),
+        ] {
+            put(&root, &format!("proc/{pid}/comm"), &format!("{name}\n"));
+            for (number, link) in links.iter().enumerate() {
+                let folder = root.path(format!("proc/{pid}/fd"));
+                fs::create_dir_all(&folder).unwrap();
+                symlink(link, folder.join(number.to_string())).unwrap();
+            }
+        }
+        // One that ends while it is looked at.
+        put(&root, "proc/4/comm", "gone");
+        let seen: Vec<String> = list(&root).unwrap().iter().map(|one| json(one).unwrap()).collect();
+        let nginx = r#"[{"pid":3,"name":"nginx"},{"pid":20,"name":"nginx"}]"#;
+        let expected = [
+            ("tcp", "0.0.0.0", 80, 33, nginx),
+            ("tcp", "127.0.0.1", 2049, 0, "[]"),
+            ("udp", "127.0.0.1", 53, 0, "[]"),
+        ];
+        let expected = expected.map(|(protocol, address, port, uid, processes)| {
+            format!(
+                r#"{{"protocol":"{protocol}","family":"inet","address":"{address}","port":{port},"uid":{uid},"processes":{processes}}}"#
+            )
+        });
+        assert_eq!(seen, expected);
+    }
+}

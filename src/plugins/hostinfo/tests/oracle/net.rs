@@ -1,12 +1,14 @@
 //! `net` against ip and ss: on this machine, and in networks made for it.
 
-use super::ask::{run, run_json, settled};
+use super::ask::{not_seen, run, run_json, settled};
 use super::network::network;
 use hostinfo::net;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
+use std::process::{Command, Stdio};
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
@@ -187,6 +189,23 @@ fn an_interface_without_hardware_is_that_of_ip() {
 }
 
 #[test]
+fn an_address_that_is_thrown_away_again_is_that_of_ip() {
+    network(&["link add d0 type veth peer name d1", "link set d1 up"], || {
+        let ip = |command: &str| run("ip", &command.split(' ').collect::<Vec<_>>()).unwrap();
+        // Before it is up, the kernel has none to make.
+        if let Err(error) = fs::write("/proc/sys/net/ipv6/conf/d0/use_tempaddr", "2") {
+            return not_seen(&format!("temporary addresses: {error}"));
+        }
+        ip("link set d0 up");
+        ip("addr add fd00:1::1/64 dev d0 nodad mngtmpaddr");
+        let interfaces = compare_interfaces().unwrap();
+        let d0 = list(&interfaces).iter().find(|interface| interface["name"] == "d0").unwrap();
+        let temporary = list(&d0["addresses"]).iter().filter(|address| address["temporary"] == true);
+        assert_eq!(temporary.count(), 1, "{d0}");
+    });
+}
+
+#[test]
 fn routes_of_many_kinds_are_those_of_ip() {
     let commands = [
         "link set lo up",
@@ -246,5 +265,36 @@ fn who_listens_is_what_ss_shows() {
             assert!(one["address"].as_str().unwrap().parse::<IpAddr>().is_ok());
         }
         drop((any4, any6, one6, udp4, udp6, again, stream));
+    });
+}
+
+/// Gives up being root, listens, and is two; both end when nobody holds their input.
+const SERVER: &str = "
+import os, socket, sys
+os.setuid(65534)
+tcp = socket.create_server(('127.0.0.1', 8443))
+if os.fork():
+    print('ready', flush=True)
+sys.stdin.read()";
+
+#[test]
+fn a_socket_of_several_processes_is_that_of_ss() {
+    network(&["link set lo up"], || {
+        let mut server = Command::new("python3");
+        server.args(["-c", SERVER]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = match server.spawn() {
+            Ok(server) => server,
+            Err(error) => return not_seen(&format!("a server of two processes: python3: {error}")),
+        };
+        let mut ready = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        if let Some(listening) = compare_listeners() {
+            let one = &listening[0];
+            assert_eq!((&one["port"], &one["uid"]), (&json!(8443), &json!(65534)));
+            assert_eq!(list(&one["processes"]).len(), 2);
+        }
+        drop(server.stdin.take());
+        server.wait().unwrap();
     });
 }
