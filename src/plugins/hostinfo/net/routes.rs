@@ -38,8 +38,12 @@ pub fn list(interfaces: &[Interface]) -> Result<Vec<Route>, Errno> {
     for (family, number) in [(Family::Inet, libc::AF_INET), (Family::Inet6, libc::AF_INET6)] {
         let mut header = [0; HEADER];
         header[0] = u8::try_from(number).expect("the field is a byte");
-        for message in dump(libc::RTM_GETROUTE, &header)? {
-            // Where a kernel has no IPv6, it answers for IPv4 again.
+        let messages = match dump(libc::RTM_GETROUTE, &header) {
+            Err(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP) => Vec::new(),
+            messages => messages?,
+        };
+        for message in messages {
+            // A kernel without IPv6 may answer for IPv4 again.
             if message.first() == header.first() {
                 add(&message, family, &names, &mut routes);
             }

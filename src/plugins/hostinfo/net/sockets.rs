@@ -19,7 +19,8 @@ pub struct Listener {
     pub protocol: &'static str,
     /// inet or inet6; `::` of the latter may take IPv4, too.
     pub family: Family,
-    /// 0.0.0.0 and :: are any.
+    /// 0.0.0.0 and :: are any. Of one that is bound to an interface, the kernel
+    /// does not tell here which.
     pub address: IpAddr,
     pub port: u16,
     /// The user it belongs to.
