@@ -7,7 +7,7 @@
 mod ask;
 #[path = "oracle/cpu.rs"]
 mod cpu;
-#[path = "../../../../tests/elsewhere.rs"]
+#[path = "../../../../tests/elsewhere/mod.rs"]
 mod elsewhere;
 #[path = "oracle/facts.rs"]
 mod facts;
