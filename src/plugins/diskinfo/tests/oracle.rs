@@ -1,0 +1,209 @@
+//! Mounts: as findmnt and df see them, here and where this test has mounted some.
+
+#[path = "../../../../tests/elsewhere.rs"]
+mod elsewhere;
+
+use elsewhere::elsewhere;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
+use serde_json::{Map, Value, json};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Command;
+
+const USAGE: [&str; 6] = ["size", "used", "available", "inodes", "inodes_used", "inodes_available"];
+
+fn asked(args: &str) -> Value {
+    serde_json::from_str(&diskinfo::disk::answer(args).unwrap()).unwrap()
+}
+
+fn mounts(answer: &Value) -> &Vec<Value> {
+    answer["mounts"].as_array().unwrap()
+}
+
+/// The last mount at a place, which is the one to be seen.
+fn at(answer: &Value, target: &Path) -> Value {
+    mounts(answer).iter().rfind(|mount| mount["target"] == json!(target)).unwrap().clone()
+}
+
+fn said(program: &str, args: &[&OsStr]) -> Option<Vec<u8>> {
+    match Command::new(program).args(args).env("LC_ALL", "C.UTF-8").output() {
+        Ok(run) if run.status.success() => Some(run.stdout),
+        refused => {
+            let _ = writeln!(std::io::stderr(), "NOT SEEN: what {program} says: {refused:?}");
+            None
+        }
+    }
+}
+
+/// What findmnt says, in our words and in the kernel's order.
+fn findmnt() -> Option<Vec<Value>> {
+    let columns = "TARGET,SOURCE,FSTYPE,FSROOT,MAJ:MIN,VFS-OPTIONS,FS-OPTIONS";
+    let told = said("findmnt", &["-k", "-v", "--list", "-J", "-o", columns].map(OsStr::new))?;
+    let told: Value = serde_json::from_slice(&told).unwrap();
+    let list =
+        |options: &Value| options.as_str().unwrap_or("").split(',').map(str::to_owned).collect::<Vec<_>>();
+    let mount = |mount: &Value| {
+        json!({
+            "target": mount["target"], "source": mount["source"], "type": mount["fstype"],
+            "root": mount["fsroot"], "maj_min": mount["maj:min"],
+            "options": list(&mount["vfs-options"]), "filesystem_options": list(&mount["fs-options"]),
+        })
+    };
+    Some(told["filesystems"].as_array().unwrap().iter().map(mount).collect())
+}
+
+/// What df says about a place.
+fn df(target: &Path) -> Option<Value> {
+    let columns = "--output=size,used,avail,itotal,iused,iavail";
+    let told = said("df", &[OsStr::new("-B1"), OsStr::new(columns), OsStr::new("--"), target.as_os_str()])?;
+    let told = String::from_utf8(told).unwrap();
+    let numbers = told.lines().last().unwrap().split_whitespace();
+    // A dash is df's word for a number that is not set.
+    Some(USAGE.into_iter().zip(numbers.map(|number| json!(number.parse().unwrap_or(0u64)))).collect())
+}
+
+fn usage(mount: &Value) -> Value {
+    USAGE.iter().map(|field| ((*field).to_owned(), mount[field].clone())).collect::<Map<_, _>>().into()
+}
+
+fn table(answer: &Value) -> Vec<Value> {
+    let mut mounts = mounts(answer).clone();
+    for mount in &mut mounts {
+        let mount = mount.as_object_mut().unwrap();
+        USAGE.iter().chain(&["remote", "covered"]).for_each(|field| drop(mount.remove(*field)));
+    }
+    mounts
+}
+
+#[test]
+fn what_is_mounted_here_is_what_findmnt_sees() {
+    for _ in 0..50 {
+        let Some(before) = findmnt() else { return };
+        let answer = asked("");
+        if Some(&before) == findmnt().as_ref() {
+            assert_eq!(table(&answer), before);
+            assert_eq!((&answer["count"], &answer["unreadable"]), (&json!(before.len()), &json!([])));
+            return;
+        }
+    }
+    panic!("findmnt does not say the same twice");
+}
+
+#[test]
+fn what_is_mounted_here_is_as_full_as_df_sees() {
+    let answer = asked("");
+    for mount in mounts(&answer).iter().filter(|mount| mount["covered"] == false) {
+        let Some(target) = mount["target"].as_str().map(Path::new) else { continue };
+        // Others write to their disks while this looks at them.
+        let same = (0..500).any(|_| {
+            let before = df(target);
+            let told = usage(&at(&asked(""), target));
+            before.is_none_or(|before| before == told)
+        });
+        assert!(same, "{}: {:?}, {}", target.display(), df(target), usage(&at(&asked(""), target)));
+    }
+}
+
+/// Mounts made by this test alone, below a temporary folder.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn mount(&self, name: impl AsRef<OsStr>, source: &str, kind: &str, options: &str) -> std::path::PathBuf {
+        let target = self.0.path().join(name.as_ref());
+        fs::create_dir_all(&target).unwrap();
+        mount(Some(source), &target, Some(kind), MsFlags::MS_NOEXEC, Some(options)).unwrap();
+        target
+    }
+}
+
+#[test]
+fn targets_may_have_any_name_and_be_small() {
+    let place = Place(tempfile::tempdir().unwrap());
+    elsewhere(&[], || {
+        let spaced = place.mount("a b\\040\n\tc", "some \"tmpfs\"", "tmpfs", "size=1m,nr_inodes=100");
+        fs::write(spaced.join("full"), [0; 300_000]).unwrap();
+        let latin = place.mount(OsStr::from_bytes(b"J\xf6rg"), "tmpfs", "tmpfs", "size=64k,mode=700");
+        let answer = asked("");
+        let told = at(&answer, &spaced);
+        assert_eq!(told["source"], "some \"tmpfs\"");
+        assert_eq!(told["options"], json!(["rw", "noexec", "relatime"]));
+        assert_eq!((&told["size"], &told["inodes"]), (&json!(1 << 20), &json!(100)));
+        assert_eq!((&told["used"], &told["inodes_used"]), (&json!(303_104), &json!(2)));
+        if let Some(df) = df(&spaced) {
+            assert_eq!(usage(&told), df);
+        }
+        // Where it is not UTF-8, it is all there, in another writing.
+        let last = mounts(&answer).last().unwrap();
+        let encoded = last["target"]["base64"].as_str().unwrap();
+        assert!(
+            encoded.ends_with("L0r2cmc=") || encoded.ends_with("SvZyZw==") || encoded.ends_with("9nJn"),
+            "{encoded}"
+        );
+        if let Some(df) = df(&latin) {
+            assert_eq!(usage(last), df);
+        }
+    });
+}
+
+#[test]
+fn a_mount_below_another_is_not_taken_for_it() {
+    let place = Place(tempfile::tempdir().unwrap());
+    elsewhere(&[], || {
+        place.mount("over", "lower", "tmpfs", "size=1m");
+        place.mount("over/inner", "inner", "tmpfs", "size=2m");
+        let over = place.mount("over", "upper", "tmpfs", "size=3m");
+        let answer = asked("");
+        let told =
+            |source: &str| mounts(&answer).iter().find(|mount| mount["source"] == source).unwrap().clone();
+        assert_eq!((&told("upper")["covered"], &told("upper")["size"]), (&json!(false), &json!(3 << 20)));
+        assert_eq!((&told("lower")["covered"], &told("lower")["size"]), (&json!(true), &Value::Null));
+        // What was mounted below the lower one cannot be reached any more.
+        assert_eq!((&told("inner")["covered"], &told("inner")["size"]), (&Value::Null, &Value::Null));
+        if let (Some(df), Some(findmnt)) = (df(&over), findmnt()) {
+            assert_eq!(usage(&told("upper")), df);
+            assert_eq!(table(&answer), findmnt);
+        }
+    });
+}
+
+#[test]
+fn a_file_system_that_does_not_answer_does_not_stop_the_query() {
+    let place = Place(tempfile::tempdir().unwrap());
+    elsewhere(&[], || {
+        let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        let Ok(nobody) = open("/dev/fuse", flags, Mode::empty()) else {
+            let _ = writeln!(std::io::stderr(), "NOT SEEN: a file system that does not answer: no /dev/fuse");
+            return;
+        };
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", nobody.as_raw_fd());
+        let dead = place.mount("dead", "nobody", "fuse.dead", &options);
+        let told = at(&asked(""), &dead);
+        assert_eq!((&told["remote"], &told["covered"]), (&json!(true), &Value::Null));
+        assert!(USAGE.iter().all(|field| told[field].is_null()), "{told}");
+        assert_eq!(told["type"], "fuse.dead");
+    });
+}
+
+#[test]
+fn a_part_of_the_mounts_is_shown_where_it_is_asked_for() {
+    let all = asked("");
+    let part = asked("-n 1 -o 1");
+    assert_eq!(part["count"], all["count"]);
+    assert_eq!(table(&part), table(&all)[1..2]);
+    assert_eq!(part["devices"].as_array().unwrap().len(), all["devices"].as_array().unwrap().len());
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (args, word) in [("-x", "x"), ("/", "\"/\""), ("-n x", "-n")] {
+        let refused = diskinfo::disk::answer(args).unwrap_err();
+        assert_eq!(refused.retcode.code(), 3021, "{args}");
+        assert!(refused.reason.starts_with("args: ") && refused.reason.contains(word), "{refused}");
+    }
+}
