@@ -57,10 +57,9 @@ fn list(options: &[u8]) -> Vec<Text> {
 fn unescaped(mut field: &[u8]) -> Text {
     let mut text = Vec::with_capacity(field.len());
     while let [first, rest @ ..] = field {
-        (field, _) = match octal(field) {
-            Some(byte) => (&field[4..], text.push(byte)),
-            None => (rest, text.push(*first)),
-        };
+        let (byte, rest) = octal(field).map_or((*first, rest), |byte| (byte, &field[4..]));
+        text.push(byte);
+        field = rest;
     }
     text.as_slice().into()
 }

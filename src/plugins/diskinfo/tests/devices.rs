@@ -1,5 +1,7 @@
 //! Block devices: as lsblk sees them, here and on recorded machines.
 
+#![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
+
 mod fixture;
 
 use aspire_plugin::args::Part;
@@ -63,7 +65,7 @@ fn without(devices: &Devices, fields: &[&str]) -> Devices {
     let mut devices = devices.clone();
     for device in devices.values_mut() {
         let device = device.as_object_mut().unwrap();
-        fields.iter().for_each(|field| drop(device.remove(*field)));
+        device.retain(|field, _| !fields.contains(&field.as_str()));
     }
     devices
 }
@@ -137,7 +139,7 @@ fn what_the_kernel_does_not_tell_is_null() {
 /// A file behind a loop device of its own, with a partition.
 struct Loop {
     device: String,
-    _file: tempfile::NamedTempFile,
+    file: tempfile::NamedTempFile,
 }
 
 impl Loop {
@@ -153,7 +155,7 @@ impl Loop {
         match run {
             Ok(run) if run.status.success() => {
                 let device = String::from_utf8(run.stdout).unwrap().trim().to_owned();
-                Some(Loop { device, _file: file })
+                Some(Loop { device, file })
             }
             refused => {
                 let _ = writeln!(std::io::stderr(), "NOT SEEN: a loop device: {refused:?}");
@@ -191,7 +193,7 @@ fn this_machine_has_what_lsblk_sees() {
         }
         if let Some(lent) = &lent {
             let name = lent.device.strip_prefix("/dev/").unwrap();
-            assert_eq!(asked[name]["backing_file"], json!(lent._file.path()));
+            assert_eq!(asked[name]["backing_file"], json!(lent.file.path()));
             assert_eq!((&asked[name]["size"], &asked[name]["read_only"]), (&json!(4 << 20), &json!(true)));
             if let Some(part) = asked.get(&format!("{name}p1")) {
                 assert_eq!((&part["size"], &part["parents"]), (&json!(512 << 10), &json!([name])));
