@@ -19,11 +19,11 @@ pub struct Host {
 
 impl Host {
     #[allow(clippy::cast_precision_loss, reason = "a hundred, mostly")]
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut off, as ps does")]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and never negative")]
     pub fn at(root: &Root) -> Self {
         let ticks = procfs::ticks_per_second();
         Host {
-            uptime: word(root, "proc/uptime", "").map(|seconds: f64| (seconds * ticks as f64) as u64),
+            uptime: word(root, "proc/uptime", "").map(|seconds: f64| (seconds * ticks as f64).round() as u64),
             boot_time: word(root, "proc/stat", "btime "),
             memory: word(root, "proc/meminfo", "MemTotal:"),
             ticks,
