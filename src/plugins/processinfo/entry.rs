@@ -89,7 +89,7 @@ impl Entry {
     /// Processor time, by the time since it was started.
     #[allow(clippy::cast_precision_loss, reason = "2^53 ticks are more than a million years")]
     pub fn cpu_share(&self, host: &Host) -> Option<f64> {
-        match self.elapsed(host)? {
+        match self.age(host)? {
             0 => Some(0.0),
             elapsed => Some(self.cpu_ticks() as f64 / elapsed as f64),
         }
@@ -98,7 +98,7 @@ impl Entry {
     #[allow(clippy::cast_precision_loss, reason = "2^53 ticks are more than a million years")]
     pub fn tell(&self, host: &Host, users: &mut Users) -> Option<Process> {
         let uid = self.folder.uid().ok()?;
-        let elapsed = self.elapsed(host);
+        let elapsed = self.age(host);
         let rss = self.resident_pages()?.checked_mul(host.page)?;
         let (cmdline, cmdline_cut) = self.cmdline();
         let percent = |part: u64, whole: u64| {
@@ -167,7 +167,7 @@ impl Entry {
 
     /// In ticks. In a container with an uptime of its own, what was started before
     /// it was started just now.
-    fn elapsed(&self, host: &Host) -> Option<u64> {
+    fn age(&self, host: &Host) -> Option<u64> {
         Some(host.uptime?.saturating_sub(self.stat.starttime))
     }
 }
