@@ -51,7 +51,8 @@ pub fn all(root: &Root) -> Option<Vec<Device>> {
     for name in entries(&root.path(block)).ok()? {
         let disk = Folder { root, path: block.join(&name) };
         let unattached = name.as_bytes().starts_with(b"loop") && disk.value("loop/backing_file").is_none();
-        if unattached {
+        // One of several ways to a disk, which has an entry of its own.
+        if unattached || disk.flag("hidden") == Some(true) {
             continue;
         }
         devices.push(disk.device(None));

@@ -11,7 +11,8 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 pub struct Disk {
     /// Each disk, followed by its partitions, by the kernel's names in order.
-    /// Loop devices with no file behind them are left out. Null where there is no
+    /// Loop devices with no file behind them and what the kernel hides (the single
+    /// ways to an NVMe disk that has several) are left out. Null where there is no
     /// /sys/block.
     pub devices: Option<Vec<Device>>,
     /// In the order in which the kernel tells them; `-n` and `-o` show a part. Null

@@ -5,6 +5,8 @@
 #[path = "../../../../tests/elsewhere.rs"]
 mod elsewhere;
 
+use aspire_plugin::Root;
+use aspire_plugin::args::Part;
 use elsewhere::elsewhere;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
@@ -43,18 +45,19 @@ fn said(program: &str, args: &[&OsStr]) -> Option<Vec<u8>> {
     }
 }
 
-/// What findmnt says, in our words and in the kernel's order.
-fn findmnt() -> Option<Vec<Value>> {
+/// What findmnt says, in our words and in the kernel's order: of this machine, or of
+/// a recorded table.
+fn findmnt(recorded: Option<&Path>) -> Option<Vec<Value>> {
     let columns = "TARGET,SOURCE,FSTYPE,FSROOT,MAJ:MIN,VFS-OPTIONS,FS-OPTIONS";
-    let told = said("findmnt", &["-k", "-v", "--list", "-J", "-o", columns].map(OsStr::new))?;
-    let told: Value = serde_json::from_slice(&told).unwrap();
-    let list =
-        |options: &Value| options.as_str().unwrap_or("").split(',').map(str::to_owned).collect::<Vec<_>>();
+    let mut args = ["-v", "--list", "-J", "-o", columns].map(OsStr::new).to_vec();
+    args.extend(recorded.iter().flat_map(|recorded| [OsStr::new("-F"), recorded.as_os_str()]));
+    args.extend(recorded.is_none().then_some(OsStr::new("-k")));
+    let told: Value = serde_json::from_slice(&said("findmnt", &args)?).unwrap();
     let mount = |mount: &Value| {
         json!({
-            "target": mount["target"], "source": mount["source"], "type": mount["fstype"],
+            "target": mount["target"], "source": mount["source"].as_str().unwrap_or(""), "type": mount["fstype"],
             "root": mount["fsroot"], "maj_min": mount["maj:min"],
-            "options": list(&mount["vfs-options"]), "filesystem_options": list(&mount["fs-options"]),
+            "options": mount["vfs-options"], "filesystem_options": mount["fs-options"],
         })
     };
     Some(told["filesystems"].as_array().unwrap().iter().map(mount).collect())
@@ -74,22 +77,69 @@ fn usage(mount: &Value) -> Value {
     USAGE.iter().map(|field| ((*field).to_owned(), mount[field].clone())).collect::<Map<_, _>>().into()
 }
 
-fn table(answer: &Value) -> Vec<Value> {
-    let mut mounts = mounts(answer).clone();
-    for mount in &mut mounts {
-        let told = |field: &str| USAGE.contains(&field) || ["remote", "covered"].contains(&field);
-        mount.as_object_mut().unwrap().retain(|field, _| !told(field));
+/// That both see the same. What the kernel calls /dev/root, findmnt finds a name for.
+fn agree(answer: &Value, findmnt: &[Value]) {
+    let mut told = table(answer);
+    for (told, seen) in told.iter_mut().zip(findmnt) {
+        if told["source"] == "/dev/root" {
+            told["source"] = seen["source"].clone();
+        }
     }
-    mounts
+    assert_eq!(told, findmnt);
+}
+
+/// What the kernel's table says, as findmnt writes it: options in one, with commas.
+fn table(answer: &Value) -> Vec<Value> {
+    let joined = |options: &Value| {
+        let options = options.as_array().unwrap().iter().map(|option| option.as_str().unwrap());
+        options.collect::<Vec<_>>().join(",")
+    };
+    let mount = |mount: &Value| {
+        json!({
+            "target": mount["target"], "source": mount["source"], "type": mount["type"], "root": mount["root"],
+            "maj_min": mount["maj_min"], "options": joined(&mount["options"]),
+            "filesystem_options": joined(&mount["filesystem_options"]),
+        })
+    };
+    mounts(answer).iter().map(mount).collect()
+}
+
+#[test]
+fn recorded_machines_have_mounted_what_findmnt_sees() {
+    for (name, remote) in [
+        ("container", &[][..]),
+        (
+            "server",
+            &["/srv/backup", "/srv/backup/local", "/mnt/share", "/run/user/1000/gvfs", "/srv/objects"][..],
+        ),
+        ("desktop", &["/media/anna/USB STICK\t\\", "/home/anna/mnt"][..]),
+    ] {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let recorded = fixtures.join(format!("{name}.mountinfo"));
+        let machine = tempfile::tempdir().unwrap();
+        fs::create_dir_all(machine.path().join("proc/thread-self")).unwrap();
+        fs::copy(&recorded, machine.path().join("proc/thread-self/mountinfo")).unwrap();
+        let answer = diskinfo::disk::disk(&Root::at(machine.path()), Part::default(), false);
+        let answer = serde_json::to_value(answer).unwrap();
+        assert_eq!((&answer["devices"], &answer["unreadable"]), (&Value::Null, &json!([])), "{name}");
+        let far =
+            mounts(&answer).iter().filter(|mount| mount["remote"] == true).map(|mount| &mount["target"]);
+        assert_eq!(far.collect::<Vec<_>>(), remote, "{name}");
+        // Nothing of it is mounted here.
+        assert!(mounts(&answer).iter().all(|mount| mount["size"].is_null()), "{name}");
+        if let Some(findmnt) = findmnt(Some(&recorded)) {
+            assert_eq!(table(&answer), findmnt, "{name}");
+        }
+    }
 }
 
 #[test]
 fn what_is_mounted_here_is_what_findmnt_sees() {
     for _ in 0..50 {
-        let Some(before) = findmnt() else { return };
+        let Some(before) = findmnt(None) else { return };
         let answer = asked("");
-        if Some(&before) == findmnt().as_ref() {
-            assert_eq!(table(&answer), before);
+        if Some(&before) == findmnt(None).as_ref() {
+            agree(&answer, &before);
             assert_eq!((&answer["count"], &answer["unreadable"]), (&json!(before.len()), &json!([])));
             return;
         }
@@ -167,9 +217,9 @@ fn a_mount_below_another_is_not_taken_for_it() {
         assert_eq!((&told("lower")["covered"], &told("lower")["size"]), (&json!(true), &Value::Null));
         // What was mounted below the lower one cannot be reached any more.
         assert_eq!((&told("inner")["covered"], &told("inner")["size"]), (&Value::Null, &Value::Null));
-        if let (Some(df), Some(findmnt)) = (df(&over), findmnt()) {
+        if let (Some(df), Some(findmnt)) = (df(&over), findmnt(None)) {
             assert_eq!(usage(&told("upper")), df);
-            assert_eq!(table(&answer), findmnt);
+            agree(&answer, &findmnt);
         }
     });
 }
