@@ -18,46 +18,40 @@ type Key = (Text, Option<Text>);
 /// packages, and without those of which it knows the name only.
 pub fn read(root: &Root, found: &mut Packages) {
     let status = root.path(STATUS);
-    let text = match fs::read(&status) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return,
-        Err(error) => {
-            found.managers.push(Manager::Dpkg);
-            return found.unreadable(&status, &error);
-        }
-    };
+    // What cannot even be looked for is told below.
+    if !fs::exists(&status).unwrap_or(true) {
+        return;
+    }
     found.managers.push(Manager::Dpkg);
-    let mut packages = BTreeMap::new();
-    add(&text, &status, &mut packages, found);
+    let mut files = vec![status];
     match updates(&root.path(UPDATES)) {
-        Ok(updates) => {
-            for update in updates {
-                match fs::read(&update) {
-                    Ok(text) => add(&text, &update, &mut packages, found),
-                    // dpkg has taken it into the other file.
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    Err(error) => found.unreadable(&update, &error),
-                }
-            }
-        }
+        Ok(updates) => files.extend(updates),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => found.unreadable(&root.path(UPDATES), &error),
     }
-    found
-        .packages
-        .extend(packages.into_values().filter(|package| package.status.as_bytes() != b"not-installed"));
+    let mut packages = BTreeMap::new();
+    for file in files {
+        match fs::read(&file) {
+            Ok(text) => add(&text, &file, &mut packages, found),
+            // dpkg has taken it into the status since.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => found.unreadable(&file, &error),
+        }
+    }
+    let known = packages.into_values().filter(|package| package.status.as_bytes() != b"not-installed");
+    found.packages.extend(known);
 }
 
 /// Numbered files, in their order.
 fn updates(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let numbered = |path: &PathBuf| {
+    let is_numbered = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let mut files: Vec<_> =
-        fs::read_dir(folder)?.flatten().map(|entry| entry.path()).filter(numbered).collect();
-    files.sort();
-    Ok(files)
+    let files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let mut numbered: Vec<_> = files.filter(is_numbered).collect();
+    numbered.sort();
+    Ok(numbered)
 }
 
 /// Adds a file's packages; a later word on a package is the one that counts.

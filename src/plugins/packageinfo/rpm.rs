@@ -56,14 +56,14 @@ fn note(found: &mut Packages) {
     }
 }
 
-/// A row: its number, and the package's record unless that is too long.
-type Row = (i64, Option<Package>, Option<String>);
+/// A row: its number, and the package, or why that cannot be made out.
+type Row = (i64, Result<Package, String>);
 
 fn add(rows: Vec<Row>, path: &Path, found: &mut Packages) {
-    for (number, package, unreadable) in rows {
-        found.packages.extend(package);
-        if let Some(reason) = unreadable {
-            found.unreadable(path, &format!("package {number}: {reason}"));
+    for (number, package) in rows {
+        match package {
+            Ok(package) => found.packages.push(package),
+            Err(reason) => found.unreadable(path, &format!("package {number}: {reason}")),
         }
     }
 }
@@ -126,13 +126,11 @@ fn rows(database: &Path, kept: &str) -> rusqlite::Result<Vec<Row>> {
         .prepare("SELECT hnum, CASE WHEN length(blob) <= ?1 THEN blob END FROM Packages ORDER BY hnum")?;
     let row = |row: &rusqlite::Row| {
         let (number, record) = (row.get(0)?, row.get_ref(1)?);
-        let ValueRef::Blob(record) = record else {
-            return Ok((number, None, Some("its record is too long, or none".to_owned())));
+        let package = match record {
+            ValueRef::Blob(record) => package(record),
+            _ => Err("its record is too long, or none".to_owned()),
         };
-        Ok(match package(record) {
-            Ok(package) => (number, Some(package), None),
-            Err(malformed) => (number, None, Some(malformed)),
-        })
+        Ok((number, package))
     };
     query.query_map([RECORD], row)?.collect()
 }
