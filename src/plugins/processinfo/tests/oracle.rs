@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 
-#[path = "../../../../tests/elsewhere.rs"]
+#[path = "../../../../tests/elsewhere/mod.rs"]
 mod elsewhere;
 
 use elsewhere::elsewhere;
