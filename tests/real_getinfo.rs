@@ -3,11 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 
+#[path = "man/page.rs"]
+mod page;
 mod rig;
 
+use page::Page;
 use rig::plugins::Folder;
 use rig::{aloud, connected, is_root, process};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -344,4 +348,58 @@ fn an_agent_asks_for_its_facts_and_tells_the_server_what_it_does_not_hold() {
     assert_eq!(facts["sections"].as_object().unwrap().keys().collect::<Vec<_>>(), ["os"], "{facts}");
     assert_eq!(facts["sections"]["os"]["digest"], digests["os"]);
     drop(agent);
+}
+
+/// The names of all fields of a document, those of objects in it with the path to them.
+fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| fields(item, path, found)),
+        // A text that is not UTF-8.
+        Value::Object(object) if object.keys().eq(["base64"]) => {}
+        Value::Object(object) => {
+            for (name, value) in object {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                fields(value, &path, found);
+                found.insert(path);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_manual_page_has_every_query_with_its_fields_and_options() {
+    let bench = Bench::new();
+    bench.folder.ours();
+    let page = Page::read(Path::new(env!("CARGO_MANIFEST_DIR")), "cargo-getinfo.5");
+    let there_are = bench.refusal("none");
+    let (_, queries) = there_are.trim_end().split_once("there are ").unwrap();
+    let queries: Vec<&str> = queries.split(", ").collect();
+    let documented = ["users", "groups", "kernel", "os", "cpu", "memory", "load", "hardware", "time", "net"];
+    let mut documented = [&documented[..], &["facts", "disk", "process", "package"]].concat();
+    documented.sort_unstable();
+    assert_eq!(queries, documented);
+    for query in queries {
+        let section = page.section(query);
+        let (status, answer, reason) = bench.ask(query, "");
+        assert_eq!((status, reason.as_str()), (Some(0), ""), "{query}");
+        let mut found = BTreeSet::new();
+        fields(&serde_json::from_str(&answer).unwrap(), "", &mut found);
+        if query == "facts" {
+            // These are documented with the queries of their names.
+            found.retain(|field| !field.contains('.') || field.starts_with("net."));
+            found.retain(|field| !field.starts_with("net.interfaces.addresses."));
+        }
+        let documented = section.names();
+        let missing: Vec<_> = found.difference(&documented).collect();
+        assert!(missing.is_empty(), "{query}: not documented: {missing:?}");
+        let top = |names: &BTreeSet<String>| {
+            names.iter().filter(|name| !name.contains('.')).cloned().collect::<BTreeSet<_>>()
+        };
+        assert_eq!(top(&documented), top(&found), "{query}");
+        for flag in section.flags() {
+            let unknown = |args: &str| bench.ask(query, args).2.contains("Unrecognized option");
+            assert!(!unknown(&flag) && !unknown(&format!("{flag} 1")), "{query} {flag}");
+        }
+    }
 }

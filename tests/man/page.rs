@@ -75,6 +75,12 @@ impl Section<'_> {
         let words = self.0.iter().filter_map(|line| line.strip_prefix(&begin)?.split(' ').next());
         words.map(str::to_owned).collect()
     }
+
+    /// Every name beside each `.It Cm`, commas between them.
+    pub fn names(&self) -> BTreeSet<String> {
+        let lines = self.0.iter().filter_map(|line| line.strip_prefix(".It Cm "));
+        lines.flat_map(|names| names.split(" , ")).map(str::to_owned).collect()
+    }
 }
 
 /// The flags at the beginnings of the lines of a program's help.
