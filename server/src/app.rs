@@ -49,6 +49,7 @@ impl App {
             );
         }
         let directory = Directory::new(store.load_hosts().await?);
+        directory.load_facts(store.load_facts().await?);
         let queue = Arc::new(Queue::new(store.load_queue().await?));
         Ok(App {
             config,

@@ -52,6 +52,8 @@ pub const READ_BYTES: usize = 8 * 1024;
 pub const KEPT_BOOT_IDS: usize = 16;
 /// How long a conflict is shown after the last evidence.
 pub const CONFLICT_SHOWN: Duration = Duration::from_hours(1);
+/// Bytes of what all hosts tell of themselves, as JSON text; in memory it is about five times as many.
+pub const MAX_FACTS_BYTES: usize = 128 * 1024 * 1024;
 /// `heartbeat` where the configuration does not say, in seconds.
 pub const DEFAULT_HEARTBEAT_SECONDS: u64 = 60;
 /// `max_links`.
@@ -102,6 +104,13 @@ pub const OUTPUT_LINE_BYTES: usize = 128;
 /// How long a host has to confirm that a command was cancelled is its grace and this, in seconds:
 /// one for a process that was killed, the rest for the way there and back.
 pub const CANCEL_MARGIN_SECONDS: u64 = 6;
+
+// Targets.
+
+/// The longest expression, in bytes.
+pub const MAX_TARGET_BYTES: usize = 4096;
+/// Parentheses and `not` within each other.
+pub const MAX_TARGET_DEPTH: usize = 32;
 
 // Tokens.
 

@@ -29,7 +29,7 @@ pub(super) async fn cancel(hub: &Hub, request: &Arc<Live>, hosts: &Hosts, deadli
             request.settle(position, &Outcome::new(Retcode::CancelledBeforeDelivery));
         } else {
             // One whose link has just ended is not asked, and settled by that.
-            let patience = host.state().facts.patience.until_cancelled();
+            let patience = host.state().greeting.patience.until_cancelled();
             asked.push(((now + patience).min(deadline), position, host.id));
         }
     }

@@ -4,6 +4,7 @@
 
 mod cancel;
 pub mod dispatch;
+mod facts;
 pub mod hub;
 pub mod link;
 pub mod listener;

@@ -1,6 +1,6 @@
 //! What the tests of this folder begin with.
 
-use crate::hosts::{Facts, Host, Patience, Settings, Status};
+use crate::hosts::{Greeting, Host, Patience, Settings, Status};
 use crate::requests::{Head, Live, Registry, Target};
 use crate::store::hosts::HostRow;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ pub fn host(grace: u64) -> Arc<Host> {
     let row = HostRow {
         id: Uuid::new_v4(),
         settings: Settings::default(),
-        facts: Facts { patience: Patience { timeout: 120, grace }, ..Facts::default() },
+        greeting: Greeting { patience: Patience { timeout: 120, grace }, ..Greeting::default() },
         status: Status::Unknown,
         last_seen: None,
         created: 0,

@@ -2,11 +2,11 @@
 //! bytes are read on the stack, and what is to be written waits in the link's
 //! outbox. Ten thousand of these are idle most of the time.
 
-use super::LinkEnd;
 use super::hub::Registered;
 use super::link::{Link, Order};
+use super::{LinkEnd, facts};
 use crate::app::{App, STOPPING};
-use crate::hosts::{Conflict, Facts, Host};
+use crate::hosts::{Conflict, Greeting, Host};
 use crate::jobs;
 use crate::jobs::inbox::Ended;
 use crate::requests::ReplyTo;
@@ -217,7 +217,7 @@ impl Session {
                 (FromAgent::Output(piece), _) => self.take_output(&piece),
                 (FromAgent::Result(result), _) => self.take_result(*result),
                 (FromAgent::Job(notice), _) => self.app.jobs.noticed(&self.link.host, notice),
-                (FromAgent::Facts(_), _) => {}
+                (FromAgent::Facts(told), _) => facts::take(&self.app, &self.link, &told)?,
                 (FromAgent::Unknown(method), _) => {
                     tracing::debug!(host = %self.link.host.id, method, "unknown method passed over");
                 }
@@ -274,13 +274,13 @@ impl Session {
         if init.hostname != link.host.id.to_string() {
             return refused(format!("init: hostname must be the certificate's name {}", link.host.id));
         }
-        let facts = match Facts::of(init, link.peer) {
-            Ok(facts) => facts,
+        let greeting = match Greeting::of(init, link.peer) {
+            Ok(greeting) => greeting,
             Err(reason) => return refused(reason),
         };
         let (redirect, most) = (&app.config.agents.redirect, app.config.agents.max_links);
         let registered = app.hub.register(&link, most, || {
-            app.directory.online(&link.host, facts.clone());
+            app.directory.online(&link.host, greeting.clone());
             app.jobs.logs.link_ended(link.host.id);
         });
         match (registered, redirect) {
@@ -288,7 +288,7 @@ impl Session {
                 if let Some(old) = old {
                     old.order(Order::Yield);
                 }
-                self.welcome(&facts)
+                self.welcome(&greeting)
             }
             (Registered::Full, Some(server)) => {
                 link.push(&Frame::Redirect { server });
@@ -299,7 +299,7 @@ impl Session {
         }
     }
 
-    fn welcome(&mut self, facts: &Facts) -> Result<(), LinkEnd> {
+    fn welcome(&mut self, greeting: &Greeting) -> Result<(), LinkEnd> {
         let host = &self.link.host;
         // Between the handshake and here; whoever did it looked for links after that.
         if host.is_revoked() {
@@ -308,14 +308,15 @@ impl Session {
         if self.app.is_stopping() {
             return Err(LinkEnd::Told(STOPPING.into()));
         }
-        let conflict = host.state().boots.linked(&facts.boot, self.link.peer, clock::now());
+        let conflict = host.state().boots.linked(&greeting.boot, self.link.peer, clock::now());
         self.report(conflict.as_ref());
         let heartbeat = self.app.config.agents.heartbeat;
-        self.link.push(&Frame::Ready { heartbeat, facts: None });
+        let held = host.state().facts.digests();
+        self.link.push(&Frame::Ready { heartbeat, facts: Some(&held) });
         self.phase = Phase::Live;
         self.set_timer(self.silence());
         self.app.queue.kick(self.link.host.id);
-        let (name, version) = (&facts.name, &facts.version);
+        let (name, version) = (&greeting.name, &greeting.version);
         tracing::info!(host = %self.link.host.id, name, peer = %self.link.peer, version, "link up");
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! From an id or a name to the host.
 
-use super::{Facts, Host, Settings, Status};
+use super::{Greeting, Host, Section, Settings, Status};
 use crate::clock;
+use crate::limits::MAX_FACTS_BYTES;
+use crate::store::facts::FactRow;
 use crate::store::hosts::HostRow;
-use std::collections::HashMap;
+use aspire_wire::Facts as Told;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -25,6 +28,20 @@ struct Index {
     by_name: HashMap<String, Vec<Uuid>>,
     /// Whose rows are behind.
     dirty: HashMap<Uuid, Arc<Host>>,
+    /// The sections whose rows are.
+    facts_behind: BTreeSet<(Uuid, String)>,
+    /// Of the JSON texts of all facts.
+    facts_bytes: usize,
+}
+
+/// Why what a host tells is not taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Untaken {
+    /// The agent's fault.
+    #[error("{0}")]
+    Wrong(String),
+    #[error("the hosts' facts are {MAX_FACTS_BYTES} bytes already, as many as may be")]
+    NoRoom,
 }
 
 /// What a text that should be an id or a name stands for.
@@ -49,7 +66,7 @@ impl Directory {
     pub fn insert(&self, row: HostRow) -> Arc<Host> {
         let host = Arc::new(Host::new(row));
         let mut index = self.write();
-        index.name(host.id, "", &host.state().facts.name);
+        index.name(host.id, "", &host.state().greeting.name);
         index.by_id.insert(host.id, host.clone());
         host
     }
@@ -58,10 +75,13 @@ impl Directory {
     pub fn remove(&self, host: &Host) {
         host.revoke();
         let mut index = self.write();
-        let name = host.state().facts.name.clone();
+        let name = host.state().greeting.name.clone();
         index.name(host.id, &name, "");
-        index.by_id.remove(&host.id);
+        if index.by_id.remove(&host.id).is_some() {
+            index.facts_bytes -= host.state().facts.bytes();
+        }
         index.dirty.remove(&host.id);
+        index.facts_behind.retain(|(id, _)| *id != host.id);
     }
 
     pub fn by_id(&self, id: Uuid) -> Option<Arc<Host>> {
@@ -83,20 +103,26 @@ impl Directory {
 
     /// Every host, by name and then by id.
     pub fn list(&self) -> Vec<Arc<Host>> {
+        self.select(|_| true)
+    }
+
+    /// Those that are wanted, as [`Directory::list`] has them.
+    pub fn select(&self, wanted: impl Fn(&Host) -> bool) -> Vec<Arc<Host>> {
         let mut hosts: Vec<_> = self.read().by_id.values().cloned().collect();
-        hosts.sort_by_cached_key(|host| (host.state().facts.name.clone(), host.id));
+        hosts.retain(|host| wanted(host));
+        hosts.sort_by_cached_key(|host| (host.state().greeting.name.clone(), host.id));
         hosts
     }
 
     /// The host has a link, whose agent says this of it.
-    pub fn online(&self, host: &Arc<Host>, facts: Facts) {
+    pub fn online(&self, host: &Arc<Host>, greeting: Greeting) {
         let mut index = self.write();
         if host.is_revoked() {
             return;
         }
         let mut state = host.state();
-        index.name(host.id, &state.facts.name, &facts.name);
-        state.facts = facts;
+        index.name(host.id, &state.greeting.name, &greeting.name);
+        state.greeting = greeting;
         state.status = Status::Online;
         drop(state);
         index.dirty.insert(host.id, host.clone());
@@ -112,6 +138,53 @@ impl Directory {
         host.state().status = Status::Offline;
         index.dirty.insert(host.id, host.clone());
         self.changed.notify_one();
+    }
+
+    /// What is new of what the host tells of itself: all of it is taken, or nothing.
+    pub fn told(&self, host: &Host, told: &Told) -> Result<(), Untaken> {
+        let parse = |(name, section): (&String, &Option<_>)| {
+            let section = section.as_ref().map(Section::parse).transpose();
+            section.map(|section| (name.clone(), section)).map_err(|e| Untaken::Wrong(format!("{name}: {e}")))
+        };
+        let news = told.sections.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let mut index = self.write();
+        if host.is_revoked() {
+            return Ok(());
+        }
+        let mut state = host.state();
+        let mut facts = state.facts.clone();
+        for (name, section) in news {
+            facts.change(&name, section);
+        }
+        if facts.too_many() {
+            return Err(Untaken::Wrong("too many sections".into()));
+        }
+        let bytes = index.facts_bytes - state.facts.bytes() + facts.bytes();
+        if bytes > MAX_FACTS_BYTES && bytes > index.facts_bytes {
+            return Err(Untaken::NoRoom);
+        }
+        index.facts_bytes = bytes;
+        state.facts = facts;
+        drop(state);
+        index.facts_behind.extend(told.sections.keys().map(|name| (host.id, name.clone())));
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Facts as they are in the database.
+    pub fn load_facts(&self, rows: Vec<FactRow>) {
+        let mut index = self.write();
+        for FactRow { host: id, section: name, told } in rows {
+            let (Some(host), Some((digest, value))) = (index.by_id.get(&id).cloned(), told) else { continue };
+            match Section::new(&digest, &value) {
+                Ok(section) => {
+                    index.facts_bytes += section.bytes;
+                    host.state().facts.change(&name, Some(section));
+                }
+                // Its host tells it anew, as nobody says that it is known.
+                Err(error) => tracing::warn!(host = %id, section = name, %error, "damaged facts left out"),
+            }
+        }
     }
 
     /// What the operator settled, once it is in the database.
@@ -143,6 +216,29 @@ impl Directory {
         for row in rows {
             if let Some(host) = index.by_id.get(&row.id).cloned() {
                 index.dirty.insert(row.id, host);
+            }
+        }
+    }
+
+    /// Rows of facts that are behind, at most `most`.
+    pub(super) fn take_facts_behind(&self, most: usize) -> Vec<FactRow> {
+        let mut index = self.write();
+        let behind: Vec<_> = std::iter::from_fn(|| index.facts_behind.pop_first()).take(most).collect();
+        let hosts: Vec<_> = behind.iter().map(|(id, _)| index.by_id.get(id).cloned()).collect();
+        drop(index);
+        let row = |((id, section), host): ((Uuid, String), Option<Arc<Host>>)| {
+            let told = host?.state().facts.section(&section).map(Section::texts);
+            Some(FactRow { host: id, section, told })
+        };
+        behind.into_iter().zip(hosts).filter_map(row).collect()
+    }
+
+    /// As [`Directory::still_dirty`], of facts.
+    pub(super) fn facts_still_behind(&self, rows: Vec<FactRow>) {
+        let mut index = self.write();
+        for FactRow { host, section, .. } in rows {
+            if index.by_id.contains_key(&host) {
+                index.facts_behind.insert((host, section));
             }
         }
     }
@@ -182,7 +278,7 @@ mod tests {
         HostRow {
             id: Uuid::from_u128(n),
             settings: Settings::default(),
-            facts: Facts { name: name.into(), ..Facts::default() },
+            greeting: Greeting { name: name.into(), ..Greeting::default() },
             status: Status::Unknown,
             last_seen: None,
             created: 0,
@@ -205,7 +301,7 @@ mod tests {
     fn a_new_name_takes_the_place_of_the_old_and_a_revoked_host_is_gone() {
         let directory = Directory::new(vec![row(1, "a")]);
         let host = directory.by_id(Uuid::from_u128(1)).unwrap();
-        directory.online(&host, Facts { name: "z".into(), ..Facts::default() });
+        directory.online(&host, Greeting { name: "z".into(), ..Greeting::default() });
         assert!(matches!(directory.find("a"), Found::Nothing));
         assert!(matches!(directory.find("z"), Found::One(_)));
         assert_eq!(directory.take_dirty(false).len(), 1);
@@ -216,14 +312,65 @@ mod tests {
         assert_eq!(directory.take_dirty(true).len(), 0);
     }
 
+    fn telling(sections: &str) -> Told {
+        serde_json::from_str(&format!(r#"{{"sections":{sections}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn facts_are_changed_section_by_section_and_written_as_they_are_now() {
+        let directory = Directory::new(vec![row(1, "a")]);
+        let host = directory.by_id(Uuid::from_u128(1)).unwrap();
+        let tell = |sections: &str| directory.told(&host, &telling(sections));
+        tell(r#"{"os":{"digest":"1","value":{"id":"debian"}},"net":{"digest":"2","value":[]}}"#).unwrap();
+        tell(r#"{"os":{"digest":"3","value":{"id":"alpine"}},"net":null,"cpu":null}"#).unwrap();
+        assert_eq!(host.state().facts.digests(), [("os".to_owned(), "3".to_owned())].into());
+        assert_eq!(directory.read().facts_bytes, r#"{"id":"alpine"}"#.len());
+        let mut rows = directory.take_facts_behind(2);
+        rows.extend(directory.take_facts_behind(2));
+        let rows: Vec<_> = rows.iter().map(|row| (&*row.section, row.told.clone())).collect();
+        let os = Some(("3".to_owned(), r#"{"id":"alpine"}"#.to_owned()));
+        assert_eq!(rows, [("cpu", None), ("net", None), ("os", os)]);
+        directory.remove(&host);
+        tell(r#"{"os":{"digest":"4","value":1}}"#).unwrap();
+        assert_eq!(directory.take_facts_behind(9).len(), 0);
+        assert_eq!(directory.read().facts_bytes, 0);
+    }
+
+    #[test]
+    fn what_is_wrong_with_facts_leaves_them_as_they_were() {
+        let directory = Directory::new(vec![row(1, "a")]);
+        let host = directory.by_id(Uuid::from_u128(1)).unwrap();
+        let many = |from: u32| {
+            let sections: Vec<_> =
+                (from..from + 16).map(|n| format!(r#""s{n}":{{"digest":"d","value":{n}}}"#)).collect();
+            telling(&format!("{{{}}}", sections.join(",")))
+        };
+        directory.told(&host, &many(0)).unwrap();
+        let before = host.state().facts.clone();
+        let wrong = |told: &Told| match directory.told(&host, told) {
+            Err(Untaken::Wrong(reason)) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wrong(&many(1)), "too many sections");
+        let twice = telling(r#"{"os":{"digest":"d","value":{"a":1,"a":2}}}"#);
+        assert!(wrong(&twice).starts_with("os: the key \"a\" stands twice"));
+        assert_eq!(host.state().facts, before);
+        directory.write().facts_bytes = MAX_FACTS_BYTES + before.bytes();
+        let more = telling(r#"{"s0":{"digest":"e","value":"more"}}"#);
+        assert_eq!(directory.told(&host, &more), Err(Untaken::NoRoom));
+        let less = telling(r#"{"s0":null}"#);
+        assert_eq!(directory.told(&host, &less), Ok(()), "who tells less is heard");
+    }
+
     #[test]
     fn the_operators_word_wins_over_the_agents() {
         let directory = Directory::new(vec![row(1, "a")]);
         let host = directory.by_id(Uuid::from_u128(1)).unwrap();
         assert_eq!(host.state().region(), "unknown");
         let own = |key: &str| (key.to_owned(), "agent".to_owned());
-        let facts = Facts { region: "r1".into(), tags: [own("a"), own("b")].into(), ..Facts::default() };
-        directory.online(&host, facts);
+        let greeting =
+            Greeting { region: "r1".into(), tags: [own("a"), own("b")].into(), ..Greeting::default() };
+        directory.online(&host, greeting);
         assert_eq!(host.state().region(), "r1");
         let tags = [("b".to_owned(), "operator".to_owned())].into();
         directory.settle(&host, Settings { region: Some("r2".into()), tags: Some(tags) });

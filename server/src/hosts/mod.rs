@@ -3,10 +3,12 @@
 
 mod boots;
 mod directory;
+mod facts;
 mod writer;
 
 pub use boots::{Boots, Conflict};
-pub use directory::{Directory, Found};
+pub use directory::{Directory, Found, Untaken};
+pub use facts::{Fact, Facts, Section};
 pub use writer::{keep_written, write_rest};
 
 use crate::clock::{self, EpochMs};
@@ -26,7 +28,7 @@ pub type Tags = BTreeMap<String, String>;
 /// `last_seen` of a host that was never seen.
 const NEVER: EpochMs = 0;
 
-/// What the operator, or the token, settled. It wins over [`Facts`].
+/// What the operator, or the token, settled. It wins over [`Greeting`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     pub region: Option<String>,
@@ -34,9 +36,9 @@ pub struct Settings {
     pub tags: Option<Tags>,
 }
 
-/// What the agent said of itself, last time.
+/// What the agent said of itself in its first frame, last time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct Greeting {
     pub name: String,
     pub region: String,
     pub tags: Tags,
@@ -116,6 +118,7 @@ pub struct Host {
 #[derive(Debug)]
 pub struct State {
     pub settings: Settings,
+    pub greeting: Greeting,
     pub facts: Facts,
     pub status: Status,
     pub boots: Boots,
@@ -126,7 +129,7 @@ pub struct State {
 impl Host {
     pub fn new(row: HostRow) -> Host {
         let last_seen = row.last_seen.unwrap_or(NEVER);
-        let boots = Boots::new(&row.facts.boot);
+        let boots = Boots::new(&row.greeting.boot);
         Host {
             id: row.id,
             created: row.created,
@@ -134,7 +137,8 @@ impl Host {
             revoked: AtomicBool::new(false),
             state: Mutex::new(State {
                 settings: row.settings,
-                facts: row.facts,
+                greeting: row.greeting,
+                facts: Facts::default(),
                 status: row.status,
                 boots,
                 written: last_seen,
@@ -157,7 +161,7 @@ impl Host {
 
     /// The display name; `None` where the agent has not said one.
     pub fn name(&self) -> Option<String> {
-        Some(self.state().facts.name.clone()).filter(|name| !name.is_empty())
+        Some(self.state().greeting.name.clone()).filter(|name| !name.is_empty())
     }
 
     pub fn revoke(&self) {
@@ -174,7 +178,7 @@ impl Host {
         HostRow {
             id: self.id,
             settings: state.settings.clone(),
-            facts: state.facts.clone(),
+            greeting: state.greeting.clone(),
             status: state.status,
             last_seen: self.last_seen(),
             created: self.created,
@@ -182,9 +186,9 @@ impl Host {
     }
 }
 
-impl Facts {
+impl Greeting {
     /// What an agent at `peer` says in its first frame, or what is too long in it.
-    pub fn of(init: Init, peer: SocketAddr) -> Result<Facts, String> {
+    pub fn of(init: Init, peer: SocketAddr) -> Result<Greeting, String> {
         let words = [
             ("name", &init.name),
             ("region", &init.region),
@@ -198,7 +202,7 @@ impl Facts {
         if !TIMEOUT_SECONDS.contains(&init.timeout) || !GRACE_SECONDS.contains(&init.grace) {
             return Err(format!("init: timeout {} or grace {} is out of range", init.timeout, init.grace));
         }
-        Ok(Facts {
+        Ok(Greeting {
             name: init.name,
             region: init.region,
             tags: init.tags,
@@ -236,16 +240,22 @@ pub fn check_tags(tags: &Tags) -> Result<(), String> {
 impl State {
     /// The region that counts.
     pub fn region(&self) -> &str {
-        match (&self.settings.region, self.facts.region.as_str()) {
+        match (&self.settings.region, self.greeting.region.as_str()) {
             (Some(region), _) => region,
             (None, "") => "unknown",
             (None, region) => region,
         }
     }
 
+    /// The tag that counts.
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        let own = || self.greeting.tags.get(name);
+        self.settings.tags.as_ref().and_then(|tags| tags.get(name)).or_else(own).map(String::as_str)
+    }
+
     /// The tags that count.
     pub fn tags(&self) -> Tags {
-        let mut tags = self.facts.tags.clone();
+        let mut tags = self.greeting.tags.clone();
         tags.extend(self.settings.tags.clone().unwrap_or_default());
         tags
     }

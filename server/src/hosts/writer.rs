@@ -40,5 +40,20 @@ async fn write(directory: &Directory, store: &Store, seen: bool) -> bool {
             return false;
         }
     }
-    true
+    write_facts(directory, store).await
+}
+
+async fn write_facts(directory: &Directory, store: &Store) -> bool {
+    loop {
+        let rows = directory.take_facts_behind(limits::MAX_ROWS_PER_COMMIT);
+        if rows.is_empty() {
+            return true;
+        }
+        if let Err(error) = store.write_facts(&rows, clock::now()).await {
+            tracing::error!(%error, sections = rows.len(), "facts not written, to be tried again");
+            directory.facts_still_behind(rows);
+            directory.changed.notify_one();
+            return false;
+        }
+    }
 }

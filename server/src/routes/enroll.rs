@@ -5,7 +5,7 @@ use super::body::Typed;
 use super::tokens::secret_hash;
 use crate::app::App;
 use crate::clock;
-use crate::hosts::{Facts, Status, check_word};
+use crate::hosts::{Greeting, Status, check_word};
 use crate::pki::PkiError;
 use crate::problem::Problem;
 use crate::store::hosts::HostRow;
@@ -36,14 +36,14 @@ pub async fn enroll(
     let row = HostRow {
         id,
         settings: token.settings.clone(),
-        facts: Facts { name: request.name, ..Facts::default() },
+        greeting: Greeting { name: request.name, ..Greeting::default() },
         status: Status::Unknown,
         last_seen: None,
         created: now,
     };
     to_the_end(async move {
         app.store.enroll_host(&token, &row).await?.map_err(refused)?;
-        tracing::info!(host = %id, name = row.facts.name, token = token.id, "host enrolled");
+        tracing::info!(host = %id, name = row.greeting.name, token = token.id, "host enrolled");
         app.directory.insert(row);
         Ok(Json(EnrollReply { hostname: id.to_string(), ca: app.authority.pem().to_owned(), cert }))
     })

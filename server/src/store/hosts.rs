@@ -1,8 +1,8 @@
 //! The table `hosts`: loaded whole at the start, written behind the live directory's back.
 
-use super::{Store, StoreError, from_json, to_json};
+use super::{Store, StoreError, facts, from_json, to_json};
 use crate::clock::EpochMs;
-use crate::hosts::{Facts, Patience, Settings, Status, Tags};
+use crate::hosts::{Greeting, Patience, Settings, Status, Tags};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub struct HostRow {
     pub id: Uuid,
     pub settings: Settings,
-    pub facts: Facts,
+    pub greeting: Greeting,
     pub status: Status,
     pub last_seen: Option<EpochMs>,
     pub created: EpochMs,
@@ -47,13 +47,13 @@ impl Store {
                 "UPDATE hosts SET name = ?, own_region = ?, own_tags = ?, status = ?, version = ?, \
                  address = ?, boot = ?, last_seen = ?, gmt_modify = ? WHERE id = ?",
             )
-            .bind(row.facts.name.as_str())
-            .bind(row.facts.region.as_str())
-            .bind(to_json(&row.facts.tags))
+            .bind(row.greeting.name.as_str())
+            .bind(row.greeting.region.as_str())
+            .bind(to_json(&row.greeting.tags))
             .bind(row.status.as_str())
-            .bind(row.facts.version.as_str())
-            .bind(row.facts.address.as_str())
-            .bind(row.facts.boot.as_str())
+            .bind(row.greeting.version.as_str())
+            .bind(row.greeting.address.as_str())
+            .bind(row.greeting.boot.as_str())
             .bind(row.last_seen)
             .bind(now)
             .bind(row.id.to_string())
@@ -80,15 +80,17 @@ impl Store {
         Ok(())
     }
 
-    /// The host is refused from now on. The row is kept.
+    /// The host is refused from now on. The row is kept, its facts are not.
     pub async fn revoke_host(&self, id: Uuid, now: EpochMs) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
         sqlx::query("UPDATE hosts SET revoked = ?, status = 'offline', gmt_modify = ? WHERE id = ?")
             .bind(now)
             .bind(now)
             .bind(id.to_string())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
-        Ok(())
+        facts::forget(&mut transaction, id).await?;
+        Ok(transaction.commit().await?)
     }
 }
 
@@ -102,7 +104,7 @@ fn host(row: &AnyRow) -> Result<HostRow, StoreError> {
     Ok(HostRow {
         id,
         settings: Settings { region: row.try_get("region")?, tags },
-        facts: Facts {
+        greeting: Greeting {
             name: row.try_get("name")?,
             region: row.try_get("own_region")?,
             tags: from_json("tags", &row.try_get::<String, _>("own_tags")?)?,

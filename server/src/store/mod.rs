@@ -3,6 +3,7 @@
 //! second connection.
 
 pub mod cron;
+pub mod facts;
 pub mod hosts;
 pub mod jobs;
 pub mod queue;

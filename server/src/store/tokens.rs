@@ -105,7 +105,7 @@ impl Store {
              VALUES (?, ?, ?, ?, '{}', 'unknown', ?, ?)",
         )
         .bind(host.id.to_string())
-        .bind(host.facts.name.as_str())
+        .bind(host.greeting.name.as_str())
         .bind(host.settings.region.as_deref())
         .bind(host.settings.tags.as_ref().map(to_json))
         .bind(host.created)
