@@ -8,7 +8,8 @@
 //! puts the reply into its slot. Whoever waits is woken; the recorder
 //! ([`requests::record`]) brings all of it to the [`store`] behind their back.
 //! A request that may wait for hosts which are offline goes to the [`queue`],
-//! whose courier takes it to each of them when it has a link.
+//! whose courier takes it to each of them when it has a link. Which hosts an
+//! expression means, [`targets`] knows.
 //!
 //! The other way round, hosts tell of their [`jobs`]: what they say goes by the
 //! link's task into an inbox, from there to the store, and only then is a result
@@ -32,5 +33,6 @@ pub mod requests;
 pub mod routes;
 pub mod serve;
 pub mod store;
+pub mod targets;
 pub mod unbroken;
 pub mod web;

@@ -1,10 +1,11 @@
 //! The inventory.
 
-use super::body::{Path, Typed};
+use super::body::{Path, Query, Typed};
+use super::resolve::selected;
 use super::tokens::check_settings;
 use crate::app::App;
 use crate::clock;
-use crate::hosts::{Conflict, Found, Host, Status, Tags};
+use crate::hosts::{Conflict, Facts, Found, Host, Status, Tags};
 use crate::jobs::removal::host_removed;
 use crate::problem::Problem;
 use crate::unbroken::to_the_end;
@@ -32,6 +33,9 @@ pub struct View {
     /// Two machines share the identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     conflict: Option<ConflictView>,
+    /// What the host tells of itself, by section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<Facts>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +48,17 @@ struct ConflictView {
 pub struct List {
     hosts: Vec<View>,
     count: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// An expression.
+    #[serde(default)]
+    target: Option<String>,
+    /// Whether each host's facts are shown, too.
+    #[serde(default)]
+    facts: bool,
 }
 
 #[derive(Deserialize)]
@@ -65,13 +80,18 @@ enum Setting<T> {
     Set(T),
 }
 
-pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
-    let hosts: Vec<_> = app.directory.list().iter().map(|host| view(host)).collect();
-    Json(List { count: hosts.len(), hosts })
+pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Result<Json<List>, Problem> {
+    let hosts = match &filter.target {
+        Some(target) => selected(&app.directory, target)?,
+        None => app.directory.list(),
+    };
+    let view = if filter.facts { full_view } else { view };
+    let hosts: Vec<_> = hosts.iter().map(|host| view(host)).collect();
+    Ok(Json(List { count: hosts.len(), hosts }))
 }
 
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<View>, Problem> {
-    Ok(Json(view(&*find(&app, &id)?)))
+    Ok(Json(full_view(&*find(&app, &id)?)))
 }
 
 pub async fn change(
@@ -88,7 +108,7 @@ pub async fn change(
         check_settings(&settings)?;
         app.store.write_host_settings(host.id, &settings, clock::now()).await?;
         app.directory.settle(&host, settings);
-        Ok(Json(view(&host)))
+        Ok(Json(full_view(&host)))
     })
     .await
 }
@@ -157,6 +177,11 @@ impl<T> Setting<T> {
     }
 }
 
+fn full_view(host: &Host) -> View {
+    let facts = host.state().facts.clone();
+    View { facts: Some(facts), ..view(host) }
+}
+
 fn view(host: &Host) -> View {
     let state = host.state();
     let conflict = state.boots.conflict(clock::now()).map(|Conflict { since, peers, .. }| ConflictView {
@@ -165,15 +190,16 @@ fn view(host: &Host) -> View {
     });
     View {
         id: host.id.to_string(),
-        name: state.facts.name.clone(),
+        name: state.greeting.name.clone(),
         region: state.region().to_owned(),
         tags: state.tags(),
         status: state.status,
-        version: state.facts.version.clone(),
-        address: state.facts.address.clone(),
+        version: state.greeting.version.clone(),
+        address: state.greeting.address.clone(),
         last_seen: host.last_seen().map(clock::rfc3339),
         created: clock::rfc3339(host.created),
-        boot: state.facts.boot.clone(),
+        boot: state.greeting.boot.clone(),
         conflict,
+        facts: None,
     }
 }

@@ -9,6 +9,7 @@ mod hosts;
 mod jobs;
 mod json;
 mod requests;
+mod resolve;
 mod tokens;
 
 use crate::app::App;

@@ -1,14 +1,14 @@
 //! Requests to hosts as they are made, and their answers.
 
 use super::body::Object;
-use super::hosts::several;
 use super::json::{blame, typed};
+use super::resolve::{Resolved, resolve};
 use crate::agents::dispatch::{Watch, dispatch};
 use crate::app::{App, STOPPING};
 use crate::clock;
-use crate::hosts::{Found, Host};
+use crate::hosts::Host;
 use crate::jobs::Follow;
-use crate::limits::{DEADLINE_MARGIN_SECONDS, DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
+use crate::limits::{DEADLINE_MARGIN_SECONDS, DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST};
 use crate::problem::Problem;
 use crate::queue::courier;
 use crate::requests::{Head, Live, Settled, Target, call, hex};
@@ -23,14 +23,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Response header with the request's id, whatever form the body has.
+/// Response headers with the request's id, whatever form the body has, and with how many hosts it is for.
 const REQUEST_ID: &str = "request-id";
+const REQUEST_HOSTS: &str = "request-hosts";
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// What the body says to the server; the rest of it is for the agents.
@@ -38,7 +38,11 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 struct Envelope {
     #[serde(default)]
     id: Option<String>,
+    #[serde(default)]
     hosts: Vec<String>,
+    /// An expression that selects hosts.
+    #[serde(default)]
+    target: Option<String>,
     /// Seconds.
     #[serde(default)]
     deadline: Option<u64>,
@@ -78,7 +82,7 @@ pub async fn create(
         } else if let Some(stored) = app.store.find_request(&checked.head.id).await? {
             same(&checked.head, &stored.digest)?;
             let entries = stored.all_entries();
-            return Ok(given(&checked.head.id, entries.iter().map(String::as_str), stream));
+            return Ok(given(&checked.head.id, &entries, stream));
         } else {
             begin(&app, checked)?
         }
@@ -93,7 +97,8 @@ pub async fn create(
         None => request.ended().await,
     }
     let (settled, _) = request.results();
-    Ok(given(&request.head.id, settled.iter().map(Settled::json), stream))
+    let entries: Vec<_> = settled.iter().map(Settled::json).collect();
+    Ok(given(&request.head.id, &entries, stream))
 }
 
 /// 409 unless the known request of this id is the same one.
@@ -107,6 +112,7 @@ fn same(asked: &Head, known_digest: &str) -> Result<(), Problem> {
 
 pub(super) fn begin(app: &Arc<App>, checked: Checked) -> Result<(Arc<Live>, Option<Watch>), Problem> {
     let Checked { head, frame, targets, hosts, .. } = checked;
+    Resolved::check(&targets)?;
     let waits = head.waits;
     let request = app.requests.start(head, targets)?;
     // Asked now that the request is known, or whoever stops the server might not see it.
@@ -138,10 +144,10 @@ pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<
     };
     let targets: Vec<Target> = asked.iter().zip(&hosts).map(target).collect();
     let names: Vec<String> = asked.iter().map(Uuid::to_string).collect();
-    let patience = hosts.iter().flatten().map(|host| host.state().facts.patience.until_cancelled()).max();
+    let patience = hosts.iter().flatten().map(|host| host.state().greeting.patience.until_cancelled()).max();
     let created = clock::now();
     let head = Head {
-        digest: digest("job.cancel", &params, &names, None),
+        digest: digest("job.cancel", &params, &names, None, None),
         id: own.into(),
         method: "job.cancel".into(),
         cmd: None,
@@ -160,16 +166,20 @@ pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<
 
 /// Reads the body into what is sent, or says which field is to blame.
 fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
-    for later in ["target", "batch", "max_errors"] {
+    for later in ["batch", "max_errors"] {
         if body.contains_key(later) {
             return Err(Problem::field(later, format!("{later}: this version does not know it yet")));
         }
     }
     let mut envelope = Map::new();
-    for key in ["id", "hosts", "deadline", "queue"] {
+    for key in ["id", "hosts", "target", "deadline", "queue"] {
         envelope.extend(body.remove_entry(key));
     }
-    let Envelope { id, hosts: asked, deadline, queue } = typed(envelope)?;
+    let Envelope { id, hosts: named, target, deadline, queue } = typed(envelope)?;
+    if named.len() > MAX_HOSTS_PER_REQUEST {
+        let reason = format!("hosts: must be at most {MAX_HOSTS_PER_REQUEST} hosts, got {}", named.len());
+        return Err(Problem::field("hosts", reason));
+    }
     let waits = seconds_to_wait(queue, &mut body)?;
     let chosen = id.is_some();
     let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
@@ -188,10 +198,10 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
         return Err(Problem::field("method", "method: must be a string"));
     };
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
-    let digest = digest(&method, &params, &asked, waits);
+    let digest = digest(&method, &params, &named, target.as_deref(), waits);
     let created = clock::now();
     let after = |seconds| created + clock::ms(Duration::from_secs(seconds));
-    let (targets, hosts) = resolve(app, asked)?;
+    let Resolved { targets, hosts } = resolve(app, &named, target.as_deref())?;
     let follow = Follow::of(&method, &body);
     let deadline = after(deadline_seconds(deadline, follow.is_some(), &body, &hosts)?);
     let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
@@ -250,7 +260,7 @@ fn deadline_seconds(
             return Ok(DEADLINE_MARGIN_SECONDS);
         }
         let timeout = body.get("timeout").and_then(Value::as_u64);
-        let last_words = hosts.iter().flatten().map(|host| host.state().facts.patience.last_word(timeout));
+        let last_words = hosts.iter().flatten().map(|host| host.state().greeting.patience.last_word(timeout));
         return Ok(last_words.max().unwrap_or(least).min(most));
     };
     if DEADLINE_SECONDS.contains(&seconds) {
@@ -261,79 +271,40 @@ fn deadline_seconds(
 }
 
 /// The same again is the same request, in whatever order its keys stand.
-fn digest(method: &str, params: &str, hosts: &[String], waits: Option<u64>) -> String {
-    let parts = match waits {
-        None => serde_json::to_vec(&(method, params, hosts)),
-        Some(seconds) => serde_json::to_vec(&(method, params, hosts, seconds)),
+fn digest(method: &str, params: &str, hosts: &[String], target: Option<&str>, waits: Option<u64>) -> String {
+    let parts = match (target, waits) {
+        (None, None) => serde_json::to_vec(&(method, params, hosts)),
+        (None, Some(seconds)) => serde_json::to_vec(&(method, params, hosts, seconds)),
+        (Some(target), waits) => serde_json::to_vec(&(method, params, hosts, waits, target)),
     };
     hex(&Sha256::digest(parts.expect("strings always serialise")))
 }
 
-type Resolved = (Vec<Target>, Vec<Option<Arc<Host>>>);
-
-/// Each host once, in the order asked.
-fn resolve(app: &App, asked: Vec<String>) -> Result<Resolved, Problem> {
-    if asked.is_empty() || asked.len() > MAX_HOSTS_PER_REQUEST {
-        let reason = format!("hosts: must be 1 to {MAX_HOSTS_PER_REQUEST} hosts, got {}", asked.len());
-        return Err(Problem::field("hosts", reason));
-    }
-    let (mut targets, mut hosts, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    for (n, text) in asked.into_iter().enumerate() {
-        if text.is_empty() || text.len() > MAX_WORD_BYTES {
-            let field = format!("hosts[{n}]");
-            let reason = format!("{field}: must be 1 to {MAX_WORD_BYTES} bytes, got {}", text.len());
-            return Err(Problem::field(field, reason));
-        }
-        let (target, host) = match app.directory.find(&text) {
-            Found::One(host) => (Target { host: host.id.to_string(), name: host.name() }, Some(host)),
-            Found::Nothing => (Target { host: text, name: None }, None),
-            Found::Several(ids) => {
-                let field = format!("hosts[{n}]");
-                return Err(Problem::field(&field, format!("{field}: {}", several(&text, &ids))));
-            }
-        };
-        if seen.insert(target.host.clone()) {
-            targets.push(target);
-            hosts.push(host);
-        }
-    }
-    Ok((targets, hosts))
-}
-
 /// Answers with live output and each host's final state as they come.
 fn streamed(request: Arc<Live>) -> Response {
-    let id = request.head.id.clone();
+    let (id, hosts) = (request.head.id.clone(), request.targets.len());
     let lines = futures_util::stream::unfold((request, 0), |(request, cursor)| async move {
         let lines = request.since(cursor).await?;
         let cursor = cursor + lines.len();
         Some((Ok::<_, Infallible>(Bytes::from(lines.concat())), (request, cursor)))
     });
-    answer(&id, NDJSON, Body::from_stream(lines))
+    answer(&id, hosts, NDJSON, Body::from_stream(lines))
 }
 
-/// Answers with the final states, which are all there.
-fn given<'a>(id: &str, entries: impl Iterator<Item = &'a str>, stream: bool) -> Response {
+/// Answers with the final states, which are all there and JSON already.
+fn given(id: &str, entries: &[impl AsRef<str>], stream: bool) -> Response {
     if stream {
-        let lines = entries.flat_map(|entry| [entry, "\n"]).collect::<String>();
-        return answer(id, NDJSON, Body::from(lines));
+        let lines = entries.iter().flat_map(|entry| [entry.as_ref(), "\n"]).collect::<String>();
+        return answer(id, entries.len(), NDJSON, Body::from(lines));
     }
-    answer(id, "application/json", Body::from(response(id, entries)))
+    let quoted = serde_json::to_string(id).expect("strings always serialise");
+    let joined = entries.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",");
+    let body = format!("{{\"id\":{quoted},\"response\":[{joined}]}}");
+    answer(id, entries.len(), "application/json", Body::from(body))
 }
 
-fn answer(id: &str, kind: &'static str, body: Body) -> Response {
-    ([(header::CONTENT_TYPE.as_str(), kind), (REQUEST_ID, id)], body).into_response()
-}
-
-/// `{"id":…,"response":[…]}` of entries that are JSON already.
-fn response<'a>(id: &str, entries: impl Iterator<Item = &'a str>) -> String {
-    let id = serde_json::to_string(id).expect("strings always serialise");
-    let mut text = format!("{{\"id\":{id},\"response\":[");
-    for (n, entry) in entries.enumerate() {
-        if n > 0 {
-            text.push(',');
-        }
-        text.push_str(entry);
-    }
-    text.push_str("]}");
-    text
+fn answer(id: &str, hosts: usize, kind: &'static str, body: Body) -> Response {
+    let hosts = hosts.to_string();
+    ([(header::CONTENT_TYPE.as_str(), kind), (REQUEST_ID, id), (REQUEST_HOSTS, &*hosts)], body)
+        .into_response()
 }

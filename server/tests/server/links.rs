@@ -12,7 +12,7 @@ async fn init_is_answered_and_pings_too() {
     let identity = enrolled(&server, "a").await;
     let mut agent = Agent::dial(server.agents(), &identity).await;
     agent.send(&init(&identity.id, "a", "b")).await;
-    assert_eq!(agent.expect().await, json!({"method": "ready", "heartbeat": 7}));
+    assert_eq!(agent.expect().await, json!({"method": "ready", "heartbeat": 7, "facts": {}}));
     for _ in 0..3 {
         agent.send(&json!({"method": "ping"})).await;
         assert_eq!(agent.expect().await, json!({"method": "pong"}));

@@ -14,6 +14,7 @@ mod cancel;
 mod crashes;
 mod cron;
 mod enrolment;
+mod facts;
 mod hangups;
 mod history;
 mod identity;

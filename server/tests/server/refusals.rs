@@ -154,6 +154,7 @@ async fn requests_with_a_wrong_field() {
         (json!({"id": "a b"}), "id"),
         (json!({"id": "x".repeat(129)}), "id"),
         (json!({"target": "x"}), "target"),
+        (json!({"target": 1}), "target"),
         (json!({"batch": 1}), "batch"),
         (json!({"max_errors": 1}), "max_errors"),
     ] {

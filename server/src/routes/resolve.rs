@@ -1,0 +1,84 @@
+//! Whom a request is for: the hosts that it names, and those that its expression selects.
+
+use super::hosts::several;
+use crate::app::App;
+use crate::hosts::{Directory, Found, Host};
+use crate::limits::{MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
+use crate::problem::Problem;
+use crate::requests::Target;
+use crate::targets;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Hosts, each once: those that were named, in their order, then those that were selected, by name.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub targets: Vec<Target>,
+    /// As `targets`; `None` where there is no such host.
+    pub hosts: Vec<Option<Arc<Host>>>,
+}
+
+/// Finds them. That there are none is not said here but by [`Resolved::check`]: a request that was
+/// made before is known whomever its expression selects by now.
+pub(super) fn resolve(app: &App, named: &[String], target: Option<&str>) -> Result<Resolved, Problem> {
+    if named.is_empty() && target.is_none() {
+        return Err(Problem::field("hosts", "hosts: name one at least, or give a target"));
+    }
+    let (mut resolved, mut seen) = (Resolved::default(), HashSet::new());
+    let mut add = |target: Target, host| {
+        if seen.insert(target.host.clone()) {
+            resolved.targets.push(target);
+            resolved.hosts.push(host);
+        }
+    };
+    for (n, text) in named.iter().enumerate() {
+        let host = find(&app.directory, n, text)?;
+        add(host.as_ref().map_or_else(|| Target { host: text.clone(), name: None }, |host| of(host)), host);
+    }
+    if let Some(target) = target {
+        for host in selected(&app.directory, target)? {
+            add(of(&host), Some(host));
+        }
+    }
+    Ok(resolved)
+}
+
+impl Resolved {
+    /// Whether a request can be for so many.
+    pub fn check(targets: &[Target]) -> Result<(), Problem> {
+        match targets.len() {
+            0 => Err(Problem::field("target", "target: it matches no host")),
+            n if n > MAX_HOSTS_PER_REQUEST => {
+                let reason = format!("at most {MAX_HOSTS_PER_REQUEST} hosts in one request, got {n}");
+                Err(Problem::field("target", format!("target: {reason}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The hosts that the expression selects, by name.
+pub(super) fn selected(directory: &Directory, target: &str) -> Result<Vec<Arc<Host>>, Problem> {
+    let target = targets::Target::parse(target)
+        .map_err(|reason| Problem::field("target", format!("target: {reason}")))?;
+    Ok(directory.select(|host| target.matches(host)))
+}
+
+fn find(directory: &Directory, n: usize, text: &str) -> Result<Option<Arc<Host>>, Problem> {
+    let wrong = |reason: String| {
+        let field = format!("hosts[{n}]");
+        Err(Problem::field(&field, format!("{field}: {reason}")))
+    };
+    if text.is_empty() || text.len() > MAX_WORD_BYTES {
+        return wrong(format!("must be 1 to {MAX_WORD_BYTES} bytes, got {}", text.len()));
+    }
+    match directory.find(text) {
+        Found::One(host) => Ok(Some(host)),
+        Found::Nothing => Ok(None),
+        Found::Several(ids) => wrong(several(text, &ids)),
+    }
+}
+
+fn of(host: &Host) -> Target {
+    Target { host: host.id.to_string(), name: host.name() }
+}
