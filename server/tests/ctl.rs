@@ -125,11 +125,14 @@ async fn requests(State(stub): State<Stub>, headers: HeaderMap, body: Bytes) -> 
         return problem(StatusCode::UNPROCESSABLE_ENTITY, &document);
     }
     let mut heard = stub.lock().unwrap();
+    let hosts = if body["target"].is_null() { body["hosts"].as_array().unwrap().len() } else { 2 };
     heard.requests.push((headers, body));
     let mut answers = heard.answers.take().expect("a test that makes a request says what answers it");
     let stream = futures_util::stream::poll_fn(move |context| answers.poll_recv(context));
-    ([("request-id", "r-1"), ("content-type", "application/x-ndjson")], Body::from_stream(stream))
-        .into_response()
+    let hosts = hosts.to_string();
+    let headers =
+        [("request-id", "r-1"), ("request-hosts", &*hosts), ("content-type", "application/x-ndjson")];
+    (headers, Body::from_stream(stream)).into_response()
 }
 
 async fn history() -> impl IntoResponse {
@@ -197,7 +200,8 @@ async fn cron(State(stub): State<Stub>, RawQuery(query): RawQuery) -> impl IntoR
     axum::Json(json!({"entries": [entry], "count": 1}))
 }
 
-async fn hosts() -> impl IntoResponse {
+async fn hosts(State(stub): State<Stub>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    stub.lock().unwrap().query = query.unwrap_or_default();
     let host = |name: &str, status: &str| {
         json!({"id": format!("id-{name}"), "name": name, "region": "cn-1", "tags": {"svc": "ecs"},
             "status": status, "version": "gearman-0.1.0-x86_64", "address": "127.0.0.1", "last_seen": null})
@@ -208,6 +212,13 @@ async fn hosts() -> impl IntoResponse {
 async fn host(Path(host): Path<String>) -> impl IntoResponse {
     if host == "odd" {
         return axum::Json(json!(["no host"]));
+    }
+    if host == "telling" {
+        let net =
+            json!({"addresses": ["127.0.0.1", "10.0.0.7"], "interfaces": [{"name": "lo"}, {"name": "eth0"}]});
+        return axum::Json(
+            json!({"id": "1", "name": host, "facts": {"os": {"id": "debian\u{1b}"}, "net": net}}),
+        );
     }
     axum::Json(json!({"id": "1", "name": host, "tags": {}}))
 }
@@ -594,4 +605,63 @@ async fn of_a_cancelled_job_it_is_shown_what_each_host_said() {
                 web-1  success 2 Normal termination  0.01s (asked to cancel)\n";
     assert!(stdout.ends_with(rest), "{stdout}");
     assert_eq!(status, Some(1), "one did not say so");
+}
+
+const TOLD: &str = r#"{"host":"1","name":"web-1","resp":"success","retcode":2,"message":"Normal termination","data":{"users":[{"name":"root","uid":0}],"count":1}}"#;
+const REFUSED: &str = r#"{"host":"2","name":"web-2","resp":"failed","retcode":3022,"message":"Unknown method","detail":"getinfo.users: there is no such query"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_asked_about_themselves_and_their_json_is_laid_out() {
+    let rig = Rig::start().await;
+    rig.answers(&[TOLD, REFUSED]);
+    let (status, stdout, stderr) =
+        rig.output(&["info", "users", "-H", "web-1", "-t", "has(name)", "--timeout", "5", "--", "-U", "a b"]);
+    assert_eq!(
+        stdout,
+        "web-1  success 2 Normal termination\n{\n  \"users\": [\n    {\n      \"name\": \"root\",\n      \
+         \"uid\": 0\n    }\n  ],\n  \"count\": 1\n}\n\
+         web-2  failed 3022 Unknown method: getinfo.users: there is no such query\n"
+    );
+    assert_eq!((status, &*stderr), (Some(1), "2 hosts: 1 succeeded, 1 failed\n"));
+    let expected = json!({"hosts": ["web-1"], "target": "has(name)", "method": "getinfo.users",
+        "args": "-U 'a b'", "timeout": 5});
+    assert_eq!(rig.stub.lock().unwrap().requests[0].1, expected);
+    rig.answers(&[TOLD]);
+    let ndjson = rig.output(&["-o", "ndjson", "info", "-t", "has(name)", "getinfo.users"]);
+    assert_eq!(ndjson, (Some(0), format!("{TOLD}\n"), String::new()));
+    let expected = json!({"target": "has(name)", "method": "getinfo.users"});
+    assert_eq!(rig.stub.lock().unwrap().requests[1].1, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_go_to_the_server_as_they_are() {
+    let rig = Rig::start().await;
+    let target = "region == \"cn-1\" and name ~ 'web-*'";
+    rig.answers(&[DONE, FAILED]);
+    let (_, stdout, stderr) = rig.output(&["run", "-t", target, "--", "uptime"]);
+    assert!(stdout.starts_with("web-1  success 2"), "{stdout}");
+    assert_eq!(stderr, "web-2: no way\n2 hosts: 1 succeeded, 1 failed\n", "they are many");
+    rig.answers(&[ACCEPTED]);
+    assert_eq!(rig.output(&["cron", "set", "-t", target, "nightly", "0 3 * * *", "--", "backup"]).0, Some(0));
+    rig.answers(&[DONE]);
+    assert_eq!(rig.output(&["cron", "remove", "-t", target, "nightly"]).0, Some(0));
+    for (_, body) in &rig.stub.lock().unwrap().requests {
+        assert_eq!((&body["target"], &body["hosts"]), (&json!(target), &Value::Null));
+    }
+    assert_eq!(rig.output(&["hosts", "-t", "name == \"ü\"", "--status", "online"]).0, Some(0));
+    assert_eq!(rig.stub.lock().unwrap().query, "target=name%20%3D%3D%20%22%C3%BC%22");
+    for words in [&["run", "--", "ls"][..], &["info", "os"], &["cron", "set", "a", "0 3 * * *", "--", "ls"]] {
+        let (status, _, stderr) = rig.output(words);
+        assert_eq!((status, stderr.contains("--target <TARGET>")), (Some(2), true), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_host_tells_is_shown_by_the_paths_that_find_it() {
+    let rig = Rig::start().await;
+    let (status, stdout, _) = rig.output(&["hosts", "show", "telling"]);
+    let rest = "facts.net.addresses        127.0.0.1, 10.0.0.7\nfacts.net.interfaces.name  lo\n\
+                facts.net.interfaces.name  eth0\nfacts.os.id                debian\\u{1b}\n";
+    assert!(stdout.ends_with(rest), "{stdout}");
+    assert_eq!(status, Some(0));
 }

@@ -84,6 +84,9 @@ fn what_cargo_says_of_polaris_is_so() {
         format!("failed is run again, up to {}", RETRIES.end()),
         format!("to the next attempt, up to {}; {DEFAULT_RETRY_DELAY_SECONDS} by", RETRY_DELAY_SECONDS.end()),
         format!("hosts spread their runs, up to {}", SPLAY_SECONDS.end()),
+        format!("An expression has at most {} bytes", limits::MAX_TARGET_BYTES),
+        format!("parentheses and not at most {} deep", limits::MAX_TARGET_DEPTH),
+        format!("so is one for more than {} hosts", limits::MAX_HOSTS_PER_REQUEST),
     ] {
         assert!(text.contains(&sentence), "it does not say {sentence:?}");
     }

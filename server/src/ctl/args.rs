@@ -1,6 +1,9 @@
 //! The command line.
 
 use super::error::Error;
+use super::hosts::Hosts;
+use super::info::Info;
+use super::whom::Whom;
 use crate::limits::PAGE_ENTRIES;
 use aspire_wire::command::TIMEOUT_SECONDS;
 use aspire_wire::cron::SPLAY_SECONDS;
@@ -51,6 +54,8 @@ pub enum Output {
 pub enum Command {
     /// Run a command on hosts and show each answer as it arrives
     Run(Run),
+    /// Ask hosts about themselves and show each answer as it arrives
+    Info(Info),
     /// The hosts that Polaris knows
     Hosts(Hosts),
     /// Tokens that let new hosts enrol
@@ -65,9 +70,8 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    /// Run on this host, by name or id; may be given many times
-    #[arg(short = 'H', long = "host", value_name = "HOST", required = true)]
-    pub hosts: Vec<String>,
+    #[command(flatten)]
+    pub whom: Whom,
     #[command(flatten)]
     pub how: How,
     /// Show what the command writes while it runs; with --async, let `jobs follow` show it
@@ -150,32 +154,6 @@ pub fn line(words: &[String]) -> Result<String, Error> {
         words => shlex::try_join(words.iter().map(String::as_str))
             .map_err(|_| Error::Usage("the command must not contain a NUL".into())),
     }
-}
-
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct Hosts {
-    #[command(subcommand)]
-    pub verb: Option<HostsVerb>,
-    #[command(flatten)]
-    pub list: HostsList,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum HostsVerb {
-    /// List them (what `hosts` alone does, too)
-    List(HostsList),
-    /// All about one host
-    Show { host: String },
-    /// Revoke a host: whatever certificate it shows, it is refused from now on
-    Remove { host: String },
-}
-
-#[derive(Debug, Default, clap::Args)]
-pub struct HostsList {
-    /// Only the hosts in this state
-    #[arg(long, value_parser = ["unknown", "online", "offline"])]
-    pub status: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -310,9 +288,8 @@ pub struct CronList {
 
 #[derive(Debug, clap::Args)]
 pub struct CronSet {
-    /// Set it on this host, by name or id; may be given many times
-    #[arg(short = 'H', long = "host", value_name = "HOST", required = true)]
-    pub hosts: Vec<String>,
+    #[command(flatten)]
+    pub whom: Whom,
     /// The entry's name; one of the same name is replaced
     pub name: String,
     /// When it runs: six fields, seconds first, or five
@@ -340,9 +317,8 @@ pub struct CronSet {
 
 #[derive(Debug, clap::Args)]
 pub struct CronRemove {
-    /// Remove it from this host, by name or id; may be given many times
-    #[arg(short = 'H', long = "host", value_name = "HOST", required = true)]
-    pub hosts: Vec<String>,
+    #[command(flatten)]
+    pub whom: Whom,
     /// The entry's name
     pub name: String,
     /// Let the request wait for hosts that are offline

@@ -36,7 +36,7 @@ fn options_may_stand_before_or_after_the_command() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let refused: [&[&str]; 20] = [
+    let refused: [&[&str]; 24] = [
         &["run", "--", "ls"],
         &["run", "-H", "a"],
         &["run", "-H", "a", "--timeout", "0", "--", "ls"],
@@ -54,6 +54,10 @@ fn what_makes_no_sense_is_refused() {
         &["cron", "set", "n", "* * * * *", "--", "ls"],
         &["cron", "set", "-H", "a", "n", "* * * * *"],
         &["cron", "set", "-H", "a", "n", "* * * * *", "--overlap", "no", "--", "ls"],
+        &["info", "os"],
+        &["info", "-H", "a"],
+        &["info", "-H", "a", "os", "-U", "root"],
+        &["info", "-H", "a", "--timeout", "0", "os"],
         &["hosts", "--status", "up"],
         &["token", "create", "--ttl", "soon"],
         &["token", "create", "--uses", "0"],

@@ -2,14 +2,22 @@
 
 use super::args::{self, How, Patience};
 use super::error::Error;
+use super::whom::Whom;
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default, Serialize)]
 pub struct Body<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub hosts: &'a [String],
-    pub method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<&'a str>,
+    pub method: Cow<'static, str>,
+    /// Of a query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<String>,
     /// Of `job.cancel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<&'a str>,
@@ -45,7 +53,7 @@ pub struct Body<'a> {
 }
 
 /// How a command runs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct HowBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<u64>,
@@ -61,9 +69,20 @@ pub struct HowBody<'a> {
     limits: BTreeMap<String, Value>,
 }
 
+impl HowBody<'_> {
+    pub fn timeout(seconds: u64) -> Self {
+        HowBody { timeout: Some(seconds), ..HowBody::default() }
+    }
+}
+
 impl<'a> Body<'a> {
+    /// For these hosts, with nothing in it.
+    pub fn to(whom: &'a Whom) -> Body<'a> {
+        Body { hosts: &whom.hosts, target: whom.target.as_deref(), ..Body::default() }
+    }
+
     /// With a command and how it runs.
-    pub fn command(words: &[String], how: &'a How) -> Result<Body<'a>, Error> {
+    pub fn with_command(self, words: &[String], how: &'a How) -> Result<Body<'a>, Error> {
         let how = HowBody {
             timeout: how.timeout,
             user: how.user.as_deref(),
@@ -72,7 +91,7 @@ impl<'a> Body<'a> {
             cwd: how.cwd.as_deref(),
             limits: args::object("--limit", &how.limits)?,
         };
-        Ok(Body { cmd: Some(args::line(words)?), how: Some(how), ..Body::default() })
+        Ok(Body { cmd: Some(args::line(words)?), how: Some(how), ..self })
     }
 
     /// With how long and how often the job is tried.
@@ -88,13 +107,14 @@ mod tests {
 
     #[test]
     fn what_was_not_asked_for_is_not_sent() {
-        let (hosts, how) = (["a".to_owned()], How { timeout: Some(3), ..How::default() });
-        let body = Body::command(&["ls".to_owned()], &how).unwrap();
-        let body = Body { hosts: &hosts, method: "sync.bash", ..body };
-        let json = serde_json::to_string(&body).unwrap();
+        let whom = Whom { hosts: vec!["a".into()], target: None };
+        let how = How { timeout: Some(3), ..How::default() };
+        let body = Body::to(&whom).with_command(&["ls".to_owned()], &how).unwrap();
+        let json = serde_json::to_string(&Body { method: "sync.bash".into(), ..body }).unwrap();
         assert_eq!(json, r#"{"hosts":["a"],"method":"sync.bash","cmd":"ls","timeout":3}"#);
-        let body = Body { hosts: &hosts, method: "job.cancel", job: Some("j"), ..Body::default() };
+        let whom = Whom { hosts: Vec::new(), target: Some("has(name)".into()) };
+        let body = Body { method: "job.cancel".into(), job: Some("j"), ..Body::to(&whom) };
         let json = serde_json::to_string(&body).unwrap();
-        assert_eq!(json, r#"{"hosts":["a"],"method":"job.cancel","job":"j"}"#);
+        assert_eq!(json, r#"{"target":"has(name)","method":"job.cancel","job":"j"}"#);
     }
 }

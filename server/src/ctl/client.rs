@@ -27,6 +27,8 @@ pub struct Client {
 /// The answers to a request, a JSON object a line, as they arrive.
 pub struct Stream {
     pub id: Option<String>,
+    /// How many hosts the request is for, where the server says so.
+    pub hosts: Option<u64>,
     pub lines: BufReader<BodyReader<'static>>,
 }
 
@@ -66,7 +68,7 @@ impl Client {
     /// Lines that come as they are.
     pub fn get_stream(&self, path: &[&str]) -> Result<Stream, Error> {
         let response = self.send("GET", &self.uri(path), String::new(), NDJSON, None)?;
-        Ok(Stream { id: None, lines: BufReader::new(response.into_body().into_reader()) })
+        Ok(Stream { id: None, hosts: None, lines: BufReader::new(response.into_body().into_reader()) })
     }
 
     pub fn delete(&self, path: &[&str]) -> Result<(), Error> {
@@ -84,8 +86,10 @@ impl Client {
 
     pub fn post_for_stream(&self, path: &[&str], body: &impl Serialize) -> Result<Stream, Error> {
         let response = self.send("POST", &self.uri(path), json(body)?, NDJSON, None)?;
-        let id = response.headers().get("request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-        Ok(Stream { id, lines: BufReader::new(response.into_body().into_reader()) })
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let id = header("request-id").map(str::to_owned);
+        let hosts = header("request-hosts").and_then(|count| count.parse().ok());
+        Ok(Stream { id, hosts, lines: BufReader::new(response.into_body().into_reader()) })
     }
 
     /// What came is not what this version understands.

@@ -14,9 +14,9 @@ pub fn cron(client: &Client, cron: &Cron, output: Output) -> Result<bool, Error>
         None => list(client, &cron.list, output).map(|()| true),
         Some(CronVerb::List(filter)) => list(client, filter, output).map(|()| true),
         Some(CronVerb::Set(entry)) => set(client, entry, output),
-        Some(CronVerb::Remove(CronRemove { hosts, name, queue })) => {
-            let body =
-                Body { hosts, method: "cron.remove", name: Some(name), queue: *queue, ..Body::default() };
+        Some(CronVerb::Remove(CronRemove { whom, name, queue })) => {
+            let method = "cron.remove".into();
+            let body = Body { method, name: Some(name), queue: *queue, ..Body::to(whom) };
             run::send(client, &body, output)
         }
     }
@@ -41,17 +41,16 @@ fn list(client: &Client, filter: &CronList, output: Output) -> Result<(), Error>
 }
 
 fn set(client: &Client, entry: &CronSet, output: Output) -> Result<bool, Error> {
-    let body = Body::command(&entry.command, &entry.how)?.with_patience(&entry.patience);
+    let body = Body::to(&entry.whom).with_command(&entry.command, &entry.how)?;
     let body = Body {
-        hosts: &entry.hosts,
-        method: "cron.set",
+        method: "cron.set".into(),
         name: Some(&entry.name),
         schedule: Some(&entry.schedule),
         timezone: entry.timezone.as_deref(),
         overlap: entry.overlap.as_deref(),
         catchup: entry.catchup,
         splay: entry.splay,
-        ..body
+        ..body.with_patience(&entry.patience)
     };
     run::send(client, &body, output)
 }

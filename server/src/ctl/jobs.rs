@@ -24,7 +24,7 @@ pub fn jobs(client: &Client, jobs: &Jobs, output: Output) -> Result<bool, Error>
             let hosts = std::slice::from_ref(host);
             run::send(
                 client,
-                &Body { hosts, method: "job.cancel", job: Some(job), ..Body::default() },
+                &Body { hosts, method: "job.cancel".into(), job: Some(job), ..Body::default() },
                 output,
             )
         }

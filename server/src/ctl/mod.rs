@@ -13,6 +13,7 @@ mod cron;
 mod endpoint;
 mod error;
 mod hosts;
+mod info;
 mod jobs;
 mod live;
 mod outcome;
@@ -21,6 +22,7 @@ mod printer;
 mod requests;
 mod run;
 mod tokens;
+mod whom;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -50,6 +52,7 @@ fn execute(args: &Args) -> Result<bool, Error> {
     let client = Client::new(&endpoint, args.ca.as_deref())?;
     match &args.command {
         Command::Run(run) => run::run(&client, run, args.output),
+        Command::Info(info) => info::info(&client, info, args.output),
         Command::Hosts(hosts) => hosts::hosts(&client, hosts, args.output).map(|()| true),
         Command::Token(token) => tokens::tokens(&client, &token.verb, args.output).map(|()| true),
         Command::Jobs(jobs) => jobs::jobs(&client, jobs, args.output),

@@ -141,6 +141,19 @@ impl Answer {
         }
     }
 
+    /// The JSON that the method answered with, laid out for people, its keys in their order.
+    pub fn document(&self) -> Vec<u8> {
+        let Some(data) = &self.outcome.data else { return Vec::new() };
+        let (mut from, mut laid_out) = (serde_json::Deserializer::from_str(data.get()), Vec::new());
+        let mut to = serde_json::Serializer::pretty(&mut laid_out);
+        if serde_transcode::transcode(&mut from, &mut to).is_err() {
+            // It is deeper than anything that a person would read.
+            laid_out = data.get().into();
+        }
+        let text = String::from_utf8_lossy(&laid_out);
+        text.lines().flat_map(|line| [printable(line), "\n".to_owned()]).collect::<String>().into_bytes()
+    }
+
     pub fn stderr(&self) -> Vec<u8> {
         self.outcome.stderr.clone().map_or_else(Vec::new, |text| decode(text, self.outcome.encoding))
     }

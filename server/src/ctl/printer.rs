@@ -13,6 +13,8 @@ pub struct Printer<O: Write, E: Write> {
     err: E,
     /// Whether lines of the commands' standard error need to say whose they are.
     many: bool,
+    /// What of an answer goes to standard output.
+    shown: fn(&Answer) -> Vec<u8>,
     /// Where output is shown before the answers.
     live: Option<Live>,
     out_at_line_start: bool,
@@ -29,6 +31,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             out,
             err,
             many,
+            shown: Answer::stdout,
             live: None,
             out_at_line_start: true,
             err_at_line_start: true,
@@ -41,6 +44,11 @@ impl<O: Write, E: Write> Printer<O, E> {
     /// One that shows output as it comes.
     pub fn live(out: O, err: E, many: bool) -> Self {
         Printer { live: Some(Live::new(many)), ..Printer::new(out, err, many) }
+    }
+
+    /// One whose answers are JSON.
+    pub fn documents(out: O, err: E, many: bool) -> Self {
+        Printer { shown: Answer::document, ..Printer::new(out, err, many) }
     }
 
     /// The commands' output goes where they sent it, unchanged: only one that
@@ -56,7 +64,7 @@ impl<O: Write, E: Write> Printer<O, E> {
         writeln!(self.out, "{headline}")?;
         self.out.flush()?;
         if self.live.is_none() && !answer.is_accepted() {
-            self.write(Stdout, &answer.stdout())?;
+            self.write(Stdout, &(self.shown)(answer))?;
             let stderr = answer.stderr();
             let stderr = if self.many { prefixed(&answer.who.label(), &stderr) } else { stderr };
             self.write(Stderr, &stderr)?;
@@ -161,6 +169,22 @@ mod tests {
         );
         assert_eq!(err, "web-2: no\nweb-2: way\n");
         assert_eq!(summary, "3 hosts: 1 succeeded, 2 failed");
+    }
+
+    #[test]
+    fn documents_are_laid_out_and_drive_no_terminal() {
+        const TOLD: &str = r#"{"host":"1","name":"web-1","resp":"success","retcode":2,"message":"","data":{"z":[1,"\u009b31m"],"a":{}}}"#;
+        const WRONG: &str = r#"{"host":"2","name":"web-2","resp":"failed","retcode":3021,"message":"Invalid params","detail":"args: no"}"#;
+        let mut out = Vec::new();
+        let mut printer = Printer::documents(&mut out, io::sink(), true);
+        for answer in [TOLD, WRONG] {
+            printer.answer(&Answer::parse(answer).unwrap()).unwrap();
+        }
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "web-1  success 2 \n{\n  \"z\": [\n    1,\n    \"\\u{9b}31m\"\n  ],\n  \"a\": {}\n}\n\
+             web-2  failed 3021 Invalid params: args: no\n"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::error::{Error, INTERRUPTED};
 use super::outcome::Line;
 use super::output::printable;
 use super::printer::Printer;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::io::{self, BufRead, BufWriter, IsTerminal, Stderr, Stdout, Write};
@@ -16,26 +16,36 @@ use std::sync::{Arc, OnceLock};
 /// Whether every host succeeded.
 pub fn run(client: &Client, run: &Run, output: Output) -> Result<bool, Error> {
     run.check()?;
-    let body = Body::command(&run.command, &run.how)?.with_patience(&run.patience);
-    let method = if run.later { "async.bash" } else { "sync.bash" };
-    let body = Body { hosts: &run.hosts, method, stream: run.stream, deadline: run.deadline, ..body };
+    let body = Body::to(&run.whom).with_command(&run.command, &run.how)?.with_patience(&run.patience);
+    let method = if run.later { "async.bash" } else { "sync.bash" }.into();
+    let body = Body { method, stream: run.stream, deadline: run.deadline, ..body };
     send(client, &body, output)
 }
 
 /// Sends the request and shows each answer as it arrives. Whether every host succeeded.
 pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Error> {
-    let bar = progress(body.hosts.len(), output);
+    let bar = progress(output);
     let id = Arc::new(OnceLock::new());
     explain_interrupts(&id, &bar);
     let stream = client.post_for_stream(&["requests"], body)?;
     if let Some(told) = &stream.id {
         let _ = id.set(told.clone());
     }
+    // Of what an expression selects the server alone knows how many it is.
+    let hosts = stream.hosts.unwrap_or(body.hosts.len() as u64);
+    match hosts {
+        0 | 1 => bar.set_draw_target(ProgressDrawTarget::hidden()),
+        many => bar.set_length(many),
+    }
     let later = body.method == "async.bash";
     match output {
         Output::Table => {
-            let (out, many) = (BufWriter::new(io::stdout()), body.hosts.len() > 1);
-            let new = if body.stream && !later { Printer::live } else { Printer::new };
+            let (out, many) = (BufWriter::new(io::stdout()), hosts > 1);
+            let new = match &*body.method {
+                "sync.bash" if body.stream => Printer::live,
+                query if query.starts_with("getinfo.") => Printer::documents,
+                _ => Printer::new,
+            };
             let how = if later { "jobs --request" } else { "requests show" };
             let id = id.get().filter(|_| later || body.queue).map(|id| printable(id));
             let hint = id.map(|id| format!("see what becomes of it with: polarisctl {how} {id}"));
@@ -121,13 +131,13 @@ fn each(
     Ok(any && all)
 }
 
-/// Hidden where standard error is no terminal, and where one host makes it pointless.
-fn progress(hosts: usize, output: Output) -> ProgressBar {
-    if hosts < 2 || output != Output::Table {
+/// Hidden where standard error is no terminal.
+fn progress(output: Output) -> ProgressBar {
+    if output != Output::Table {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} hosts  {elapsed}");
-    let bar = ProgressBar::new(hosts as u64);
+    let bar = ProgressBar::new(0);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
