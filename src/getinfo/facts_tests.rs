@@ -1,5 +1,5 @@
 use super::*;
-use crate::machine::{ChildId, Effect, Exit, Program, Stream, Task};
+use crate::machine::{ChildId, Effect, Program, Stream, Task};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -38,15 +38,10 @@ impl Rig {
     }
 
     fn answers(&mut self, child: ChildId, answer: &Value) -> Result<Changes, String> {
-        let answer = format!("hostinfo.so\n{answer}");
-        for event in [
-            Event::Output(child, Stream::Out, answer.as_bytes()),
-            Event::OutputEnded(child, Stream::Out),
-            Event::OutputEnded(child, Stream::Err),
-        ] {
-            assert!(self.event(at(0), &event).is_none());
-        }
-        self.event(at(0), &Event::Exited(child, Exit::Code(0))).expect("the end")
+        let answer = format!("{answer}\0");
+        let changes = self.event(at(0), &Event::Output(child, Stream::Out, answer.as_bytes()));
+        self.fx.take();
+        changes.expect("the end")
     }
 
     /// What the server is told after the host said this: sections and their values.

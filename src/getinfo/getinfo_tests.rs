@@ -39,32 +39,45 @@ impl Rig {
         self.queries.handle(at(milliseconds), event, &mut self.fx, &mut self.answered);
     }
 
-    /// A child that says this, in two pieces, and ends so.
-    fn ends(&mut self, child: ChildId, answer: &[u8], words: &[u8], exit: Exit) {
-        let (begin, rest) = answer.split_at(answer.len() / 2);
-        for (stream, bytes) in [(Stream::Out, begin), (Stream::Out, rest), (Stream::Err, words)] {
-            self.event(1, &Event::Output(child, stream, bytes));
-        }
-        self.event(1, &Event::OutputEnded(child, Stream::Out));
-        self.event(1, &Event::Exited(child, exit));
+    /// A child whose answer is whole, in two pieces.
+    fn answers(&mut self, child: ChildId, answer: &str) {
+        let answer = format!("{answer}\0");
+        let (begin, rest) = answer.as_bytes().split_at(answer.len() / 2);
+        self.event(1, &Event::Output(child, Stream::Out, begin));
         assert!(self.answered.is_empty(), "before all that it wrote was read");
-        self.event(1, &Event::OutputEnded(child, Stream::Err));
+        self.event(1, &Event::Output(child, Stream::Out, rest));
+        let ended = [Effect::Signal { child, signal: 9 }, Effect::Release { child }];
+        assert_eq!(self.fx.take()[..2], ended, "what the plugin may still be about");
     }
 
-    /// What becomes of a query whose child ends so: retcode, data or detail, signal, exit code.
-    fn outcome(
-        &mut self,
-        answer: &[u8],
-        words: &[u8],
-        exit: Exit,
-    ) -> (u16, String, Option<i32>, Option<i32>) {
-        assert!(self.ask("a").is_none());
-        let child = self.begun()[0].0;
-        self.ends(child, answer, words, exit);
+    /// What becomes of a query: retcode, and data or detail.
+    fn end(&mut self) -> (u16, String, Option<i32>, Option<i32>) {
         let (id, outcome) = self.answered.pop().expect("an end");
         assert_eq!((id.as_str(), self.queries.running()), ("a", 0));
         let text = outcome.data.map(|data| data.get().to_owned()).or(outcome.detail).unwrap_or_default();
         (outcome.retcode, text, outcome.signal, outcome.exitcode)
+    }
+
+    /// What becomes of one whose plugin says this.
+    fn answered(&mut self, answer: &str) -> (u16, String) {
+        assert!(self.ask("a").is_none());
+        let child = self.begun()[0].0;
+        self.answers(child, answer);
+        let (retcode, text, ..) = self.end();
+        (retcode, text)
+    }
+
+    /// What becomes of one whose child ends so: retcode, detail, signal, exit code.
+    fn ended(&mut self, answer: &[u8], words: &[u8], exit: Exit) -> (u16, String, Option<i32>, Option<i32>) {
+        assert!(self.ask("a").is_none());
+        let child = self.begun()[0].0;
+        self.event(1, &Event::Output(child, Stream::Out, answer));
+        self.event(1, &Event::OutputEnded(child, Stream::Out));
+        self.event(1, &Event::Exited(child, exit));
+        self.event(1, &Event::Output(child, Stream::Err, words));
+        assert!(self.answered.is_empty(), "before all that it wrote was read");
+        self.event(1, &Event::OutputEnded(child, Stream::Err));
+        self.end()
     }
 }
 
@@ -81,56 +94,56 @@ fn a_plugins_document_is_the_replys_data_to_the_letter() {
     let begun = rig.begun();
     assert_eq!(begun[0].1, expected);
     rig.queries.cancel("a", "", &mut rig.fx);
-    let answer = b"userinfo.so\n{\"retcode\":2,\"data\":{\"b\": 1e2, \"a\":[ ]}}";
-    let outcome = rig.outcome(answer, b"a warning that nobody asked for", Exit::Code(0));
-    assert_eq!(outcome, (2, "{\"b\": 1e2, \"a\":[ ]}".into(), None, None));
+    let outcome = rig.answered("{\"retcode\":2,\"data\":{\"b\": 1e2, \"a\":[ ]}}");
+    assert_eq!(outcome, (2, "{\"b\": 1e2, \"a\":[ ]}".into()));
+    // But a reply is one line.
+    let lines = rig.answered("{\"retcode\":2,\"data\":[\n \"\\n\",\n\n1\n]}");
+    assert_eq!(lines, (2, "[  \"\\n\",  1 ]".into()));
 }
 
 #[test]
 fn a_plugins_reason_is_told_in_its_own_words() {
     let mut rig = Rig::new();
-    let outcome =
-        rig.outcome(b"userinfo.so\n{\"retcode\":3021,\"detail\":\"args: -x\"}", b"noise", Exit::Code(0));
-    assert_eq!(outcome, (3021, "args: -x".into(), None, None));
-    let none = rig.outcome(b"\n{\"retcode\":3022,\"detail\":\"no plugin\"}", b"", Exit::Code(0));
-    assert_eq!(none, (3022, "no plugin".into(), None, None));
+    let outcome = rig.answered("{\"retcode\":3021,\"detail\":\"args: -x\"}");
+    assert_eq!(outcome, (3021, "args: -x".into()));
     // As if it had answered.
-    let (retcode, ..) = rig.outcome(b"x.so\n{\"retcode\":2,\"detail\":\"\"}", b"", Exit::Code(0));
-    assert_eq!(retcode, 3101);
+    let nothing = (3101, "getinfo.users: neither a document nor a reason came back".into());
+    assert_eq!(rig.answered("{\"retcode\":2,\"detail\":null}"), nothing);
+    assert_eq!(rig.answered("{\"retcode\":2,\"detail\":\"\"}").0, 3101);
 }
 
 #[test]
 fn whatever_a_plugin_does_its_name_and_the_reason_are_told() {
     let mut rig = Rig::new();
     for (answer, words, exit, expected) in [
-        (&b"x.so\n"[..], &b""[..], Exit::Signal(11), (3102, "x.so: killed by signal 11", Some(11), None)),
+        (&b""[..], &b"x.so\n"[..], Exit::Signal(11), (3102, "x.so: killed by signal 11", Some(11), None)),
         (
-            b"x.so\n",
-            b"panicked\n",
+            b"",
+            b"x.so\npanicked\n",
             Exit::Signal(6),
             (3102, "x.so: killed by signal 6; it said: panicked", Some(6), None),
         ),
         (
-            b"x.so\n",
             b"",
+            b"x.so\n",
             Exit::Code(3),
             (3101, "x.so: its process ended with exit code 3 before the answer was whole", None, Some(3)),
         ),
         (
-            b"x.so\n{\"retcode\":2,\"da",
-            b"",
+            b"{\"retcode\":2,\"da",
+            b"x.so\n",
             Exit::Code(0),
             (3101, "x.so: its process ended before the answer was whole", None, Some(0)),
         ),
         (b"", b"", Exit::Signal(9), (3102, "getinfo.users: killed by signal 9", Some(9), None)),
         (
-            b"x.so\n{}",
-            b"",
+            b"{}",
+            b"x.so\n",
             Exit::Code(0),
             (3101, "x.so: its process ended before the answer was whole", None, Some(0)),
         ),
     ] {
-        let (retcode, text, signal, exitcode) = rig.outcome(answer, words, exit);
+        let (retcode, text, signal, exitcode) = rig.ended(answer, words, exit);
         assert_eq!((retcode, text.as_str(), signal, exitcode), expected);
     }
 }
@@ -140,7 +153,7 @@ fn a_query_that_takes_too_long_is_killed_and_says_so() {
     let mut rig = Rig::new();
     rig.ask("a");
     let child = rig.begun()[0].0;
-    rig.event(10, &Event::Output(child, Stream::Out, b"loop.so\n"));
+    rig.event(10, &Event::Output(child, Stream::Err, b"loop.so\n"));
     assert_eq!(rig.queries.deadline(), Some(at(5000).mono));
     rig.event(4999, &Event::Tick);
     assert!(rig.answered.is_empty());
@@ -157,12 +170,11 @@ fn what_came_from_a_plugin_and_holds_its_pipe_delays_nobody() {
     let mut rig = Rig::new();
     rig.ask("a");
     let child = rig.begun()[0].0;
-    rig.event(10, &Event::Output(child, Stream::Out, b"fork.so\n{\"retcode\":2,\"data\":1}"));
-    rig.event(20, &Event::Exited(child, Exit::Code(0)));
+    rig.event(20, &Event::Exited(child, Exit::Code(7)));
     let soon = rig.queries.deadline().unwrap();
     assert!(soon.since(at(20).mono) <= Duration::from_millis(200));
     rig.queries.handle(Now { mono: soon, ..at(0) }, &Event::Tick, &mut rig.fx, &mut rig.answered);
-    assert_eq!(rig.answered.pop().unwrap().1.retcode, 2);
+    assert_eq!(rig.end().0, 3101);
 }
 
 #[test]
@@ -186,7 +198,7 @@ fn beyond_the_places_queries_wait_in_order_and_beyond_that_they_are_refused() {
     assert_eq!((id.as_str(), outcome.retcode), ("one more", 3026));
     let begun = rig.begun();
     assert_eq!((begun.len(), rig.queries.waiting()), (QUERIES, WAITING_QUERIES));
-    rig.ends(begun[3].0, b"x.so\n{\"retcode\":2,\"data\":1}", b"", Exit::Code(0));
+    rig.event(1, &Event::Output(begun[3].0, Stream::Out, b"{\"retcode\":2,\"data\":1}\0"));
     assert_eq!(rig.answered[0].0, "3");
     assert_eq!((rig.begun().len(), rig.queries.waiting()), (1, WAITING_QUERIES - 1));
     assert_eq!(rig.queries.asked(), (QUERIES + WAITING_QUERIES) as u64);

@@ -1,9 +1,10 @@
 //! One question and its plugin's child, from its start to its answer.
 
 use crate::machine::limits::DOCUMENT_BYTES;
-use crate::machine::{Effects, Event, Exit, Instant, Now, PluginAnswer, Question, Task};
+use crate::machine::{END_OF_ANSWER, Effects, Event, Exit, Instant, Now, PluginAnswer, Question, Task};
 use crate::task::{End, UnderWay};
 use crate::wire::{GetInfo, Outcome, Retcode};
+use serde_json::value::RawValue;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,8 +47,16 @@ impl Query {
             | Event::Exited(child, _) => *child == self.task.child(),
             _ => false,
         };
-        let end = if mine { self.task.handle(now, event, fx)? } else { return None };
-        Some(self.outcome(&end))
+        if !mine {
+            return None;
+        }
+        let end = self.task.handle(now, event, fx);
+        if end.is_none() && self.task.answer().last() == Some(&END_OF_ANSWER) {
+            // What the plugin may still be about concerns nobody.
+            self.task.cancel(fx);
+            return Some(self.answer());
+        }
+        Some(self.outcome(&end?))
     }
 
     /// Ends it; nothing more is heard of it.
@@ -78,10 +87,10 @@ impl Query {
     }
 
     fn answer(&self) -> Outcome {
-        let (_, answer) = self.parts();
-        match serde_json::from_slice(answer) {
+        let answer = self.task.answer();
+        match serde_json::from_slice(answer.strip_suffix(&[END_OF_ANSWER]).unwrap_or(answer)) {
             Ok(PluginAnswer { data: Some(data), detail: None, .. }) => {
-                Outcome { data: Some(data), ..Outcome::new(Retcode::NormalTermination) }
+                Outcome { data: Some(on_one_line(data)), ..Outcome::new(Retcode::NormalTermination) }
             }
             Ok(PluginAnswer { data: None, detail: Some(detail), retcode }) => {
                 let known = Retcode::ALL.iter().find(|known| known.code() == retcode && !known.is_success());
@@ -99,25 +108,22 @@ impl Query {
 
     /// What became of the plugin, its name first, and what it said of that itself.
     fn failed(&self, retcode: Retcode, reason: &str) -> Outcome {
-        let plugin = match self.parts().0 {
-            b"" => format!("getinfo.{}", self.name).into(),
-            plugin => String::from_utf8_lossy(plugin),
+        let words = self.task.words();
+        let (plugin, words) = words.split_once('\n').unwrap_or((&words, ""));
+        let plugin = if plugin.is_empty() { format!("getinfo.{}", self.name) } else { plugin.to_owned() };
+        let detail = match words.trim() {
+            "" => format!("{plugin}: {reason}"),
+            words => format!("{plugin}: {reason}; it said: {words}"),
         };
-        Outcome::with_detail(
-            retcode,
-            match self.task.words().as_str() {
-                "" => format!("{plugin}: {reason}"),
-                words => format!("{plugin}: {reason}; it said: {words}"),
-            },
-        )
+        Outcome::with_detail(retcode, detail)
     }
+}
 
-    /// The name of the plugin's file, and the answer, as far as they have come.
-    fn parts(&self) -> (&[u8], &[u8]) {
-        let said = self.task.answer();
-        match said.iter().position(|byte| *byte == b'\n') {
-            Some(end) => (&said[..end], &said[end + 1..]),
-            None => (b"", said),
-        }
+/// A frame is one line. Between the words of a JSON document a line feed is as good as a blank,
+/// and within them there is none.
+fn on_one_line(document: Box<RawValue>) -> Box<RawValue> {
+    if !document.get().contains('\n') {
+        return document;
     }
+    RawValue::from_string(document.get().replace('\n', " ")).expect("it was JSON before")
 }

@@ -16,7 +16,7 @@ mod time;
 pub use effect::{Credentials, Effect, Effects, Launch, Process, Program, Security};
 pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream};
 pub use id::{ChildId, ConnId};
-pub use task::{Identity, PluginAnswer, Question, Task};
+pub use task::{END_OF_ANSWER, Identity, PluginAnswer, Question, Task};
 pub use time::{Instant, Now, earliest};
 
 /// A daemon, as the reactor and the tests drive it.

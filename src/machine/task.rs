@@ -19,8 +19,8 @@ pub enum Task {
     /// Looks at a path, be it there or not: on a dead mount nobody comes back
     /// from that. Answered by `null`.
     Reach(String),
-    /// Asks a plugin. Answered by the name of its file, as soon as that is known, and a line
-    /// feed; then a [`PluginAnswer`].
+    /// Asks a plugin. Answered by a [`PluginAnswer`] and [`END_OF_ANSWER`]. The first line of
+    /// its words is the name of the plugin's file, as soon as that is known.
     Ask(Question),
 }
 
@@ -34,6 +34,9 @@ pub struct Question {
     /// The largest document that it may answer with, in bytes.
     pub most_bytes: usize,
 }
+
+/// Behind it nothing follows that would be waited for. No JSON contains it.
+pub const END_OF_ANSWER: u8 = 0;
 
 /// What a plugin said, or why it was not asked.
 #[derive(Debug, Serialize, Deserialize)]

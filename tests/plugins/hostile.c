@@ -130,6 +130,18 @@ static int rubbish(void)
 	return say("{\"a\":");
 }
 
+static int lines(void)
+{
+	return say("[\n1,\n2\n]\n");
+}
+
+static int long_reason(void)
+{
+	for (int n = 0; n < 50000; n++)
+		say("a long reason\n");
+	return CARGO_NOT_FOUND;
+}
+
 static int prints(void)
 {
 	puts("rubbish on standard output");
@@ -171,7 +183,7 @@ int cargo_plugin_query(const char *query, const char *args, const struct cargo_a
 	/* One of these is this build's. */
 	(void)query, (void)args, (void)segfault, (void)aborts, (void)loop, (void)sleeps, (void)overflow;
 	(void)gigabyte, (void)leaks, (void)forks, (void)closes, (void)exits, (void)exits_well, (void)rubbish;
-	(void)prints, (void)nothing, (void)ten_megabytes, (void)no_retcode;
+	(void)lines, (void)long_reason, (void)prints, (void)nothing, (void)ten_megabytes, (void)no_retcode;
 	answer = to;
 	return ACT();
 }

@@ -231,7 +231,7 @@ impl World {
             }
             Program::Task(Task::Reach(_)) => Behaviour { output: "null".into(), ..Behaviour::default() },
             Program::Task(Task::Ask(_)) => {
-                let output = "sample.so\n{\"retcode\":2,\"data\":{}}".into();
+                let output = "{\"retcode\":2,\"data\":{}}\0".into();
                 Behaviour { output, ..Behaviour::default() }
             }
             Program::Task(Task::Identify { .. }) => {

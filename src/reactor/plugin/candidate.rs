@@ -7,7 +7,7 @@ use crate::wire::Retcode;
 use aspire_plugin::abi::{ABI, DESCRIPTOR, Descriptor};
 use nix::unistd::geteuid;
 use object::read::elf::ElfFile64;
-use object::{Object as _, ObjectSegment as _, ObjectSymbol as _, ReadCache};
+use object::{Object as _, ObjectSegment as _, ObjectSymbol as _, ReadCache, ReadRef as _};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -103,28 +103,23 @@ fn describe(file: &File) -> Result<(u32, String), String> {
         .take(PLUGIN_SYMBOLS)
         .find(|symbol| symbol.is_definition() && symbol.name() == Ok(DESCRIPTOR))
         .ok_or_else(|| format!("a library without the symbol {DESCRIPTOR}"))?;
-    let address = symbol.address();
-    let bytes_at = |offset: usize, length: usize| -> Result<&[u8], String> {
-        let (offset, length) = (offset as u64, length as u64);
-        for segment in elf.segments() {
-            let place = address.saturating_add(offset);
-            if let Ok(Some(bytes)) = segment.data_range(place, length) {
-                return Ok(bytes);
-            }
-        }
-        Err(format!("its {DESCRIPTOR} is not in the file"))
-    };
-    let abi = bytes_at(offset_of!(Descriptor, abi), size_of::<u32>())?;
-    let abi = u32::from_ne_bytes(abi.try_into().map_err(|_| "its version is cut short".to_owned())?);
+    let descriptor = elf
+        .segments()
+        .find_map(|segment| {
+            let ((place, length), skipped) =
+                (segment.file_range(), symbol.address().checked_sub(segment.address())?);
+            // What of it is in the file.
+            let held = length.checked_sub(skipped)?.min(symbol.size());
+            (&cache).read_bytes_at(place.checked_add(skipped)?, held.min(size_of::<Descriptor>() as u64)).ok()
+        })
+        .ok_or_else(|| format!("its {DESCRIPTOR} is not in the file"))?;
+    let abi = descriptor.get(offset_of!(Descriptor, abi)..).and_then(|from| from.first_chunk());
+    let abi = u32::from_ne_bytes(*abi.ok_or_else(|| format!("its {DESCRIPTOR} is cut short"))?);
     // What is behind the version of another's is not known.
-    if symbol.size() < size_of::<Descriptor>() as u64 {
+    if descriptor.len() < size_of::<Descriptor>() {
         return Err(format!("its {DESCRIPTOR} is of version {abi} and not of {ABI}"));
     }
-    let queries = bytes_at(offset_of!(Descriptor, queries), size_of_queries())?;
+    let queries = &descriptor[offset_of!(Descriptor, queries)..];
     let queries = queries.split(|byte| *byte == 0).next().unwrap_or_default();
     Ok((abi, String::from_utf8_lossy(queries).into_owned()))
-}
-
-const fn size_of_queries() -> usize {
-    size_of::<Descriptor>() - offset_of!(Descriptor, queries)
 }

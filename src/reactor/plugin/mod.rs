@@ -6,7 +6,7 @@ mod call;
 mod candidate;
 
 use crate::machine::limits::{PLUGIN_MEMORY_BYTES, UNFIT_PLUGINS_SHOWN};
-use crate::machine::{PluginAnswer, Question};
+use crate::machine::{END_OF_ANSWER, PluginAnswer, Question};
 use crate::wire::Retcode;
 use candidate::{Candidate, check_folder};
 use nix::sys::resource::{Resource, setrlimit};
@@ -15,6 +15,9 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::path::Path;
+
+/// What is kept of a plugin's reason.
+const MAX_REASON_CHARS: usize = 1000;
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
@@ -36,23 +39,20 @@ impl Refusal {
 /// Nobody can be told.
 pub fn ask(question: &Question, to: &mut impl Write) -> io::Result<()> {
     let retcode = Retcode::NormalTermination.code();
-    let answer = match find(&question.dir, &question.query) {
-        Ok(plugin) => {
-            // Before anything of it runs, so that whatever happens can be told with its name.
-            to.write_all(format!("{}\n", plugin.name.to_string_lossy().escape_debug()).as_bytes())?;
-            // Whose number its descriptor is afterwards, nobody knows: it is not ours to close.
-            answer(&ManuallyDrop::new(plugin), question)
-        }
-        Err(refusal) => {
-            to.write_all(b"\n")?;
-            Err(refusal)
-        }
-    };
+    let answer = find(&question.dir, &question.query).and_then(|plugin| {
+        // Before anything of it runs, so that whatever happens can be told with its name.
+        let name = format!("{}\n", plugin.name.to_string_lossy().escape_debug());
+        let _ = io::stderr().write_all(name.as_bytes());
+        // Whose number its descriptor is afterwards, nobody knows: it is not ours to close.
+        answer(&ManuallyDrop::new(plugin), question)
+    });
     let answer = match answer {
         Ok(data) => PluginAnswer { retcode, data: Some(data), detail: None },
         Err(Refusal { retcode, reason }) => PluginAnswer { retcode, data: None, detail: Some(reason) },
     };
-    to.write_all(&serde_json::to_vec(&answer)?)
+    let mut answer = serde_json::to_vec(&answer)?;
+    answer.push(END_OF_ANSWER);
+    to.write_all(&answer)
 }
 
 fn answer(plugin: &Candidate, question: &Question) -> Result<Box<RawValue>, Refusal> {
@@ -66,7 +66,7 @@ fn answer(plugin: &Candidate, question: &Question) -> Result<Box<RawValue>, Refu
         );
         return Err(Refusal::new(Retcode::ExitedWithAnError, reason));
     }
-    let text = String::from_utf8_lossy(&said.bytes);
+    let reason: String = String::from_utf8_lossy(&said.bytes).chars().take(MAX_REASON_CHARS).collect();
     match u16::try_from(said.retcode) {
         Ok(code) if code == Retcode::NormalTermination.code() => String::from_utf8(said.bytes)
             .map_err(|error| error.to_string())
@@ -75,10 +75,10 @@ fn answer(plugin: &Candidate, question: &Question) -> Result<Box<RawValue>, Refu
                 Refusal::new(Retcode::ExitedWithAnError, format!("{name}: its answer is not JSON: {error}"))
             }),
         Ok(retcode) if Retcode::ALL.iter().any(|known| known.code() == retcode && !known.is_success()) => {
-            Err(Refusal { retcode, reason: text.into_owned() })
+            Err(Refusal { retcode, reason })
         }
         _ => {
-            let reason = format!("{name}: it returned {}, which is no retcode: {text}", said.retcode);
+            let reason = format!("{name}: it returned {}, which is no retcode: {reason}", said.retcode);
             Err(Refusal::new(Retcode::ExitedWithAnError, reason))
         }
     }
