@@ -66,7 +66,8 @@ impl Machine for Asking {
                 self.state = State::Waiting(query);
             }
             (State::Waiting(query), event) => {
-                if let Some(outcome) = query.handle(now, event, fx) {
+                if let Some(outcome) = query.handle(now, event, fx).outcome {
+                    query.cancel(fx);
                     self.state = State::Answered(document(outcome));
                     fx.push(Effect::Stop);
                 }

@@ -1,7 +1,7 @@
 //! The host's facts: what of it seldom changes, in sections. They are taken when
 //! the link is up and daily, and the server is told what it does not hold yet.
 
-use super::Query;
+use super::{Progress, Query};
 use crate::machine::limits::FACTS_EVERY;
 use crate::machine::{Effects, Event, Instant, Now, earliest};
 use crate::wire::facts::{self, Section};
@@ -70,8 +70,11 @@ impl HostFacts {
         if self.again.is_some_and(|again| now.mono >= again) {
             self.take(now, dir, fx);
         }
-        let outcome = self.taking.as_mut()?.handle(now, event, fx)?;
-        self.taking = None;
+        let Progress { outcome, over } = self.taking.as_mut()?.handle(now, event, fx);
+        if over {
+            self.taking = None;
+        }
+        let outcome = outcome?;
         let Some(data) = outcome.data else {
             return Some(Err(outcome.detail.unwrap_or(outcome.message)));
         };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::machine::{ChildId, Effect, Program, Stream, Task};
+use crate::machine::{ChildId, Effect, Exit, Program, Stream, Task};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -40,7 +40,13 @@ impl Rig {
     fn answers(&mut self, child: ChildId, answer: &Value) -> Result<Changes, String> {
         let answer = format!("{answer}\0");
         let changes = self.event(at(0), &Event::Output(child, Stream::Out, answer.as_bytes()));
-        self.fx.take();
+        for event in [
+            Event::OutputEnded(child, Stream::Out),
+            Event::OutputEnded(child, Stream::Err),
+            Event::Exited(child, Exit::Code(0)),
+        ] {
+            assert!(self.event(at(0), &event).is_none());
+        }
         changes.expect("the end")
     }
 

@@ -46,14 +46,21 @@ impl Rig {
         self.event(1, &Event::Output(child, Stream::Out, begin));
         assert!(self.answered.is_empty(), "before all that it wrote was read");
         self.event(1, &Event::Output(child, Stream::Out, rest));
-        let ended = [Effect::Signal { child, signal: 9 }, Effect::Release { child }];
-        assert_eq!(self.fx.take()[..2], ended, "what the plugin may still be about");
+    }
+
+    /// Its process ends, too, and nothing more comes of that.
+    fn is_over(&mut self, child: ChildId) {
+        for stream in [Stream::Out, Stream::Err] {
+            self.event(2, &Event::OutputEnded(child, stream));
+        }
+        self.event(2, &Event::Exited(child, Exit::Code(0)));
+        assert!(self.answered.is_empty());
     }
 
     /// What becomes of a query: retcode, and data or detail.
     fn end(&mut self) -> (u16, String, Option<i32>, Option<i32>) {
         let (id, outcome) = self.answered.pop().expect("an end");
-        assert_eq!((id.as_str(), self.queries.running()), ("a", 0));
+        assert_eq!(id, "a");
         let text = outcome.data.map(|data| data.get().to_owned()).or(outcome.detail).unwrap_or_default();
         (outcome.retcode, text, outcome.signal, outcome.exitcode)
     }
@@ -64,6 +71,9 @@ impl Rig {
         let child = self.begun()[0].0;
         self.answers(child, answer);
         let (retcode, text, ..) = self.end();
+        assert_eq!(self.queries.running(), 1, "its process is still there");
+        self.is_over(child);
+        assert_eq!(self.queries.running(), 0);
         (retcode, text)
     }
 
@@ -178,6 +188,23 @@ fn what_came_from_a_plugin_and_holds_its_pipe_delays_nobody() {
 }
 
 #[test]
+fn a_plugin_that_stays_when_it_has_answered_is_ended_at_its_time() {
+    let mut rig = Rig::new();
+    rig.ask("a");
+    let child = rig.begun()[0].0;
+    rig.answers(child, "{\"retcode\":2,\"data\":1}");
+    assert_eq!(rig.end().0, 2);
+    assert!(rig.queries.cancel("a", "", &mut Effects::default()).is_none(), "there is nothing to cancel");
+    rig.ask("a");
+    let child = rig.begun()[0].0;
+    rig.answers(child, "{\"retcode\":2,\"data\":1}");
+    assert_eq!(rig.end().0, 2);
+    rig.event(5000, &Event::Tick);
+    assert_eq!(rig.fx.take(), [Effect::Signal { child, signal: 9 }, Effect::Release { child }]);
+    assert_eq!((rig.answered.len(), rig.queries.running()), (0, 0));
+}
+
+#[test]
 fn a_child_that_cannot_be_started_is_told() {
     let mut rig = Rig::new();
     rig.ask("a");
@@ -199,7 +226,13 @@ fn beyond_the_places_queries_wait_in_order_and_beyond_that_they_are_refused() {
     let begun = rig.begun();
     assert_eq!((begun.len(), rig.queries.waiting()), (QUERIES, WAITING_QUERIES));
     rig.event(1, &Event::Output(begun[3].0, Stream::Out, b"{\"retcode\":2,\"data\":1}\0"));
-    assert_eq!(rig.answered[0].0, "3");
+    assert_eq!(rig.answered.pop().unwrap().0, "3");
+    assert_eq!(
+        (rig.begun().len(), rig.queries.waiting()),
+        (0, WAITING_QUERIES),
+        "its process is still there"
+    );
+    rig.is_over(begun[3].0);
     assert_eq!((rig.begun().len(), rig.queries.waiting()), (1, WAITING_QUERIES - 1));
     assert_eq!(rig.queries.asked(), (QUERIES + WAITING_QUERIES) as u64);
     let mut large = question("users");

@@ -9,7 +9,7 @@ mod facts;
 mod query;
 
 pub use facts::{Changes, HostFacts};
-pub use query::Query;
+pub use query::{Progress, Query};
 
 use crate::machine::limits::{QUERIES, WAITING_QUERIES, WAITING_QUERIES_BYTES};
 use crate::machine::{Effects, Event, Instant, Now, earliest};
@@ -86,9 +86,10 @@ impl Queries {
     /// Takes in an event of a child, or a tick. Queries that came to their end go into `answered`.
     pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, answered: &mut Vec<Answered>) {
         for (id, mut query) in std::mem::take(&mut self.running) {
-            match query.handle(now, event, fx) {
-                None => self.running.push((id, query)),
-                Some(outcome) => answered.push((id, outcome)),
+            let Progress { outcome, over } = query.handle(now, event, fx);
+            answered.extend(outcome.map(|outcome| (id.clone(), outcome)));
+            if !over {
+                self.running.push((id, query));
             }
         }
         self.fill_places(now, fx);
@@ -100,7 +101,7 @@ impl Queries {
         if let Some(place) = self.running.iter().position(|(running, _)| running == id) {
             let (id, query) = self.running.swap_remove(place);
             query.cancel(fx);
-            return Some((id, cancelled()));
+            return (!query.is_answered()).then(|| (id, cancelled()));
         }
         let place = self.waiting.iter().position(|(waiting, _)| waiting == id)?;
         self.waiting.remove(place).map(|(id, _)| (id, cancelled()))

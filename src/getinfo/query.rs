@@ -14,6 +14,17 @@ pub struct Query {
     name: String,
     timeout: Duration,
     task: UnderWay,
+    /// Its plugin has said all that is waited for.
+    answered: bool,
+}
+
+/// What an event leads to.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The answer, as soon as it is there, or why there is none.
+    pub outcome: Option<Outcome>,
+    /// Its process has ended, or nothing more is heard of it.
+    pub over: bool,
 }
 
 impl Query {
@@ -29,7 +40,7 @@ impl Query {
         let question = Question { dir: dir.to_owned(), query: name.clone(), args: params.args, most_bytes };
         // Beside the document there is little: a retcode, or a reason.
         let task = UnderWay::start(now, Task::Ask(question), timeout, most_bytes + 1024, fx);
-        Query { name, timeout, task }
+        Query { name, timeout, task, answered: false }
     }
 
     pub fn deadline(&self) -> Instant {
@@ -37,7 +48,7 @@ impl Query {
     }
 
     /// Takes in an event; what is another's is passed over.
-    pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects) -> Option<Outcome> {
+    pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects) -> Progress {
         let mine = match event {
             Event::Tick => true,
             Event::NotStarted(child, _)
@@ -48,15 +59,22 @@ impl Query {
             _ => false,
         };
         if !mine {
-            return None;
+            return Progress::default();
         }
         let end = self.task.handle(now, event, fx);
-        if end.is_none() && self.task.answer().last() == Some(&END_OF_ANSWER) {
-            // What the plugin may still be about concerns nobody.
-            self.task.cancel(fx);
-            return Some(self.answer());
-        }
-        Some(self.outcome(&end?))
+        let before = self.answered;
+        // Its process has a moment more to live, which is nobody's to wait for.
+        self.answered |= self.task.answer().last() == Some(&END_OF_ANSWER);
+        let outcome = match &end {
+            _ if before => None,
+            _ if self.answered => Some(self.answer()),
+            end => end.as_ref().map(|end| self.outcome(end)),
+        };
+        Progress { outcome, over: end.is_some() }
+    }
+
+    pub fn is_answered(&self) -> bool {
+        self.answered
     }
 
     /// Ends it; nothing more is heard of it.
