@@ -254,6 +254,7 @@ impl Gearman {
                 self.open_store_again(now, &config.store, fx);
                 self.exec.configure(now, config.exec, fx, &mut news.exec);
                 self.queries.configure(config.plugins);
+                self.host_facts.look_again(now, self.queries.dir(), fx);
                 fx.push(Effect::Listen { path: config.control_socket });
             }
         }

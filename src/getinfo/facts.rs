@@ -55,6 +55,13 @@ impl HostFacts {
         (self.held, self.again) = (None, None);
     }
 
+    /// Takes them now, where the server keeps any: the plugins may be others.
+    pub fn look_again(&mut self, now: Now, dir: &Path, fx: &mut Effects) {
+        if self.held.is_some() && self.taking.is_none() {
+            self.take(now, dir, fx);
+        }
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         earliest([self.again, self.taking.as_ref().map(Query::deadline)])
     }

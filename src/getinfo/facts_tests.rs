@@ -115,6 +115,21 @@ fn facts_that_are_not_there_are_tried_again_on_the_next_day() {
 }
 
 #[test]
+fn facts_are_taken_again_when_the_plugins_may_be_others() {
+    let mut rig = Rig::default();
+    let again = |rig: &mut Rig| rig.facts.look_again(at(0), Path::new("/plugins"), &mut rig.fx);
+    again(&mut rig);
+    assert_eq!(rig.asked(), None, "there is no link");
+    let child = rig.link_up(Some(&json!({}))).unwrap();
+    again(&mut rig);
+    assert_eq!(rig.asked(), None, "they are being taken");
+    assert_eq!(rig.told(child, &json!({"os": 1})), json!({"os": 1}));
+    again(&mut rig);
+    let child = rig.asked().unwrap();
+    assert_eq!(rig.told(child, &json!({"os": 2})), json!({"os": 2}));
+}
+
+#[test]
 fn a_section_that_is_too_large_is_named_and_the_others_are_told() {
     let mut rig = Rig::default();
     let child = rig.link_up(Some(&json!({}))).unwrap();
