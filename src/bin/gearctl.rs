@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use aspire::gearctl::{self, Asked, CommandLine, Doing};
 use aspire::reactor::{Clock, Reactor, wall_clock};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,9 +17,13 @@ fn main() -> ExitCode {
         },
         Err(usage) => return complain(&usage.to_string(), ExitCode::from(2)),
     };
-    // A reader that has gone is no failure.
-    let _ = writeln!(std::io::stdout(), "{text}");
-    ExitCode::SUCCESS
+    match writeln!(std::io::stdout(), "{text}") {
+        // A reader that has gone is no failure.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain(&format!("gearctl: standard output: {error}"), ExitCode::FAILURE)
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn answer(line: &CommandLine) -> anyhow::Result<String> {

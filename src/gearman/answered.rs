@@ -42,6 +42,8 @@ struct Request {
 /// Whether it survives the agent.
 #[derive(Debug, Clone, Copy)]
 enum Disk {
+    /// A question, which may be asked twice. Its answer may be large.
+    NotKept,
     /// It has done nothing that must not be done twice.
     NotNeeded,
     Waiting,
@@ -106,6 +108,11 @@ impl Answered {
         self.by_id.insert(id.to_owned(), Request { disk: Disk::NotNeeded, state: State::Running });
     }
 
+    /// The same of one that changes nothing: once it is answered it is forgotten.
+    pub fn begin_question(&mut self, id: &str) {
+        self.by_id.insert(id.to_owned(), Request { disk: Disk::NotKept, state: State::Running });
+    }
+
     /// Its command has a process.
     pub fn begun(&mut self, now: Now, id: &str) {
         if let Some(request) = self.by_id.get_mut(id) {
@@ -132,8 +139,12 @@ impl Answered {
     /// The request was answered. Returns the reply's frame.
     pub fn finish(&mut self, now: Now, reply: &Reply) -> Vec<u8> {
         let frame = encode(reply);
-        self.bytes += frame.len();
         let disk = self.by_id.get(&reply.id).map_or(Disk::NotNeeded, |request| request.disk);
+        if matches!(disk, Disk::NotKept) {
+            self.by_id.remove(&reply.id);
+            return frame;
+        }
+        self.bytes += frame.len();
         self.by_id.insert(reply.id.clone(), Request { disk, state: State::Answered(frame.clone()) });
         self.oldest_first.push_back(reply.id.clone());
         if !matches!(disk, Disk::NotNeeded) {
@@ -308,6 +319,22 @@ mod tests {
         }
         assert_eq!(at_once, ANSWERED_BURST);
         assert!((24..30).contains(&writings), "{writings} in a second");
+    }
+
+    #[test]
+    fn a_question_is_not_asked_twice_at_a_time_and_costs_no_memory_of_commands() {
+        let mut answered = Answered::default();
+        answered.begin("command");
+        answered.finish(at(0), &reply("command", 1));
+        for n in 0..4 {
+            let id = n.to_string();
+            answered.begin_question(&id);
+            assert_eq!(answered.seen(&id, None), Seen::Running);
+            assert!(answered.finish(at(0), &reply(&id, 1_000_000)).len() > 1_000_000);
+            assert_eq!(answered.seen(&id, None), Seen::Never);
+        }
+        assert!(matches!(answered.seen("command", None), Seen::Answered(_)));
+        assert_eq!((answered.len(), answered.deadline()), (1, None));
     }
 
     #[test]

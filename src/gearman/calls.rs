@@ -27,7 +27,10 @@ impl Gearman {
                 return;
             }
         }
-        self.answered.begin(&id);
+        match &call {
+            Call::GetInfo(_) => self.answered.begin_question(&id),
+            _ => self.answered.begin(&id),
+        }
         self.asked_by.extend(asked_by.map(|conn| (id.clone(), conn)));
         self.call(now, id, call, fx, news);
     }

@@ -180,12 +180,13 @@ impl Gearman {
         let (Some(taken), Some(conn)) = (taken, self.link.ready()) else { return };
         match taken {
             Err(reason) => warn!("facts=untold reason={reason:?}"),
-            Ok(Changes { facts, untold }) => {
+            Ok(Changes { frames, untold }) => {
                 for reason in untold {
                     warn!("facts=untold reason={reason:?}");
                 }
-                info!("facts=taken changed={:?}", facts.sections.keys().collect::<Vec<_>>());
-                if !facts.sections.is_empty() {
+                let changed = frames.iter().flat_map(|facts| facts.sections.keys());
+                info!("facts=taken changed={:?}", changed.collect::<Vec<_>>());
+                for facts in frames {
                     self.link.send(conn, encode(&Frame::Facts(&facts)), fx);
                 }
             }

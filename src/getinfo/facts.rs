@@ -2,9 +2,9 @@
 //! the link is up and daily, and the server is told what it does not hold yet.
 
 use super::{Progress, Query};
-use crate::machine::limits::FACTS_EVERY;
+use crate::machine::limits::{FACTS_EVERY, FACTS_RETRY};
 use crate::machine::{Effects, Event, Instant, Now, earliest};
-use crate::wire::facts::{self, Section};
+use crate::wire::facts::{self, MAX_FACTS_SECTIONS, Section};
 use crate::wire::{Facts, GetInfo, GetInfoParams};
 use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
@@ -27,7 +27,8 @@ pub struct HostFacts {
 /// What the server is to be told, and what it cannot be told.
 #[derive(Debug, Default)]
 pub struct Changes {
-    pub facts: Facts,
+    /// In the order in which they are to be sent.
+    pub frames: Vec<Facts>,
     /// Names and reasons.
     pub untold: Vec<String>,
 }
@@ -83,6 +84,7 @@ impl HostFacts {
         }
         let outcome = outcome?;
         let Some(data) = outcome.data else {
+            self.again = Some(now.mono + FACTS_RETRY);
             return Some(Err(outcome.detail.unwrap_or(outcome.message)));
         };
         let sections: BTreeMap<String, Option<Box<RawValue>>> = match serde_json::from_str(data.get()) {
@@ -103,23 +105,39 @@ impl HostFacts {
         let mut changes = Changes::default();
         let held = self.held.get_or_insert_default();
         let mut told = BTreeMap::new();
+        let mut news = BTreeMap::new();
         for (name, value) in sections {
             let Some(value) = value else { continue };
             let section = Section { digest: digest_of(&value), value };
-            match facts::check(&name, Some(&section)) {
-                Err(reason) => changes.untold.push(reason),
-                Ok(()) if held.get(&name) == Some(&section.digest) => drop(told.insert(name, section.digest)),
-                Ok(()) => {
-                    told.insert(name.clone(), section.digest.clone());
-                    changes.facts.sections.insert(name, Some(section));
-                }
+            if let Err(reason) = fit(&name, &section, told.len()) {
+                changes.untold.push(reason);
+                continue;
+            }
+            told.insert(name.clone(), section.digest.clone());
+            if held.get(&name) != Some(&section.digest) {
+                news.insert(name, Some(section));
             }
         }
-        let gone = held.keys().filter(|name| !told.contains_key(*name));
-        changes.facts.sections.extend(gone.map(|name| (name.clone(), None)));
+        let gone: BTreeMap<_, _> =
+            held.keys().filter(|name| !told.contains_key(*name)).map(|name| (name.clone(), None)).collect();
+        // Those that are gone go first: there may be as many as there is room for.
+        changes.frames = [gone, news].map(|sections| Facts { sections }).into();
+        changes.frames.retain(|facts| !facts.sections.is_empty());
         *held = told;
         changes
     }
+}
+
+/// Whether the server can keep it beside so many others.
+fn fit(name: &str, section: &Section, others: usize) -> Result<(), String> {
+    facts::check(name, Some(section))?;
+    if others >= MAX_FACTS_SECTIONS {
+        return Err(format!("sections: {name} is one more than {MAX_FACTS_SECTIONS}"));
+    }
+    // It must be more than text that looks like JSON: numbers may be too large, lists too deep.
+    serde_json::from_str::<serde_json::Value>(section.value.get())
+        .map(drop)
+        .map_err(|error| format!("sections.{name}: {error}"))
 }
 
 /// 128 bits, enough for a value never to be taken for another of the same host.

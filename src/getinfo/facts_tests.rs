@@ -37,8 +37,8 @@ impl Rig {
         self.facts.handle(now, event, Path::new("/plugins"), &mut self.fx)
     }
 
-    fn answers(&mut self, child: ChildId, answer: &Value) -> Result<Changes, String> {
-        let answer = format!("{answer}\0");
+    fn answers(&mut self, child: ChildId, answer: &impl serde::Serialize) -> Result<Changes, String> {
+        let answer = serde_json::to_string(answer).unwrap() + "\0";
         let changes = self.event(at(0), &Event::Output(child, Stream::Out, answer.as_bytes()));
         for event in [
             Event::OutputEnded(child, Stream::Out),
@@ -55,8 +55,8 @@ impl Rig {
         let changes = self.answers(child, &json!({"retcode": 2, "data": sections})).unwrap();
         assert_eq!(changes.untold, [""; 0]);
         let value = |section: Option<Section>| section.map(|section| section.value);
-        let told: BTreeMap<String, _> =
-            changes.facts.sections.into_iter().map(|(name, section)| (name, value(section))).collect();
+        let sections = changes.frames.into_iter().flat_map(|facts| facts.sections);
+        let told: BTreeMap<String, _> = sections.map(|(name, section)| (name, value(section))).collect();
         serde_json::to_value(&told).unwrap()
     }
 }
@@ -87,7 +87,7 @@ fn what_the_server_holds_already_is_not_sent_again() {
     let sections = json!({"os": {"id": "debian"}, "cpu": {"logical": 2}});
     let child = rig.link_up(Some(&json!({}))).unwrap();
     let changes = rig.answers(child, &json!({"retcode": 2, "data": sections})).unwrap();
-    let digest = |name: &str| changes.facts.sections[name].as_ref().unwrap().digest.clone();
+    let digest = |name: &str| changes.frames[0].sections[name].as_ref().unwrap().digest.clone();
     let held = json!({"os": digest("os"), "cpu": "another", "gone": "1"});
     let child = rig.link_up(Some(&held)).unwrap();
     assert_eq!(rig.told(child, &sections), json!({"cpu": {"logical": 2}, "gone": null}));
@@ -104,11 +104,11 @@ fn a_server_that_keeps_no_facts_is_told_none() {
 }
 
 #[test]
-fn facts_that_are_not_there_are_tried_again_on_the_next_day() {
+fn facts_that_are_not_there_are_tried_again_soon() {
     let mut rig = Rig::default();
     let child = rig.link_up(Some(&json!({"os": "1"}))).unwrap();
     let reason = rig.answers(child, &json!({"retcode": 3022, "detail": "no plugin"})).unwrap_err();
-    assert_eq!((reason.as_str(), rig.facts.deadline()), ("no plugin", Some(at(DAY).mono)));
+    assert_eq!((reason.as_str(), rig.facts.deadline()), ("no plugin", Some(at(600).mono)));
     let child = rig.link_up(Some(&json!({}))).unwrap();
     let reason = rig.answers(child, &json!({"retcode": 2, "data": [1]})).unwrap_err();
     assert!(reason.starts_with("getinfo.facts: no object of sections: "), "{reason}");
@@ -130,11 +130,47 @@ fn facts_are_taken_again_when_the_plugins_may_be_others() {
 }
 
 #[test]
-fn a_section_that_is_too_large_is_named_and_the_others_are_told() {
+fn what_the_server_would_not_take_is_named_and_the_others_are_told() {
+    let told = |sections: &str| {
+        let mut rig = Rig::default();
+        let child = rig.link_up(Some(&json!({}))).unwrap();
+        let answer: Box<RawValue> =
+            serde_json::from_str(&format!("{{\"retcode\":2,\"data\":{{{sections}}}}}")).unwrap();
+        let changes = rig.answers(child, &answer).unwrap();
+        let sections: Vec<String> =
+            changes.frames.into_iter().flat_map(|facts| facts.sections.into_keys()).collect();
+        (sections, changes.untold)
+    };
+    for (sections, reason) in [
+        (
+            format!("\"net\":\"{}\"", "x".repeat(facts::MAX_FACTS_SECTION_BYTES)),
+            "sections.net.value: must be",
+        ),
+        ("\"net\":1e999".into(), "sections.net: number out of range"),
+        (format!("\"net\":{}{}", "[".repeat(200), "]".repeat(200)), "sections.net: recursion limit"),
+        ("\"Net\":1".into(), "sections: a name must be"),
+    ] {
+        let (sections, untold) = told(&format!("{sections},\"os\":1"));
+        assert_eq!((sections, untold.len()), (vec!["os".to_owned()], 1), "{reason}");
+        assert!(untold[0].starts_with(reason), "{untold:?}");
+    }
+    let many: Vec<String> = (0..=MAX_FACTS_SECTIONS).map(|n| format!("\"s{n:02}\":{n}")).collect();
+    let (sections, untold) = told(&many.join(","));
+    assert_eq!((sections.len(), untold), (16, vec!["sections: s16 is one more than 16".to_owned()]));
+}
+
+#[test]
+fn as_many_sections_as_there_may_be_can_have_other_names() {
     let mut rig = Rig::default();
-    let child = rig.link_up(Some(&json!({}))).unwrap();
-    let sections = json!({"net": "x".repeat(facts::MAX_FACTS_SECTION_BYTES), "os": 1});
-    let changes = rig.answers(child, &json!({"retcode": 2, "data": sections})).unwrap();
-    assert_eq!(changes.facts.sections.keys().collect::<Vec<_>>(), ["os"]);
-    assert!(changes.untold[0].starts_with("sections.net.value: must be at most"), "{:?}", changes.untold);
+    let named = |letter: char| -> Value {
+        (0..MAX_FACTS_SECTIONS)
+            .map(|n| (format!("{letter}{n}"), json!("x")))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let child = rig.link_up(Some(&named('a'))).unwrap();
+    let changes = rig.answers(child, &json!({"retcode": 2, "data": named('b')})).unwrap();
+    let counts: Vec<_> = changes.frames.iter().map(|facts| facts.sections.len()).collect();
+    assert_eq!(counts, [MAX_FACTS_SECTIONS, MAX_FACTS_SECTIONS]);
+    assert!(changes.frames[0].sections.values().all(Option::is_none));
 }

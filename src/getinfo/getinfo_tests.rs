@@ -242,6 +242,24 @@ fn beyond_the_places_queries_wait_in_order_and_beyond_that_they_are_refused() {
 }
 
 #[test]
+fn a_query_that_finds_no_place_in_its_time_says_so() {
+    let mut rig = Rig::new();
+    for n in 0..QUERIES {
+        let mut patient = question("users");
+        patient.params.timeout = 60;
+        rig.queries.submit(at(0), n.to_string(), patient, &mut rig.fx);
+    }
+    rig.ask("a");
+    assert_eq!(rig.queries.deadline(), Some(at(5000).mono));
+    rig.event(4999, &Event::Tick);
+    assert!(rig.answered.is_empty());
+    rig.event(5000, &Event::Tick);
+    let (retcode, detail, ..) = rig.end();
+    assert_eq!((retcode, detail.as_str()), (3109, "no place was free within 5 seconds"));
+    assert_eq!((rig.queries.running(), rig.queries.waiting()), (QUERIES, 0));
+}
+
+#[test]
 fn queries_end_when_they_are_cancelled_whether_they_run_or_wait() {
     let mut rig = Rig::new();
     for n in 0..=QUERIES {

@@ -16,6 +16,7 @@ use crate::machine::{Effects, Event, Instant, Now, earliest};
 use crate::wire::{GetInfo, Outcome, Retcode};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The table of queries.
 #[derive(Debug)]
@@ -23,11 +24,19 @@ pub struct Queries {
     dir: PathBuf,
     /// By the request's id.
     running: Vec<(String, Query)>,
-    waiting: VecDeque<(String, GetInfo)>,
+    waiting: VecDeque<Waiting>,
     /// How many were asked.
     asked: u64,
     /// Why no more are taken, once that is so.
     closed: Option<String>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: String,
+    question: GetInfo,
+    /// When it must have begun.
+    until: Instant,
 }
 
 /// The end of a query: the request's id, and what became of it.
@@ -62,7 +71,8 @@ impl Queries {
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        earliest(self.running.iter().map(|(_, query)| Some(query.deadline())))
+        let waiting = self.waiting.iter().map(|waiting| Some(waiting.until));
+        earliest(self.running.iter().map(|(_, query)| Some(query.deadline())).chain(waiting))
     }
 
     /// Takes a question in. `Some` is its refusal.
@@ -70,7 +80,7 @@ impl Queries {
         if let Some(reason) = &self.closed {
             return Some((id, Outcome::with_detail(Retcode::Cancelled, reason.clone())));
         }
-        let held: usize = self.waiting.iter().map(|(_, waiting)| waiting.params.args.len()).sum();
+        let held: usize = self.waiting.iter().map(|waiting| waiting.question.params.args.len()).sum();
         let bytes = held + question.params.args.len();
         if self.waiting.len() >= WAITING_QUERIES || bytes > WAITING_QUERIES_BYTES {
             let (running, waiting) = (self.running.len(), self.waiting.len());
@@ -78,7 +88,8 @@ impl Queries {
             return Some((id, Outcome::with_detail(Retcode::Busy, detail)));
         }
         self.asked += 1;
-        self.waiting.push_back((id, question));
+        let until = now.mono + Duration::from_secs(question.params.timeout);
+        self.waiting.push_back(Waiting { id, question, until });
         self.fill_places(now, fx);
         None
     }
@@ -93,6 +104,13 @@ impl Queries {
             }
         }
         self.fill_places(now, fx);
+        self.waiting.retain_mut(|Waiting { id, question, until }| {
+            if now.mono >= *until {
+                let detail = format!("no place was free within {} seconds", question.params.timeout);
+                answered.push((std::mem::take(id), Outcome::with_detail(Retcode::Expired, detail)));
+            }
+            now.mono < *until
+        });
     }
 
     /// Ends a query. `None` where there is none of this id.
@@ -103,21 +121,22 @@ impl Queries {
             query.cancel(fx);
             return (!query.is_answered()).then(|| (id, cancelled()));
         }
-        let place = self.waiting.iter().position(|(waiting, _)| waiting == id)?;
-        self.waiting.remove(place).map(|(id, _)| (id, cancelled()))
+        let place = self.waiting.iter().position(|waiting| waiting.id == id)?;
+        self.waiting.remove(place).map(|waiting| (waiting.id, cancelled()))
     }
 
     /// Ends all of them, and takes no more.
     pub fn close(&mut self, reason: &str, fx: &mut Effects) -> Vec<Answered> {
         self.closed = Some(reason.to_owned());
-        let ids = self.running.iter().map(|(id, _)| id).chain(self.waiting.iter().map(|(id, _)| id));
+        let waiting = self.waiting.iter().map(|waiting| &waiting.id);
+        let ids = self.running.iter().map(|(id, _)| id).chain(waiting);
         let ids: Vec<String> = ids.cloned().collect();
         ids.iter().filter_map(|id| self.cancel(id, reason, fx)).collect()
     }
 
     fn fill_places(&mut self, now: Now, fx: &mut Effects) {
         while self.running.len() < QUERIES
-            && let Some((id, question)) = self.waiting.pop_front()
+            && let Some(Waiting { id, question, .. }) = self.waiting.pop_front()
         {
             self.running.push((id, Query::start(now, &self.dir, question, fx)));
         }

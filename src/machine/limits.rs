@@ -36,20 +36,22 @@ pub const TASK_REASON_BYTES: usize = 4 * 1024;
 
 /// Queries that plugins answer at the same time.
 pub const QUERIES: usize = 16;
-/// Queries that wait for a free place.
-pub const WAITING_QUERIES: usize = 1024;
+/// Queries that wait for a free place: each may answer with [`DOCUMENT_BYTES`].
+pub const WAITING_QUERIES: usize = 240;
 /// The memory for their arguments.
 pub const WAITING_QUERIES_BYTES: usize = 1024 * 1024;
 /// The largest document that a plugin may answer with: what a frame has room for beside it.
 pub const DOCUMENT_BYTES: usize = MAX_FRAME_BYTES - 2 * 1024;
 /// The same where no frame is involved.
 pub const LOCAL_DOCUMENT_BYTES: usize = 64 * 1024 * 1024;
-/// The memory that a plugin may ask for: its heap and all that it maps for itself.
+/// The memory that a plugin may have for itself: what it shares with others is not counted.
 pub const PLUGIN_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// What of a plugin's symbols is read to find out what it is.
 pub const PLUGIN_SYMBOLS: usize = 100_000;
 /// Plugins that are named as unfit where none has an answer.
 pub const UNFIT_PLUGINS_SHOWN: usize = 8;
+/// After they could not be taken, how long until they are again.
+pub const FACTS_RETRY: Duration = Duration::from_mins(10);
 /// How often the host's facts are taken while the link is up.
 pub const FACTS_EVERY: Duration = Duration::from_hours(24);
 

@@ -149,7 +149,7 @@ impl Cgroup {
         let _ = fs::write(self.folder.join("cgroup.kill"), "1");
     }
 
-    fn is_empty(&self) -> io::Result<bool> {
+    pub fn is_empty(&self) -> io::Result<bool> {
         let mut events = [0; 64];
         let length = File::open(self.folder.join("cgroup.events"))?.read(&mut events)?;
         Ok(events[..length].starts_with(b"populated 0\n"))

@@ -3,7 +3,7 @@
 use super::cgroup::{Cgroup, Cgroups};
 use super::family::{self, Family};
 use super::{spawn, sys, task};
-use crate::machine::{ChildId, Exit, Launch, Process, Program, StartError, Stream};
+use crate::machine::{ChildId, Exit, Process, Program, StartError, Stream};
 use mio::unix::pipe::Receiver;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
@@ -31,6 +31,8 @@ struct Child {
     id: ChildId,
     /// What is left of it is killed when it ends.
     doomed: bool,
+    /// It runs a task, which leaves nothing behind.
+    is_task: bool,
     descendants: Descendants,
     /// An earlier agent started it, at this tick: somebody else reaps it.
     adopted: Option<u64>,
@@ -41,8 +43,6 @@ struct Child {
 enum Descendants {
     In(Cgroup),
     Of(Family),
-    /// Of a task, which leaves nothing behind.
-    OfTask(Family),
 }
 
 impl Children {
@@ -64,19 +64,13 @@ impl Children {
     pub fn start(&mut self, id: ChildId, program: &Program) -> Result<(Pipes, Option<Process>), StartError> {
         let (out, out_end) = read_pipe().map_err(failed("pipe"))?;
         let (err, err_end) = read_pipe().map_err(failed("pipe"))?;
-        let (pid, descendants) = match program {
-            Program::Exec(launch) => self.execute(launch, &out_end, &err_end)?,
-            Program::Task(task) => {
-                let stdio = [self.dev_null.as_fd(), out_end.as_fd(), err_end.as_fd()];
-                let pid = Pid::from_raw(task::spawn(task, stdio, self.inherited.ignored)?);
-                (pid, Descendants::OfTask(family(pid, &out_end, &err_end)))
-            }
-        };
+        let (pid, descendants) = self.start_contained(program, &out_end, &err_end)?;
         let remembered = matches!(program, Program::Exec(launch) if launch.remembered);
         // Not reaped yet, so it is there however short its life was.
         let start = if remembered { family::Process::read(pid.as_raw()) } else { None };
         let process = start.map(|read| Process { pid: pid.as_raw(), start: read.started });
-        self.by_pid.insert(pid, Child { id, doomed: false, descendants, adopted: None });
+        let is_task = matches!(program, Program::Task(_));
+        self.by_pid.insert(pid, Child { id, doomed: false, is_task, descendants, adopted: None });
         Ok(([(Stream::Out, out), (Stream::Err, err)], process))
     }
 
@@ -93,7 +87,8 @@ impl Children {
             Some(cgroup) => Descendants::In(cgroup),
             None => Descendants::Of(Family::new(pid, [0, 0])),
         };
-        self.by_pid.insert(pid, Child { id, doomed: false, descendants, adopted: Some(process.start) });
+        let adopted = Some(process.start);
+        self.by_pid.insert(pid, Child { id, doomed: false, is_task: false, descendants, adopted });
         Some(watch)
     }
 
@@ -107,16 +102,20 @@ impl Children {
         }
     }
 
-    fn execute(
+    /// In a cgroup of its own where there can be one.
+    fn start_contained(
         &mut self,
-        launch: &Launch,
+        program: &Program,
         out: &OwnedFd,
         err: &OwnedFd,
     ) -> Result<(Pid, Descendants), StartError> {
         let stdio = [self.dev_null.as_fd(), out.as_fd(), err.as_fd()];
         let taken = self.cgroups.take().map_err(failed("cgroup"))?;
         let folder = taken.as_ref().map(|(_, folder)| folder.as_fd());
-        let started = spawn::spawn(launch, stdio, &self.inherited, folder);
+        let started = match program {
+            Program::Exec(launch) => spawn::spawn(launch, stdio, &self.inherited, folder),
+            Program::Task(task) => task::spawn(task, stdio, self.inherited.ignored, folder),
+        };
         let cgroup = taken.map(|(cgroup, _)| cgroup);
         match started {
             Ok(started) => {
@@ -150,7 +149,7 @@ impl Children {
         child.doomed = true;
         match &mut child.descendants {
             Descendants::In(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
-            Descendants::In(_) | Descendants::OfTask(_) => {}
+            Descendants::In(_) => {}
             Descendants::Of(family) => family.look(),
         }
         // The one failure is a group that has ended: its exit is on its way.
@@ -182,20 +181,21 @@ impl Children {
     fn bury(&mut self, child: Child) {
         match child.descendants {
             Descendants::In(mut cgroup) => {
-                if child.doomed {
+                // A cgroup that was killed is of no more use.
+                if child.doomed || child.is_task && !cgroup.is_empty().is_ok_and(|empty| empty) {
                     cgroup.kill();
                 }
                 self.cgroups.give_back(cgroup);
             }
             Descendants::Of(mut family) if child.doomed => family.end(),
-            Descendants::Of(_) => {}
-            Descendants::OfTask(mut family) => {
+            Descendants::Of(mut family) if child.is_task => {
                 family.kill_group();
                 // Whatever left the group was handed to us when its parent ended.
                 if family::orphans(|pid| self.by_pid.contains_key(&pid) || pid == family.leader()) {
                     family.end();
                 }
             }
+            Descendants::Of(_) => {}
         }
     }
 }

@@ -94,14 +94,14 @@ impl Process {
         })
     }
 
-    /// Whether its standard output or standard error is one of these pipes.
+    /// Whether one of these pipes is its standard output, its standard error, or what tasks answer by.
     fn writes_to(&self, pipes: &[u64; 2]) -> bool {
         let holds = |fd: i32| {
             let target = fs::read_link(format!("/proc/{}/fd/{fd}", self.pid)).ok()?;
             let inode: u64 = target.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok()?;
             Some(pipes.contains(&inode))
         };
-        [1, 2].into_iter().any(|fd| holds(fd) == Some(true))
+        [1, 2, 3].into_iter().any(|fd| holds(fd) == Some(true))
     }
 }
 

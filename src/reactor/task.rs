@@ -3,11 +3,11 @@
 //! go on without executing anything.
 
 use super::plugin;
-use super::spawn::Ignored;
+use super::spawn::{self, Ignored, Started};
 use crate::machine::{Identity, StartError, Task};
 use crate::wire::Account;
 use crate::wire::server_list::Server;
-use nix::unistd::{ForkResult, Gid, Group, Uid, User, fork, getgrouplist};
+use nix::unistd::{Gid, Group, Pid, Uid, User, getgrouplist, getpid, getppid};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -15,26 +15,31 @@ use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _};
 
-/// Starts the task with these descriptors as 0, 1 and 2.
+/// Starts the task with these descriptors as 0, 1 and 2; in this cgroup, where there is one.
 pub(super) fn spawn(
     task: &Task,
     stdio: [BorrowedFd<'_>; 3],
     ignored: Ignored,
-) -> Result<libc::pid_t, StartError> {
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Started, StartError> {
+    let agent = getpid();
     // SAFETY: there is no other thread whose locks the child could find taken.
-    match unsafe { fork() } {
-        Ok(ForkResult::Parent { child }) => Ok(child.as_raw()),
-        Ok(ForkResult::Child) => become_task(task, stdio, ignored),
-        Err(errno) => Err(StartError { step: "fork".into(), reason: errno.desc().into() }),
+    match unsafe { spawn::fork(cgroup) }? {
+        Some(started) => Ok(started),
+        None => become_task(agent, task, stdio, ignored),
     }
 }
 
-fn become_task(task: &Task, stdio: [BorrowedFd<'_>; 3], ignored: Ignored) -> ! {
+fn become_task(agent: Pid, task: &Task, stdio: [BorrowedFd<'_>; 3], ignored: Ignored) -> ! {
     // SAFETY: only system calls, on descriptors that are ours alone since the
     // fork; the agent's own connection must not be held open by its child.
     let answer_to = unsafe {
         libc::setsid();
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        if getppid() != agent {
+            // It had ended before.
+            libc::_exit(1);
+        }
         ignored.end();
         for (wanted, fd) in (0..).zip(stdio) {
             libc::dup2(fd.as_raw_fd(), wanted);

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "cargo-plugin.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +131,33 @@ static int rubbish(void)
 	return say("{\"a\":");
 }
 
+static int host_offline(void)
+{
+	return 204;
+}
+
+static int too_large(void)
+{
+	return say("1e999");
+}
+
+/* What it leaves has none of its pipes but the one that it was not told of. */
+static int daemon_like(void)
+{
+	if (fork() == 0) {
+		int null = open("/dev/null", O_RDWR);
+
+		setsid();
+		for (int fd = 0; fd < 3; fd++)
+			dup2(null, fd);
+		if (fork() == 0)
+			for (;;)
+				pause();
+		_exit(0);
+	}
+	return say("\"left\"");
+}
+
 static int lines(void)
 {
 	return say("[\n1,\n2\n]\n");
@@ -183,7 +211,7 @@ int cargo_plugin_query(const char *query, const char *args, const struct cargo_a
 	/* One of these is this build's. */
 	(void)query, (void)args, (void)segfault, (void)aborts, (void)loop, (void)sleeps, (void)overflow;
 	(void)gigabyte, (void)leaks, (void)forks, (void)closes, (void)exits, (void)exits_well, (void)rubbish;
-	(void)lines, (void)long_reason, (void)prints, (void)nothing, (void)ten_megabytes, (void)no_retcode;
+	(void)host_offline, (void)too_large, (void)daemon_like, (void)lines, (void)long_reason, (void)prints, (void)nothing, (void)ten_megabytes, (void)no_retcode;
 	answer = to;
 	return ACT();
 }

@@ -19,6 +19,10 @@ use std::path::Path;
 /// What is kept of a plugin's reason.
 const MAX_REASON_CHARS: usize = 1000;
 
+/// What a plugin may say of its own: cargo-plugin.h.
+const PLUGINS_OWN: [Retcode; 4] =
+    [Retcode::InvalidParams, Retcode::NoSuchUserOrGroup, Retcode::NotFound, Retcode::NotPermitted];
+
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
@@ -66,22 +70,30 @@ fn answer(plugin: &Candidate, question: &Question) -> Result<Box<RawValue>, Refu
         );
         return Err(Refusal::new(Retcode::ExitedWithAnError, reason));
     }
+    if said.retcode == i32::from(Retcode::NormalTermination.code()) {
+        return document(said.bytes).map_err(|reason| {
+            Refusal::new(Retcode::ExitedWithAnError, format!("{name}: its answer is not JSON: {reason}"))
+        });
+    }
     let reason: String = String::from_utf8_lossy(&said.bytes).chars().take(MAX_REASON_CHARS).collect();
-    match u16::try_from(said.retcode) {
-        Ok(code) if code == Retcode::NormalTermination.code() => String::from_utf8(said.bytes)
-            .map_err(|error| error.to_string())
-            .and_then(|text| RawValue::from_string(text).map_err(|error| error.to_string()))
-            .map_err(|error| {
-                Refusal::new(Retcode::ExitedWithAnError, format!("{name}: its answer is not JSON: {error}"))
-            }),
-        Ok(retcode) if Retcode::ALL.iter().any(|known| known.code() == retcode && !known.is_success()) => {
-            Err(Refusal { retcode, reason })
+    match Retcode::ALL.iter().find(|known| said.retcode == i32::from(known.code())) {
+        Some(Retcode::ExitedWithAnError) => {
+            Err(Refusal::new(Retcode::ExitedWithAnError, format!("{name}: {reason}")))
         }
+        Some(own) if PLUGINS_OWN.contains(own) => Err(Refusal::new(*own, reason)),
         _ => {
-            let reason = format!("{name}: it returned {}, which is no retcode: {reason}", said.retcode);
+            let reason =
+                format!("{name}: it returned {}, which is no retcode of a plugin's: {reason}", said.retcode);
             Err(Refusal::new(Retcode::ExitedWithAnError, reason))
         }
     }
+}
+
+/// Read as whoever asked will: what looks like JSON may hold a number that is too large.
+fn document(bytes: Vec<u8>) -> Result<Box<RawValue>, String> {
+    let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
+    serde_json::from_str::<serde_json::Value>(&text).map_err(|error| error.to_string())?;
+    RawValue::from_string(text).map_err(|error| error.to_string())
 }
 
 /// The first plugin, by the order of their names, that has this query.

@@ -1,5 +1,5 @@
-//! clone(2) and clone3(2) for a child that shares our memory, on a stack of
-//! its own, while we are suspended.
+//! clone(2) and clone3(2): for a child that shares our memory, on a stack of
+//! its own, while we are suspended; and for one that is a copy of us.
 
 use libc::{c_int, c_void, pid_t};
 use nix::errno::Errno;
@@ -9,6 +9,25 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 pub(super) type Entry = extern "C" fn(*mut c_void) -> c_int;
 
 const STACK_BYTES: usize = 16 * 1024;
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// `struct clone_args` of clone3(2).
+#[repr(C)]
+#[derive(Default)]
+struct Arguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
 
 /// Starts a child that calls `entry(argument)`. We go on when it has executed or ended.
 ///
@@ -42,23 +61,6 @@ pub(super) unsafe fn clone_into(
     entry: Entry,
     argument: *mut c_void,
 ) -> Result<pid_t, Errno> {
-    /// `struct clone_args` of clone3(2).
-    #[repr(C)]
-    #[derive(Default)]
-    struct Arguments {
-        flags: u64,
-        pidfd: u64,
-        child_tid: u64,
-        parent_tid: u64,
-        exit_signal: u64,
-        stack: u64,
-        stack_size: u64,
-        tls: u64,
-        set_tid: u64,
-        set_tid_size: u64,
-        cgroup: u64,
-    }
-    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut stack = vec![0u8; STACK_BYTES];
     let start = stack.as_mut_ptr() as u64;
     let arguments = Arguments {
@@ -98,6 +100,26 @@ pub(super) unsafe fn clone_into(
         Ok(negative) => Err(Errno::from_raw(-negative)),
         Err(_) => Err(Errno::ENOSYS),
     }
+}
+
+/// As fork(2), with the child in this cgroup (v2) from the first. `None` is returned in the child.
+///
+/// # Errors
+/// `ENOSYS` where the kernel cannot do it.
+///
+/// # Safety
+/// This process has one thread: no lock is held by another, and no handler waits for a fork.
+pub(super) unsafe fn fork_into(cgroup: BorrowedFd<'_>) -> Result<Option<pid_t>, Errno> {
+    let arguments = Arguments {
+        flags: CLONE_INTO_CGROUP,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        cgroup: u64::from(cgroup.as_raw_fd().cast_unsigned()),
+        ..Arguments::default()
+    };
+    // SAFETY: the child goes on in a copy of our memory, on a copy of this stack.
+    let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<Arguments>()) };
+    let pid = Errno::result(answer)?;
+    Ok(pid_t::try_from(pid).ok().filter(|pid| *pid != 0))
 }
 
 /// glibc has no clone3, and each processor an assembly of its own.

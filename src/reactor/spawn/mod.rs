@@ -14,10 +14,11 @@ pub(super) use limits::OpenFiles;
 pub(super) use signals::Ignored;
 
 use crate::machine::{Launch, StartError};
-use clone::{clone, clone_into};
+use clone::{clone, clone_into, fork_into};
 use libc::{c_char, c_int, c_long, c_void, gid_t, pid_t, rlimit64, uid_t};
 use limits::Limit;
 use nix::errno::Errno;
+use nix::unistd::ForkResult;
 use std::cell::Cell;
 use std::ffi::CString;
 use std::io;
@@ -104,6 +105,32 @@ pub(super) fn spawn(
         Some((step, errno)) => {
             let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(started.pid), None);
             Err(start_error(step_name(step, launch, &limits), errno))
+        }
+    }
+}
+
+/// Makes a copy of this process, in this cgroup, where there is one and the kernel can do it.
+/// `None` is returned in the copy.
+///
+/// # Errors
+/// There is no memory or no process left for it.
+///
+/// # Safety
+/// As [`nix::unistd::fork`]; this process must have one thread.
+pub(super) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> Result<Option<Started>, StartError> {
+    let failed = |errno| start_error("fork".into(), errno as c_int);
+    // SAFETY: as the caller promises.
+    let contained = cgroup.map(|cgroup| unsafe { fork_into(cgroup) });
+    match contained {
+        Some(Ok(pid)) => Ok(pid.map(|pid| Started { pid, uncontained: None })),
+        Some(Err(errno @ (Errno::EAGAIN | Errno::ENOMEM))) => Err(failed(errno)),
+        other => {
+            let uncontained = other.and_then(Result::err);
+            // SAFETY: as the caller promises.
+            match unsafe { nix::unistd::fork() }.map_err(failed)? {
+                ForkResult::Parent { child } => Ok(Some(Started { pid: child.as_raw(), uncontained })),
+                ForkResult::Child => Ok(None),
+            }
         }
     }
 }
