@@ -217,7 +217,7 @@ impl Session {
                 (FromAgent::Output(piece), _) => self.take_output(&piece),
                 (FromAgent::Result(result), _) => self.take_result(*result),
                 (FromAgent::Job(notice), _) => self.app.jobs.noticed(&self.link.host, notice),
-                (FromAgent::Facts(told), _) => facts::take(&self.app, &self.link, &told)?,
+                (FromAgent::Facts(told), _) => facts::take(&self.app, &self.link, &told),
                 (FromAgent::Unknown(method), _) => {
                     tracing::debug!(host = %self.link.host.id, method, "unknown method passed over");
                 }

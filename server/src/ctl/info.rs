@@ -1,15 +1,12 @@
 //! `polarisctl info`: what hosts tell of themselves when they are asked.
 
-use super::args::{self, Output};
+use super::args::Output;
 use super::body::{Body, HowBody};
 use super::client::Client;
 use super::error::Error;
 use super::run;
 use super::whom::Whom;
-use aspire_wire::command::TIMEOUT_SECONDS;
-
-/// The methods that ask.
-const PREFIX: &str = "getinfo.";
+use aspire_wire::getinfo::{PREFIX, TIMEOUT_SECONDS};
 
 #[derive(Debug, clap::Args)]
 pub struct Info {
@@ -29,10 +26,12 @@ pub struct Info {
 /// Whether every host has answered.
 pub fn info(client: &Client, info: &Info, output: Output) -> Result<bool, Error> {
     let query = info.query.strip_prefix(PREFIX).unwrap_or(&info.query);
-    let arguments = (!info.arguments.is_empty()).then(|| args::line(&info.arguments)).transpose()?;
+    let words = info.arguments.iter().map(String::as_str);
+    let arguments =
+        shlex::try_join(words).map_err(|_| Error::Usage("an argument must not contain a NUL".into()))?;
     let body = Body {
         method: format!("{PREFIX}{query}").into(),
-        args: arguments,
+        args: Some(arguments).filter(|arguments| !arguments.is_empty()),
         how: info.timeout.map(HowBody::timeout),
         ..Body::to(&info.whom)
     };
