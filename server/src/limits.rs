@@ -52,7 +52,8 @@ pub const READ_BYTES: usize = 8 * 1024;
 pub const KEPT_BOOT_IDS: usize = 16;
 /// How long a conflict is shown after the last evidence.
 pub const CONFLICT_SHOWN: Duration = Duration::from_hours(1);
-/// Bytes of what all hosts tell of themselves, as JSON text; in memory it is about five times as many.
+/// Bytes of what all hosts tell of themselves, as JSON text; in memory it is five times as many as
+/// a rule, twelve at worst.
 pub const MAX_FACTS_BYTES: usize = 128 * 1024 * 1024;
 /// `heartbeat` where the configuration does not say, in seconds.
 pub const DEFAULT_HEARTBEAT_SECONDS: u64 = 60;

@@ -3,8 +3,8 @@
 
 use super::client::AskError;
 use super::{CommandLine, GearctlError, config};
-use crate::getinfo::Query;
-use crate::machine::limits::LOCAL_DOCUMENT_BYTES;
+use crate::getinfo::{Progress, Query};
+use crate::machine::limits::{DRAIN, LOCAL_DOCUMENT_BYTES};
 use crate::machine::{Effect, Effects, Event, Instant, Machine, Now, Signal};
 use crate::wire::getinfo::{GetInfoParams, MAX_ARGS_BYTES, MAX_QUERY_BYTES, is_query};
 use crate::wire::{GetInfo, Outcome};
@@ -15,13 +15,16 @@ use std::path::PathBuf;
 pub struct Asking {
     dir: PathBuf,
     state: State,
+    answer: Option<Result<String, GearctlError>>,
 }
 
 #[derive(Debug)]
 enum State {
     Begin(GetInfo),
     Waiting(Query),
-    Answered(Result<String, GearctlError>),
+    /// The plugin's process has a moment to end, so that nothing of it is left behind.
+    Answered(Query, Instant),
+    Ended,
 }
 
 impl Asking {
@@ -38,7 +41,7 @@ impl Asking {
         }
         let params = GetInfoParams { args, ..GetInfoParams::default() };
         let question = GetInfo { query: query.to_owned(), params };
-        Ok(Asking { dir: config(line)?.plugins, state: State::Begin(question) })
+        Ok(Asking { dir: config(line)?.plugins, state: State::Begin(question), answer: None })
     }
 
     /// Once the loop has ended.
@@ -46,41 +49,51 @@ impl Asking {
     /// # Errors
     /// [`GearctlError`], for people.
     pub fn answer(self) -> Result<String, GearctlError> {
-        match self.state {
-            State::Answered(answer) => answer,
-            State::Begin(_) | State::Waiting(_) => Err(GearctlError::Interrupted),
+        self.answer.unwrap_or(Err(GearctlError::Interrupted))
+    }
+
+    /// Whether there is nothing more to be waited for.
+    fn step(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects) -> bool {
+        let (State::Waiting(query) | State::Answered(query, _)) = &mut self.state else { return false };
+        let Progress { outcome, over } = query.handle(now, event, fx);
+        if let Some(outcome) = outcome {
+            self.answer = Some(document(outcome));
         }
+        over
     }
 }
 
 impl Machine for Asking {
     fn handle(&mut self, now: Now, event: Event<'_>, fx: &mut Effects) {
-        match (&mut self.state, &event) {
-            (State::Waiting(query), Event::Signal(Signal::Stop)) => {
+        let over = self.step(now, &event, fx);
+        let interrupted = matches!(event, Event::Signal(Signal::Stop));
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Begin(question) if !interrupted => {
+                State::Waiting(Query::bounded(now, &self.dir, question, LOCAL_DOCUMENT_BYTES, fx))
+            }
+            State::Waiting(query) if self.answer.is_some() && !over => {
+                State::Answered(query, now.mono + DRAIN)
+            }
+            State::Waiting(query) if !over && !interrupted => State::Waiting(query),
+            State::Answered(query, until) if !over && now.mono < until => State::Answered(query, until),
+            State::Waiting(query) | State::Answered(query, _) if !over => {
                 query.cancel(fx);
                 fx.push(Effect::Stop);
+                State::Ended
             }
-            (State::Begin(question), _) => {
-                let question = question.clone();
-                let query = Query::bounded(now, &self.dir, question, LOCAL_DOCUMENT_BYTES, fx);
-                self.state = State::Waiting(query);
+            _ => {
+                fx.push(Effect::Stop);
+                State::Ended
             }
-            (State::Waiting(query), event) => {
-                if let Some(outcome) = query.handle(now, event, fx).outcome {
-                    query.cancel(fx);
-                    self.state = State::Answered(document(outcome));
-                    fx.push(Effect::Stop);
-                }
-            }
-            (State::Answered(_), _) => {}
-        }
+        };
     }
 
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Begin(_) => Some(Instant::default()),
             State::Waiting(query) => Some(query.deadline()),
-            State::Answered(_) => None,
+            State::Answered(_, until) => Some(*until),
+            State::Ended => None,
         }
     }
 }
