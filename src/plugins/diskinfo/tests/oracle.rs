@@ -243,6 +243,36 @@ fn a_file_system_that_does_not_answer_does_not_stop_the_query() {
 }
 
 #[test]
+fn one_that_does_not_answer_and_lies_over_others_does_not_stop_the_query() {
+    let place = Place(tempfile::tempdir().unwrap());
+    elsewhere(&[], || {
+        let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        let Ok(nobody) = open("/dev/fuse", flags, Mode::empty()) else {
+            let _ = writeln!(std::io::stderr(), "NOT SEEN: a file system that does not answer: no /dev/fuse");
+            return;
+        };
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", nobody.as_raw_fd());
+        place.mount("m", "lower", "tmpfs", "size=1m");
+        place.mount("m/b", "inner", "tmpfs", "size=2m");
+        place.mount("m", "nobody", "fuse.dead", &options);
+        // Whoever waits for it is let go after a while.
+        let (told, waits) = std::sync::mpsc::channel::<()>();
+        let patience = std::thread::spawn(move || {
+            let given_up = waits.recv_timeout(std::time::Duration::from_secs(5)).is_err();
+            drop(nobody);
+            given_up
+        });
+        let answer = asked("");
+        let _ = told.send(());
+        assert!(!patience.join().unwrap(), "it waited");
+        for source in ["lower", "inner", "nobody"] {
+            let told = mounts(&answer).iter().find(|mount| mount["source"] == source).unwrap();
+            assert_eq!((&told["remote"], &told["covered"]), (&json!(true), &Value::Null), "{source}");
+        }
+    });
+}
+
+#[test]
 fn a_part_of_the_mounts_is_shown_where_it_is_asked_for() {
     let all = asked("");
     let part = asked("-n 1 -o 1");
