@@ -6,7 +6,7 @@
 mod elsewhere;
 
 use aspire_plugin::Root;
-use aspire_plugin::args::Part;
+use diskinfo::disk::Wanted;
 use elsewhere::elsewhere;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
@@ -119,7 +119,7 @@ fn recorded_machines_have_mounted_what_findmnt_sees() {
         let machine = tempfile::tempdir().unwrap();
         fs::create_dir_all(machine.path().join("proc/thread-self")).unwrap();
         fs::copy(&recorded, machine.path().join("proc/thread-self/mountinfo")).unwrap();
-        let answer = diskinfo::disk::disk(&Root::at(machine.path()), Part::default(), false);
+        let answer = diskinfo::disk::disk(&Root::at(machine.path()), Wanted::default());
         let answer = serde_json::to_value(answer).unwrap();
         assert_eq!((&answer["devices"], &answer["unreadable"]), (&Value::Null, &json!([])), "{name}");
         let far =
@@ -255,16 +255,19 @@ fn one_that_does_not_answer_and_lies_over_others_does_not_stop_the_query() {
         place.mount("m", "lower", "tmpfs", "size=1m");
         place.mount("m/b", "inner", "tmpfs", "size=2m");
         place.mount("m", "nobody", "fuse.dead", &options);
-        // Whoever waits for it is let go after a while.
         let (told, waits) = std::sync::mpsc::channel::<()>();
-        let patience = std::thread::spawn(move || {
-            let given_up = waits.recv_timeout(std::time::Duration::from_secs(5)).is_err();
-            drop(nobody);
-            given_up
+        let answer = std::thread::scope(|scope| {
+            // Whoever waits for it is let go after a while.
+            let patience = scope.spawn(move || {
+                let given_up = waits.recv_timeout(std::time::Duration::from_secs(5)).is_err();
+                drop(nobody);
+                given_up
+            });
+            let answer = asked("");
+            let _ = told.send(());
+            assert!(!patience.join().unwrap(), "it waited");
+            answer
         });
-        let answer = asked("");
-        let _ = told.send(());
-        assert!(!patience.join().unwrap(), "it waited");
         for source in ["lower", "inner", "nobody"] {
             let told = mounts(&answer).iter().find(|mount| mount["source"] == source).unwrap();
             assert_eq!((&told["remote"], &told["covered"]), (&json!(true), &Value::Null), "{source}");
@@ -273,12 +276,27 @@ fn one_that_does_not_answer_and_lies_over_others_does_not_stop_the_query() {
 }
 
 #[test]
-fn a_part_of_the_mounts_is_shown_where_it_is_asked_for() {
+fn a_part_of_each_list_is_shown_where_it_is_asked_for() {
     let all = asked("");
     let part = asked("-n 1 -o 1");
-    assert_eq!(part["count"], all["count"]);
+    assert_eq!((&part["count"], &part["device_count"]), (&all["count"], &all["device_count"]));
     assert_eq!(table(&part), table(&all)[1..2]);
-    assert_eq!(part["devices"].as_array().unwrap().len(), all["devices"].as_array().unwrap().len());
+    let devices: Vec<_> = all["devices"].as_array().into_iter().flatten().skip(1).take(1).collect();
+    assert_eq!(part["devices"].as_array().into_iter().flatten().collect::<Vec<_>>(), devices);
+}
+
+#[test]
+fn a_list_that_is_not_asked_for_is_null() {
+    let all = asked("");
+    let told = |args: &str| {
+        let answer = asked(args);
+        ["devices", "device_count", "mounts", "count"].map(|field| !answer[field].is_null())
+    };
+    let (both, devices) = (told(""), !all["devices"].is_null());
+    assert_eq!(both, [devices, devices, true, true]);
+    assert_eq!(told("-d"), [devices, devices, false, false]);
+    assert_eq!(told("-m"), [false, false, true, true]);
+    assert_eq!(told("-dm"), both);
 }
 
 #[test]
