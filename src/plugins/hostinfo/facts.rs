@@ -4,7 +4,7 @@
 use crate::cpu::Kind;
 use crate::kernel::Identity;
 use crate::memory::Memory;
-use crate::net::{Family, Interface, Net, Route};
+use crate::net::{self, Family, Interface, Route};
 use crate::os::Os;
 use aspire_plugin::{Failure, Root, Text, args, json};
 use serde::Serialize;
@@ -75,7 +75,6 @@ pub struct Place {
 
 impl Facts {
     pub fn of(root: &Root) -> Facts {
-        let net = Net::without_listeners();
         Facts {
             os: Os::of(root),
             kernel: Identity::read().ok(),
@@ -83,17 +82,17 @@ impl Facts {
             memory: Memory::of(root)
                 .ok()
                 .map(|memory| Amounts { total: memory.total, swap_total: memory.swap_total }),
-            net: net.interfaces.map(|interfaces| Reach::of(interfaces, &net.routes.unwrap_or_default())),
+            net: net::reach().map(|(interfaces, defaults)| Reach::of(interfaces, &defaults)),
         }
     }
 }
 
 impl Reach {
-    fn of(interfaces: Vec<Interface>, routes: &[Route]) -> Reach {
-        let defaults =
-            routes.iter().filter(|route| route.destination == "default" && route.interface.is_some());
+    fn of(interfaces: Vec<Interface>, defaults: &[Route]) -> Reach {
+        // Others say that there is no way: unreachable, blackhole and their like.
+        let ways = defaults.iter().filter(|route| route.r#type == "unicast" && route.interface.is_some());
         // Of equal ones the kernel's order says nothing.
-        let best = defaults.min_by_key(|route| (route.family, route.metric, route.gateway, &route.interface));
+        let best = ways.min_by_key(|route| (route.family, route.metric, route.gateway, &route.interface));
         let default_interface = best.and_then(|route| route.interface.clone());
         let mut interfaces: Vec<Endpoint> = interfaces.into_iter().filter_map(Endpoint::of).collect();
         interfaces

@@ -4,7 +4,9 @@ mod interfaces;
 mod routes;
 mod sockets;
 
-use aspire_plugin::{Failure, Root, args, json};
+use aspire_plugin::args::{self, Part};
+use aspire_plugin::{Failure, Root, json};
+use getopts::Options;
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -12,15 +14,31 @@ pub use interfaces::{Address, Interface};
 pub use routes::Route;
 pub use sockets::{Listener, Process};
 
-/// Takes no arguments.
+/// `-i` the interfaces, `-r` the routes, `-l` who listens, and all three where none
+/// of them is given. `-n`, `-o`: a part of each list.
 pub fn answer(args: &str) -> Result<String, Failure> {
-    args::none(args)?;
-    json(&Net::of(&Root::default()))
+    let mut options = Options::new();
+    options.optflag("i", "", "interfaces");
+    options.optflag("r", "", "routes");
+    options.optflag("l", "", "who listens");
+    Part::options(&mut options);
+    let matches = args::matches(&options, args)?;
+    let part = Part::of(&matches)?;
+    let all = !["i", "r", "l"].iter().any(|list| matches.opt_present(list));
+    let wanted = |list: &str| all || matches.opt_present(list);
+    let mut net = Net::default();
+    if wanted("i") || wanted("r") {
+        net.ask(wanted("i"), wanted("r"), part);
+    }
+    if wanted("l") {
+        net.ask_who_listens(&Root::default(), part);
+    }
+    json(&net)
 }
 
 /// The answer, of the network namespace of whoever asks. What the kernel
-/// refuses to tell is null.
-#[derive(Debug, Serialize)]
+/// refuses to tell is null, as is a list that is not asked for.
+#[derive(Debug, Default, Serialize)]
 pub struct Net {
     /// By index; rtnetlink(7).
     pub interfaces: Option<Vec<Interface>>,
@@ -28,19 +46,44 @@ pub struct Net {
     pub routes: Option<Vec<Route>>,
     /// By protocol, family, port and address; /proc/net/tcp and its like.
     pub listening: Option<Vec<Listener>>,
+    pub counts: Counts,
+}
+
+/// How many there are, shown or not; null where the list is.
+#[derive(Debug, Default, Serialize)]
+pub struct Counts {
+    pub interfaces: Option<usize>,
+    pub routes: Option<usize>,
+    pub listening: Option<usize>,
 }
 
 impl Net {
-    pub fn of(root: &Root) -> Net {
-        Net { listening: sockets::list(root), ..Net::without_listeners() }
+    /// Routes have the names of interfaces, which are found for both.
+    fn ask(&mut self, with_interfaces: bool, with_routes: bool, part: Part) {
+        let Ok(interfaces) = interfaces::list() else { return };
+        if with_routes && let Ok(listed) = routes::list(&interfaces, part) {
+            self.counts.routes = Some(listed.count);
+            self.routes = Some(listed.routes);
+        }
+        if with_interfaces {
+            self.counts.interfaces = Some(interfaces.len());
+            self.interfaces = Some(part.take(interfaces));
+        }
     }
 
-    /// They take the longest to find, and come and go.
-    pub fn without_listeners() -> Net {
-        let interfaces = interfaces::list().ok();
-        let routes = interfaces.as_deref().and_then(|interfaces| routes::list(interfaces).ok());
-        Net { interfaces, routes, listening: None }
+    fn ask_who_listens(&mut self, root: &Root, part: Part) {
+        if let Some((listening, count)) = sockets::list(root, part) {
+            self.counts.listening = Some(count);
+            self.listening = Some(listening);
+        }
     }
+}
+
+/// The interfaces, and the routes to everywhere.
+pub fn reach() -> Option<(Vec<Interface>, Vec<Route>)> {
+    let interfaces = interfaces::list().ok()?;
+    let defaults = routes::defaults(&interfaces).unwrap_or_default();
+    Some((interfaces, defaults))
 }
 
 /// The kind of an address.

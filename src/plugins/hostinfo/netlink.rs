@@ -13,17 +13,20 @@ const BUFFER: usize = 64 * 1024;
 const TRIES: u32 = 3;
 const SEQUENCE: u32 = 1;
 
-/// All messages of a list. `kind` asks for it, `header` is what follows a
-/// message's own header in such a question.
-pub fn dump(kind: u16, header: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
+/// What `take` makes of the messages of a list, one after the other: there may be a
+/// million of them. `kind` asks for the list, `header` is what follows a message's
+/// own header in such a question.
+pub fn dump<T: Default>(kind: u16, header: &[u8], mut take: impl FnMut(&mut T, &[u8])) -> Result<T, Errno> {
     let netlink =
         socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let mut tries = 1;
     loop {
         ask(&netlink, kind, header)?;
-        let (messages, torn) = answer(&netlink)?;
+        // What was taken of a list that changed is thrown away.
+        let mut taken = T::default();
+        let torn = answer(&netlink, |message| take(&mut taken, message))?;
         if !torn || tries == TRIES {
-            return Ok(messages);
+            return Ok(taken);
         }
         tries += 1;
     }
@@ -42,9 +45,9 @@ fn ask(netlink: &OwnedFd, kind: u16, header: &[u8]) -> Result<(), Errno> {
     send(netlink.as_raw_fd(), &question, MsgFlags::empty()).map(drop)
 }
 
-/// The messages, and whether the list changed while it was told.
-fn answer(netlink: &OwnedFd) -> Result<(Vec<Vec<u8>>, bool), Errno> {
-    let (mut messages, mut torn) = (Vec::new(), false);
+/// Whether the list changed while it was told.
+fn answer(netlink: &OwnedFd, mut take: impl FnMut(&[u8])) -> Result<bool, Errno> {
+    let mut torn = false;
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = recv(netlink.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC)?;
@@ -59,10 +62,10 @@ fn answer(netlink: &OwnedFd) -> Result<(Vec<Vec<u8>>, bool), Errno> {
             }
             torn |= flags.is_some_and(|flags| i32::from(flags) & libc::NLM_F_DUMP_INTR != 0);
             match i32::from(kind.ok_or(Errno::EBADMSG)?) {
-                libc::NLMSG_DONE => return Ok((messages, torn)),
+                libc::NLMSG_DONE => return Ok(torn),
                 libc::NLMSG_ERROR => return Err(error(message)),
                 libc::NLMSG_NOOP => {}
-                _ => messages.push(message[HEADER..].to_vec()),
+                _ => take(&message[HEADER..]),
             }
         }
     }
@@ -120,6 +123,7 @@ mod tests {
 
     #[test]
     fn a_question_that_the_kernel_does_not_know_is_an_error() {
-        assert_eq!(dump(libc::RTM_GETLINK + 1000, &[0; 16]).unwrap_err(), Errno::EOPNOTSUPP);
+        let refused = dump(libc::RTM_GETLINK + 1000, &[0; 16], |(): &mut (), _| {});
+        assert_eq!(refused, Err(Errno::EOPNOTSUPP));
     }
 }

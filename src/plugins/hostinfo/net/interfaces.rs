@@ -47,11 +47,14 @@ pub struct Address {
 
 /// All of them, by index.
 pub fn list() -> Result<Vec<Interface>, Errno> {
-    let links = dump(libc::RTM_GETLINK, &[0; LINK_HEADER])?;
-    let mut interfaces: BTreeMap<u32, Interface> = BTreeMap::new();
-    interfaces.extend(links.iter().filter_map(|link| interface(link)).map(|link| (link.index, link)));
-    for message in dump(libc::RTM_GETADDR, &[0; ADDRESS_HEADER])? {
-        let Some((index, address)) = assigned(&message) else { continue };
+    let mut interfaces =
+        dump(libc::RTM_GETLINK, &[0; LINK_HEADER], |found: &mut BTreeMap<u32, Interface>, message| {
+            found.extend(interface(message).map(|link| (link.index, link)));
+        })?;
+    let assigned = dump(libc::RTM_GETADDR, &[0; ADDRESS_HEADER], |found: &mut Vec<_>, message| {
+        found.extend(assigned(message));
+    })?;
+    for (index, address) in assigned {
         // One that came in between has no interface yet.
         if let Some(interface) = interfaces.get_mut(&index) {
             interface.addresses.push(address);

@@ -3,6 +3,7 @@
 use super::{Family, Interface, address};
 use crate::netlink::{attributes, dump, u16_at, u32_at};
 use aspire_plugin::Text;
+use aspire_plugin::args::Part;
 use nix::errno::Errno;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -31,25 +32,72 @@ pub struct Route {
     pub source: Option<IpAddr>,
 }
 
-/// All of them, IPv4 first. They name interfaces by their indexes.
-pub fn list(interfaces: &[Interface]) -> Result<Vec<Route>, Errno> {
-    let names = interfaces.iter().map(|interface| (interface.index, &interface.name)).collect();
-    let mut routes = Vec::new();
-    for (family, number) in [(Family::Inet, libc::AF_INET), (Family::Inet6, libc::AF_INET6)] {
-        let mut header = [0; HEADER];
-        header[0] = u8::try_from(number).expect("the field is a byte");
-        let messages = match dump(libc::RTM_GETROUTE, &header) {
-            Err(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP) => Vec::new(),
-            messages => messages?,
-        };
-        for message in messages {
-            // A kernel without IPv6 may answer for IPv4 again.
-            if message.first() == header.first() {
-                add(&message, family, &names, &mut routes);
+/// Those of a list that are shown, and how many there are.
+#[derive(Debug, Default)]
+pub struct Listed {
+    pub routes: Vec<Route>,
+    pub count: usize,
+}
+
+/// Part of them, IPv4 first. They name interfaces by their indexes.
+pub fn list(interfaces: &[Interface], part: Part) -> Result<Listed, Errno> {
+    let end = part.count.map_or(usize::MAX, |count| part.offset.saturating_add(count));
+    let names = names(interfaces);
+    let (mut all, mut told) = (Listed::default(), Vec::new());
+    for family in [Family::Inet, Family::Inet6] {
+        let before = all.count;
+        let listed = each(family, |listed: &mut Listed, message| {
+            add(message, family, &names, &mut told);
+            for route in told.drain(..) {
+                if (part.offset..end).contains(&(before + listed.count)) {
+                    listed.routes.push(route);
+                }
+                listed.count += 1;
             }
-        }
+        })?;
+        all.count += listed.count;
+        all.routes.extend(listed.routes);
     }
-    Ok(routes)
+    Ok(all)
+}
+
+/// Those to everywhere. A router knows a million others, which are not kept.
+pub fn defaults(interfaces: &[Interface]) -> Result<Vec<Route>, Errno> {
+    let names = names(interfaces);
+    let mut all = Vec::new();
+    for family in [Family::Inet, Family::Inet6] {
+        all.extend(each(family, |found: &mut Vec<Route>, message| {
+            // The prefix: see `add`.
+            if message.get(1) == Some(&0) {
+                add(message, family, &names, found);
+            }
+        })?);
+    }
+    Ok(all)
+}
+
+fn names(interfaces: &[Interface]) -> HashMap<u32, &Text> {
+    interfaces.iter().map(|interface| (interface.index, &interface.name)).collect()
+}
+
+/// Hands over what the kernel says of each.
+fn each<T: Default>(family: Family, mut take: impl FnMut(&mut T, &[u8])) -> Result<T, Errno> {
+    let number = match family {
+        Family::Inet => libc::AF_INET,
+        Family::Inet6 => libc::AF_INET6,
+    };
+    let mut header = [0; HEADER];
+    header[0] = u8::try_from(number).expect("the field is a byte");
+    let told = dump(libc::RTM_GETROUTE, &header, |taken, message| {
+        // A kernel without IPv6 may answer for IPv4 again.
+        if message.first() == header.first() {
+            take(taken, message);
+        }
+    });
+    match told {
+        Err(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP) => Ok(T::default()),
+        told => told,
+    }
 }
 
 /// `struct rtmsg`: family, prefix, source's prefix, service, table, protocol,

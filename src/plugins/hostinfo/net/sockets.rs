@@ -1,6 +1,7 @@
 //! The sockets that wait for somebody, and whose they are.
 
 use super::Family;
+use aspire_plugin::args::Part;
 use aspire_plugin::{Root, Text};
 use procfs::net::{TcpNetEntries, TcpState, UdpNetEntries, UdpState};
 use procfs::{FromBufReadSI, current_system_info};
@@ -38,8 +39,8 @@ pub struct Process {
     pub name: Option<Text>,
 }
 
-/// `None` where there is no word of any.
-pub fn list(root: &Root) -> Option<Vec<Listener>> {
+/// Part of them, and how many there are. `None` where there is no word of any.
+pub fn list(root: &Root, part: Part) -> Option<(Vec<Listener>, usize)> {
     let mut found = Vec::new();
     let mut told = false;
     for protocol in ["tcp", "tcp6", "udp", "udp6"] {
@@ -48,13 +49,13 @@ pub fn list(root: &Root) -> Option<Vec<Listener>> {
             found.extend(sockets);
         }
     }
-    let mut owners = Owners::of(root, found.iter().map(|(inode, _)| *inode));
-    let mut listeners: Vec<Listener> = found
-        .into_iter()
-        .map(|(inode, listener)| Listener { processes: owners.take(inode), ..listener })
-        .collect();
-    listeners.sort_by_key(|one| (one.protocol, one.family, one.port, one.address, one.uid));
-    told.then_some(listeners)
+    let count = found.len();
+    found.sort_by_key(|(_, one)| (one.protocol, one.family, one.port, one.address, one.uid));
+    let shown = part.take(found);
+    let mut owners = Owners::of(root, shown.iter().map(|(inode, _)| *inode));
+    let listeners =
+        shown.into_iter().map(|(inode, listener)| Listener { processes: owners.take(inode), ..listener });
+    told.then(|| (listeners.collect(), count))
 }
 
 /// Of one of the files, with the sockets' inodes.
@@ -163,7 +164,8 @@ mod tests {
     fn a_socket_has_all_the_processes_that_have_it_open() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::at(place.path());
-        assert!(list(&root).is_none());
+        let list = |part| list(&root, part);
+        assert!(list(Part::default()).is_none());
         let (http, established) = (row("00000000:0050", "0A", 33, 7), row("0100007F:1F90", "01", 0, 8));
         let nfs = row("0100007F:0801", "0A", 0, 0);
         put(&root, "proc/self/net/tcp", &[HEAD, &http, &established, &nfs].concat());
@@ -183,7 +185,8 @@ mod tests {
         }
         // One that ends while it is looked at.
         put(&root, "proc/4/comm", "gone");
-        let seen: Vec<String> = list(&root).unwrap().iter().map(|one| json(one).unwrap()).collect();
+        let seen: Vec<String> =
+            list(Part::default()).unwrap().0.iter().map(|one| json(one).unwrap()).collect();
         let nginx = r#"[{"pid":3,"name":"nginx"},{"pid":20,"name":"nginx"}]"#;
         let expected = [
             ("tcp", "0.0.0.0", 80, 33, nginx),
@@ -196,5 +199,7 @@ mod tests {
             )
         });
         assert_eq!(seen, expected);
+        let (part, count) = list(Part { offset: 1, count: Some(1) }).unwrap();
+        assert_eq!((part.len(), part[0].port, count), (1, 2049, 3));
     }
 }

@@ -110,3 +110,21 @@ fn a_default_route_of_ipv6_counts_where_there_is_no_other() {
     let Some(net) = net_after(&commands) else { return };
     assert_eq!((&net["default_gateway"], &net["default_interface"]), (&json!("fd00::fe"), &json!("d0")));
 }
+
+#[test]
+fn a_route_that_says_that_there_is_no_way_is_no_way_to_everywhere() {
+    let commands = [
+        "link set lo up",
+        "link add d0 type ifb",
+        "link set d0 up",
+        "addr add fd00::1/64 dev d0 nodad",
+        "route add unreachable default metric 1",
+        "-6 route add unreachable default metric 1",
+    ];
+    if let Some(net) = net_after(&commands) {
+        assert_eq!((&net["default_gateway"], &net["default_interface"]), (&Value::Null, &Value::Null));
+    }
+    let with_a_way = [&commands[..], &["-6 route add default via fd00::fe dev d0 metric 9"]].concat();
+    let Some(net) = net_after(&with_a_way) else { return };
+    assert_eq!((&net["default_gateway"], &net["default_interface"]), (&json!("fd00::fe"), &json!("d0")));
+}

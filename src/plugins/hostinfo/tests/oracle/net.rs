@@ -303,3 +303,60 @@ fn a_socket_of_several_processes_is_that_of_ss() {
         server.wait().unwrap();
     });
 }
+
+#[test]
+fn lists_are_told_that_are_asked_for_and_parts_of_them() {
+    let asked = |args: &str| {
+        let mut answer: Value = serde_json::from_str(&net::answer(args).unwrap()).unwrap();
+        // What another test has just begun has this one's sockets for a moment.
+        for one in answer["listening"].as_array_mut().into_iter().flatten() {
+            one["processes"].take();
+        }
+        answer
+    };
+    let commands = [
+        "link set lo up",
+        "link add d0 type ifb",
+        "link set d0 up",
+        "addr add 10.1.2.3/24 dev d0",
+        "addr add fd00:1::1/64 dev d0 nodad",
+        "route add default via 10.1.2.1 dev d0",
+        "-6 route add default via fd00:1::fe dev d0",
+    ];
+    network(&commands, || {
+        let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 8080)).unwrap();
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 8081)).unwrap();
+        let all = asked("");
+        let lists = ["interfaces", "routes", "listening"];
+        let lengths = lists.map(|name| all[name].as_array().unwrap().len());
+        assert_eq!((lengths[0], lengths[2]), (2, 2));
+        assert!(lengths[1] >= 4, "{all}");
+        for (name, length) in lists.iter().zip(lengths) {
+            assert_eq!(all["counts"][name], length);
+        }
+        for (args, told) in [
+            ("-i", [true, false, false]),
+            ("-r", [false, true, false]),
+            ("-l", [false, false, true]),
+            ("-il", [true, false, true]),
+            ("-i -r -l", [true; 3]),
+        ] {
+            let some = asked(args);
+            for (name, told) in lists.iter().zip(told) {
+                let nothing = (&Value::Null, &Value::Null);
+                let expected = if told { (&all[name], &all["counts"][name]) } else { nothing };
+                assert_eq!((&some[name], &some["counts"][name]), expected, "{args} {name}");
+            }
+        }
+        // IPv6's routes go on where those of IPv4 end.
+        for offset in 0..=lengths[1] {
+            let part = asked(&format!("-n 1 -o {offset}"));
+            assert_eq!(part["counts"], all["counts"]);
+            for name in lists {
+                let expected: Vec<_> = list(&all[name]).iter().skip(offset).take(1).collect();
+                assert_eq!(list(&part[name]).iter().collect::<Vec<_>>(), expected, "{name} {offset}");
+            }
+        }
+        drop((one, other));
+    });
+}
