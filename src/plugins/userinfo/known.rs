@@ -4,7 +4,13 @@ use crate::nss::{Account, Group, NameService, Shadow};
 use aspire_plugin::{Failure, Text};
 use nix::unistd::geteuid;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::iter;
+
+/// Questions about single entries after a database was read as a whole. Each may
+/// read it as a whole again, or ask a server: thousands would take longer than the
+/// host waits, and those that only answer such a question are few.
+const MOST_QUESTIONS: usize = 256;
 
 #[derive(Debug, Default)]
 pub struct Known {
@@ -15,7 +21,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// About many accounts: each database is read once, however many they are.
+    /// About many accounts: each database is read once, however many they are, and
+    /// asked for the first few of what it did not list.
     pub fn about_all(service: &mut NameService, accounts: &[Account]) -> Result<Self, Failure> {
         let mut known = Known::default();
         for group in service.entries::<Group>() {
@@ -25,8 +32,8 @@ impl Known {
             }
             known.group_names.entry(group.gid).or_insert(group.name);
         }
-        let gids: HashSet<_> = accounts.iter().map(|account| account.gid).collect();
-        for gid in gids {
+        let gids = accounts.iter().map(|account| account.gid);
+        for gid in first_of(gids.filter(|gid| !known.group_names.contains_key(gid))) {
             known.look_up_group(service, gid)?;
         }
         if geteuid().is_root() {
@@ -34,8 +41,10 @@ impl Known {
                 let shadow = shadow?;
                 known.shadow.entry(shadow.name.clone()).or_insert(shadow);
             }
-            for account in accounts.iter().filter(|account| account.is_shadowed()) {
-                known.look_up_shadow(service, account)?;
+            let shadowed = accounts.iter().filter(|account| account.is_shadowed());
+            let names = shadowed.map(|account| &account.name);
+            for name in first_of(names.filter(|name| !known.shadow.contains_key(name))) {
+                known.look_up_shadow(service, name)?;
             }
         }
         Ok(known)
@@ -50,7 +59,7 @@ impl Known {
         }
         known.memberships.insert(account.name.clone(), gids);
         if geteuid().is_root() {
-            known.look_up_shadow(service, account)?;
+            known.look_up_shadow(service, &account.name)?;
         }
         Ok(known)
     }
@@ -68,11 +77,11 @@ impl Known {
 
     /// As root only: to others, a service may tell what it makes up of a user whose
     /// entry in the file they may not read.
-    fn look_up_shadow(&mut self, service: &mut NameService, account: &Account) -> Result<(), Failure> {
-        if !self.shadow.contains_key(&account.name)
-            && let Some(shadow) = service.named::<Shadow>(account.name.as_bytes())?
+    fn look_up_shadow(&mut self, service: &mut NameService, name: &Text) -> Result<(), Failure> {
+        if !self.shadow.contains_key(name)
+            && let Some(shadow) = service.named::<Shadow>(name.as_bytes())?
         {
-            self.shadow.insert(account.name.clone(), shadow);
+            self.shadow.insert(name.clone(), shadow);
         }
         Ok(())
     }
@@ -92,4 +101,10 @@ impl Known {
     pub fn shadow(&self, account: &Account) -> Option<&Shadow> {
         self.shadow.get(&account.name)
     }
+}
+
+/// As many as are asked for, each once.
+fn first_of<T: Copy + Eq + Hash>(keys: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    keys.filter(|key| seen.insert(*key)).take(MOST_QUESTIONS).collect()
 }
