@@ -71,7 +71,7 @@ impl Kind {
             architecture: uname().ok().map(|name| name.machine().into()),
             vendor: info.first(&["vendor_id", "CPU implementer"]),
             model_name: info.first(&["model name", "cpu model", "cpu"]),
-            logical: Some(online.len()).filter(|&count| count > 0).or(info.processors()),
+            logical: counted(online).or_else(|| info.processors()),
             sockets: topology.as_ref().map(|topology| topology.packages),
             cores_per_socket: topology.as_ref().map(|topology| topology.cores.div_ceil(topology.packages)),
             threads_per_core: topology.as_ref().map(|topology| topology.threads),
@@ -105,6 +105,16 @@ impl Cpu {
 /// The numbers of the processors that are online; none where /sys does not tell.
 pub fn online(root: &Root) -> Vec<u32> {
     cpulist::in_file(root, format!("{SYS}/online")).unwrap_or_default()
+}
+
+/// How many are online. /proc/cpuinfo, which takes long of many, is only read where
+/// /sys does not tell.
+pub fn logical(root: &Root) -> Option<usize> {
+    counted(&online(root)).or_else(|| Info::of(root).processors())
+}
+
+fn counted(online: &[u32]) -> Option<usize> {
+    Some(online.len()).filter(|&count| count > 0)
 }
 
 /// /proc/cpuinfo: what it says first of each thing. By hand: the reader of

@@ -41,7 +41,7 @@ impl Load {
             runnable: load.as_ref().map(|load| load.cur),
             processes: load.as_ref().map(|load| load.max),
             uptime: uptime.map(|uptime| uptime.uptime),
-            cpus: cpu::Kind::of(root).logical,
+            cpus: cpu::logical(root),
         }
     }
 }

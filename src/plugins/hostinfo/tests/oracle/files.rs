@@ -76,6 +76,21 @@ fn a_load_that_is_not_told_is_null() {
     assert!(load.as_object().unwrap().values().all(Value::is_null), "{load}");
 }
 
+#[test]
+fn processors_are_counted_by_the_shorter_file_that_tells() {
+    let machine = tempfile::tempdir().unwrap();
+    let put = |file: &str, text: &str| {
+        let file = machine.path().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    };
+    let cpus = || load::Load::of(&Root::at(machine.path())).cpus;
+    put("proc/cpuinfo", "processor : 0\nprocessor : 1\n");
+    assert_eq!(cpus(), Some(2));
+    put("sys/devices/system/cpu/online", "0-3,8\n");
+    assert_eq!(cpus(), Some(5));
+}
+
 /// Part and field, and the file below /sys/class/dmi/id.
 const DMI: &[(&str, &str, &str)] = &[
     ("system", "vendor", "sys_vendor"),
