@@ -27,6 +27,7 @@ pub struct Process {
     /// has not asked how, `T` is stopped, `t` is stopped by a debugger, `X` is dead.
     pub state: char,
     /// The account that it acts as (the effective user); null where it has no name.
+    /// What is not UTF-8 in that, nix replaces by U+FFFD.
     pub user: Option<String>,
     pub uid: u32,
     pub threads: i64,
