@@ -7,7 +7,6 @@ use aspire_plugin::Text;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     pub id: u64,
-    pub parent: u64,
     pub maj_min: Text,
     pub root: Text,
     pub target: Text,
@@ -21,14 +20,13 @@ pub struct Line {
 /// single blank parts two of them.
 pub fn line(line: &[u8]) -> Option<Line> {
     let mut fields = line.split(|&byte| byte == b' ');
-    let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
+    let (id, _parent) = (number(fields.next()?)?, number(fields.next()?)?);
     let maj_min = Text::from(fields.next()?);
     let (root, target, options) = (fields.next()?, fields.next()?, fields.next()?);
     fields.find(|field| field == b"-")?;
     let (kind, source, filesystem_options) = (fields.next()?, fields.next()?, fields.next()?);
     Some(Line {
         id,
-        parent,
         maj_min,
         root: unescaped(root),
         target: unescaped(target),
@@ -80,7 +78,7 @@ mod tests {
             b"36 35 98:0 /mnt1 /mnt/parent\\040of\\134\\012x rw,noatime shared:1 master:2 - ext3 /dev/root rw,errors=continue",
         );
         let read = read.unwrap();
-        assert_eq!((read.id, read.parent, read.maj_min.as_bytes()), (36, 35, b"98:0".as_slice()));
+        assert_eq!((read.id, read.maj_min.as_bytes()), (36, b"98:0".as_slice()));
         assert_eq!(read.target, "/mnt/parent of\\\nx".into());
         assert_eq!(read.options, ["rw".into(), "noatime".into()]);
         assert_eq!((read.kind, read.source), ("ext3".into(), "/dev/root".into()));
