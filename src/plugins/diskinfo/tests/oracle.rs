@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -224,16 +224,21 @@ fn a_mount_below_another_is_not_taken_for_it() {
     });
 }
 
+/// A file system's server that never reads what it is asked, and the options to mount it.
+fn nobody() -> Option<(impl AsRawFd, String)> {
+    let Ok(nobody) = open("/dev/fuse", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) else {
+        let _ = writeln!(std::io::stderr(), "NOT SEEN: a file system that does not answer: no /dev/fuse");
+        return None;
+    };
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", nobody.as_raw_fd());
+    Some((nobody, options))
+}
+
 #[test]
 fn a_file_system_that_does_not_answer_does_not_stop_the_query() {
     let place = Place(tempfile::tempdir().unwrap());
     elsewhere(&[], || {
-        let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
-        let Ok(nobody) = open("/dev/fuse", flags, Mode::empty()) else {
-            let _ = writeln!(std::io::stderr(), "NOT SEEN: a file system that does not answer: no /dev/fuse");
-            return;
-        };
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", nobody.as_raw_fd());
+        let Some((_nobody, options)) = nobody() else { return };
         let dead = place.mount("dead", "nobody", "fuse.dead", &options);
         let told = at(&asked(""), &dead);
         assert_eq!((&told["remote"], &told["covered"]), (&json!(true), &Value::Null));
@@ -246,12 +251,7 @@ fn a_file_system_that_does_not_answer_does_not_stop_the_query() {
 fn one_that_does_not_answer_and_lies_over_others_does_not_stop_the_query() {
     let place = Place(tempfile::tempdir().unwrap());
     elsewhere(&[], || {
-        let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
-        let Ok(nobody) = open("/dev/fuse", flags, Mode::empty()) else {
-            let _ = writeln!(std::io::stderr(), "NOT SEEN: a file system that does not answer: no /dev/fuse");
-            return;
-        };
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", nobody.as_raw_fd());
+        let Some((nobody, options)) = nobody() else { return };
         place.mount("m", "lower", "tmpfs", "size=1m");
         place.mount("m/b", "inner", "tmpfs", "size=2m");
         place.mount("m", "nobody", "fuse.dead", &options);
