@@ -5,7 +5,7 @@ use super::{Progress, Query};
 use crate::machine::limits::{FACTS_EVERY, FACTS_RETRY};
 use crate::machine::{Effects, Event, Instant, Now, earliest};
 use crate::wire::facts::{self, MAX_FACTS_SECTIONS, Section};
-use crate::wire::{Facts, GetInfo, GetInfoParams};
+use crate::wire::{Facts, GetInfo, GetInfoParams, Outcome};
 use ring::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -13,6 +13,9 @@ use std::path::Path;
 
 /// The query that answers with all sections in one object.
 const QUERY: &str = "facts";
+
+/// As the query answers them; `None` where the host does not tell one.
+type Sections = BTreeMap<String, Option<Box<RawValue>>>;
 
 /// What the server knows of the host, and when it is looked at again.
 #[derive(Debug, Default)]
@@ -22,6 +25,8 @@ pub struct HostFacts {
     held: Option<BTreeMap<String, String>>,
     taking: Option<Query>,
     again: Option<Instant>,
+    /// Why they could not be taken last time: said once, however often it is tried.
+    trouble: Option<String>,
 }
 
 /// What the server is to be told, and what it cannot be told.
@@ -67,7 +72,7 @@ impl HostFacts {
         earliest([self.again, self.taking.as_ref().map(Query::deadline)])
     }
 
-    /// Takes in an event. `Some` once the facts are there, or why they are not.
+    /// Takes in an event. `Some` once the facts are there, or why they are not where that is news.
     pub fn handle(
         &mut self,
         now: Now,
@@ -82,16 +87,17 @@ impl HostFacts {
         if over {
             self.taking = None;
         }
-        let outcome = outcome?;
-        let Some(data) = outcome.data else {
-            self.again = Some(now.mono + FACTS_RETRY);
-            return Some(Err(outcome.detail.unwrap_or(outcome.message)));
-        };
-        let sections: BTreeMap<String, Option<Box<RawValue>>> = match serde_json::from_str(data.get()) {
-            Ok(sections) => sections,
-            Err(error) => return Some(Err(format!("getinfo.{QUERY}: no object of sections: {error}"))),
-        };
-        Some(Ok(self.changes(sections)))
+        match sections(outcome?) {
+            Ok(sections) => {
+                self.trouble = None;
+                Some(Ok(self.changes(sections)))
+            }
+            Err(reason) => {
+                self.again = Some(now.mono + FACTS_RETRY);
+                let is_known = self.trouble.replace(reason.clone()) == Some(reason.clone());
+                (!is_known).then_some(Err(reason))
+            }
+        }
     }
 
     fn take(&mut self, now: Now, dir: &Path, fx: &mut Effects) {
@@ -101,7 +107,7 @@ impl HostFacts {
     }
 
     /// What is not as the server holds it. From now on it does.
-    fn changes(&mut self, sections: BTreeMap<String, Option<Box<RawValue>>>) -> Changes {
+    fn changes(&mut self, sections: Sections) -> Changes {
         let mut changes = Changes::default();
         let held = self.held.get_or_insert_default();
         let mut told = BTreeMap::new();
@@ -126,6 +132,12 @@ impl HostFacts {
         *held = told;
         changes
     }
+}
+
+fn sections(outcome: Outcome) -> Result<Sections, String> {
+    let Some(data) = outcome.data else { return Err(outcome.detail.unwrap_or(outcome.message)) };
+    serde_json::from_str(data.get())
+        .map_err(|error| format!("getinfo.{QUERY}: no object of sections: {error}"))
 }
 
 /// Whether the server can keep it beside so many others.

@@ -109,6 +109,12 @@ fn facts_that_are_not_there_are_tried_again_soon() {
     let child = rig.link_up(Some(&json!({"os": "1"}))).unwrap();
     let reason = rig.answers(child, &json!({"retcode": 3022, "detail": "no plugin"})).unwrap_err();
     assert_eq!((reason.as_str(), rig.facts.deadline()), ("no plugin", Some(at(600).mono)));
+    // The same again is no news.
+    assert!(rig.event(at(600), &Event::Tick).is_none());
+    let child = rig.asked().unwrap();
+    let answer = b"{\"retcode\":3022,\"detail\":\"no plugin\"}\0";
+    assert!(rig.event(at(601), &Event::Output(child, Stream::Out, answer)).is_none());
+    assert_eq!(rig.facts.again, Some(at(1201).mono));
     let child = rig.link_up(Some(&json!({}))).unwrap();
     let reason = rig.answers(child, &json!({"retcode": 2, "data": [1]})).unwrap_err();
     assert!(reason.starts_with("getinfo.facts: no object of sections: "), "{reason}");

@@ -194,11 +194,12 @@ fn a_plugin_that_stays_when_it_has_answered_is_ended_at_its_time() {
     let child = rig.begun()[0].0;
     rig.answers(child, "{\"retcode\":2,\"data\":1}");
     assert_eq!(rig.end().0, 2);
-    assert!(rig.queries.cancel("a", "", &mut Effects::default()).is_none(), "there is nothing to cancel");
+    assert!(rig.queries.cancel("a", "", &mut rig.fx).is_none(), "there is nothing to cancel");
+    // The same id again is another question, and that can be cancelled.
     rig.ask("a");
-    let child = rig.begun()[0].0;
-    rig.answers(child, "{\"retcode\":2,\"data\":1}");
-    assert_eq!(rig.end().0, 2);
+    let second = rig.begun()[0].0;
+    assert_eq!(rig.queries.cancel("a", "", &mut rig.fx).unwrap().1.retcode, 3108);
+    assert_eq!(rig.fx.take()[0], Effect::Signal { child: second, signal: 9 });
     rig.event(5000, &Event::Tick);
     assert_eq!(rig.fx.take(), [Effect::Signal { child, signal: 9 }, Effect::Release { child }]);
     assert_eq!((rig.answered.len(), rig.queries.running()), (0, 0));
@@ -275,6 +276,7 @@ fn queries_end_when_they_are_cancelled_whether_they_run_or_wait() {
     assert_eq!(rig.fx.take(), [Effect::Signal { child, signal: 9 }, Effect::Release { child }]);
     assert_eq!(rig.queries.close("the end", &mut rig.fx).len(), QUERIES - 1);
     assert_eq!((rig.queries.running(), rig.queries.waiting()), (0, 0));
+    assert_eq!(rig.fx.take().len(), 2 * (QUERIES - 1), "each is killed");
     let (_, late) = rig.ask("late").unwrap();
     assert_eq!((late.retcode, late.detail.as_deref()), (3108, Some("the end")));
 }

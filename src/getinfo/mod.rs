@@ -113,25 +113,30 @@ impl Queries {
         });
     }
 
-    /// Ends a query. `None` where there is none of this id.
+    /// Ends a query. `None` where none of this id waits for its answer.
     pub fn cancel(&mut self, id: &str, reason: &str, fx: &mut Effects) -> Option<Answered> {
-        let cancelled = || Outcome::with_detail(Retcode::Cancelled, reason);
-        if let Some(place) = self.running.iter().position(|(running, _)| running == id) {
+        let running = self.running.iter().position(|(own, query)| own == id && !query.is_answered());
+        let id = if let Some(place) = running {
             let (id, query) = self.running.swap_remove(place);
             query.cancel(fx);
-            return (!query.is_answered()).then(|| (id, cancelled()));
-        }
-        let place = self.waiting.iter().position(|waiting| waiting.id == id)?;
-        self.waiting.remove(place).map(|waiting| (waiting.id, cancelled()))
+            id
+        } else {
+            let place = self.waiting.iter().position(|waiting| waiting.id == id)?;
+            self.waiting.remove(place)?.id
+        };
+        Some((id, Outcome::with_detail(Retcode::Cancelled, reason)))
     }
 
     /// Ends all of them, and takes no more.
     pub fn close(&mut self, reason: &str, fx: &mut Effects) -> Vec<Answered> {
         self.closed = Some(reason.to_owned());
-        let waiting = self.waiting.iter().map(|waiting| &waiting.id);
-        let ids = self.running.iter().map(|(id, _)| id).chain(waiting);
-        let ids: Vec<String> = ids.cloned().collect();
-        ids.iter().filter_map(|id| self.cancel(id, reason, fx)).collect()
+        let mut unanswered: Vec<String> = self.waiting.drain(..).map(|waiting| waiting.id).collect();
+        for (id, query) in self.running.drain(..) {
+            query.cancel(fx);
+            unanswered.extend(Some(id).filter(|_| !query.is_answered()));
+        }
+        let cancelled = |id| (id, Outcome::with_detail(Retcode::Cancelled, reason));
+        unanswered.into_iter().map(cancelled).collect()
     }
 
     fn fill_places(&mut self, now: Now, fx: &mut Effects) {
