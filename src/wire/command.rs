@@ -252,7 +252,9 @@ fn cwd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::
     Ok(Some(path))
 }
 
-fn environment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+pub(crate) fn environment<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
     struct EnvironmentVisitor;
     impl<'de> Visitor<'de> for EnvironmentVisitor {
         type Value = BTreeMap<String, String>;

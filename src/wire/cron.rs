@@ -29,7 +29,7 @@ pub struct CronSet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
     /// 1 to [`MAX_CRON_NAME_BYTES`] letters, digits, `.`, `_` and `-`; the first is a letter or a digit.
-    #[serde(deserialize_with = "name")]
+    #[serde(deserialize_with = "entry_name")]
     pub name: String,
     /// Five or six fields; `None` where a `line` was given.
     #[serde(default, deserialize_with = "schedule", skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ pub enum Overlap {
 #[serde(deny_unknown_fields)]
 pub struct CronName {
     /// The entry's.
-    #[serde(deserialize_with = "name")]
+    #[serde(deserialize_with = "entry_name")]
     pub name: String,
 }
 
@@ -111,10 +111,11 @@ impl CronSet {
 }
 
 fn optional_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    name(deserializer).map(Some)
+    entry_name(deserializer).map(Some)
 }
 
-fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// The name of what an operator gives a name to: of a cron entry, of a daemon.
+pub(crate) fn entry_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     plain("", &name, 1, MAX_CRON_NAME_BYTES)?;
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');

@@ -8,6 +8,7 @@
 
 pub mod command;
 pub mod cron;
+pub mod daemon;
 pub mod enroll;
 pub mod facts;
 mod fields;
@@ -23,6 +24,7 @@ pub mod session;
 
 pub use command::{Account, Command, Limits};
 pub use cron::{CronFilter, CronName, CronSet, Overlap};
+pub use daemon::{DaemonEvent, DaemonFilter, DaemonInit, DaemonName, DaemonStatus, DaemonTold, Daemons};
 pub use facts::Facts;
 pub use frame::{FrameError, FrameReader, MAX_FRAME_BYTES};
 pub use getinfo::{GetInfo, GetInfoParams};

@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::cron::{CronFilter, CronName, CronSet};
+use crate::daemon::{DaemonFilter, DaemonInit, DaemonName};
 use crate::fields::Without;
 use crate::getinfo::{self, GetInfo};
 use crate::head::Head;
@@ -42,6 +43,18 @@ pub enum Call {
     CronRemove(CronName),
     /// `cron.list`: the entries and their next fire times.
     CronList(CronFilter),
+    /// `daemon.init`: make or change a daemon, and answer once that is on disk.
+    DaemonInit(Box<DaemonInit>),
+    /// `daemon.start`: it is to run.
+    DaemonStart(DaemonName),
+    /// `daemon.stop`: it is not to.
+    DaemonStop(DaemonName),
+    /// `daemon.restart`: it is to be ended, and to run again.
+    DaemonRestart(DaemonName),
+    /// `daemon.remove`: it is to be ended, uninstalled and forgotten.
+    DaemonRemove(DaemonName),
+    /// `daemon.list`: the daemons and what they are at.
+    DaemonList(DaemonFilter),
     /// `getinfo.NAME`: ask the host about itself.
     GetInfo(GetInfo),
     /// `agent.info`: what the agent is and does.
@@ -116,6 +129,12 @@ impl Call {
             "cron.set" => CronSet::parse(line).map(|set| Call::CronSet(Box::new(set))),
             "cron.remove" => params(line).map(Call::CronRemove),
             "cron.list" => params(line).map(Call::CronList),
+            "daemon.init" => DaemonInit::parse(line).map(|init| Call::DaemonInit(Box::new(init))),
+            "daemon.start" => params(line).map(Call::DaemonStart),
+            "daemon.stop" => params(line).map(Call::DaemonStop),
+            "daemon.restart" => params(line).map(Call::DaemonRestart),
+            "daemon.remove" => params(line).map(Call::DaemonRemove),
+            "daemon.list" => params(line).map(Call::DaemonList),
             "agent.info" => params::<NoParams>(line).map(|_| Call::AgentInfo),
             other if other.strip_prefix(getinfo::PREFIX).is_some_and(getinfo::is_query) => {
                 let query = other[getinfo::PREFIX.len()..].to_owned();
@@ -146,7 +165,7 @@ fn request_id(head: &Head<'_>) -> Result<String, CallError> {
 const HEAD: [&str; 2] = ["id", "method"];
 
 /// The arguments of a method.
-fn params<T: DeserializeOwned>(line: &[u8]) -> Result<T, CallError> {
+pub(crate) fn params<T: DeserializeOwned>(line: &[u8]) -> Result<T, CallError> {
     params_without(line, &[&HEAD], None)
 }
 

@@ -51,6 +51,8 @@ retcodes! {
     DownloadFailed = 3301, "Download failed";
     ChecksumMismatch = 3302, "Checksum mismatch";
     InstallationFailed = 3303, "Installation failed";
+    Unhealthy = 3304, "Unhealthy";
+    LimitExceeded = 3305, "Limit exceeded";
 }
 
 impl Retcode {

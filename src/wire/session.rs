@@ -1,6 +1,7 @@
 //! Frames of the link itself, and what else may arrive on it.
 
 use crate::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
+use crate::daemon::{DaemonEvent, Daemons};
 use crate::facts::Facts;
 use crate::head::Head;
 use crate::job::{JobNotice, JobResult};
@@ -68,7 +69,10 @@ pub enum FromAgent {
     Output(Output),
     /// To be acknowledged once it is on disk.
     Result(Box<JobResult>),
+    /// To be acknowledged once it is on disk.
+    Event(Box<DaemonEvent>),
     Job(JobNotice),
+    Daemons(Daemons),
     Facts(Facts),
     /// A method that this version does not know: logged and passed over.
     Unknown(String),
@@ -150,7 +154,10 @@ pub enum Frame<'a> {
     },
     Output(&'a Output),
     Result(&'a JobResult),
+    #[serde(rename = "result")]
+    Event(&'a DaemonEvent),
     Job(&'a JobNotice),
+    Daemons(&'a Daemons),
     Facts(&'a Facts),
     Ack {
         seq: u64,
@@ -169,8 +176,12 @@ impl FromAgent {
             Some("init") => typed(line).map(FromAgent::Init),
             Some("ping") => Ok(FromAgent::Ping),
             Some("output") => typed(line).map(FromAgent::Output),
-            Some("result") => JobResult::from_head(&head, line).map(|r| FromAgent::Result(Box::new(r))),
+            Some("result") => match DaemonEvent::from_head(&head, line)? {
+                Some(event) => Ok(FromAgent::Event(Box::new(event))),
+                None => JobResult::from_head(&head, line).map(|r| FromAgent::Result(Box::new(r))),
+            },
             Some("job") => typed(line).map(FromAgent::Job),
+            Some("daemons") => typed(line).map(FromAgent::Daemons),
             Some("facts") => typed(line).map(FromAgent::Facts),
             Some(other) => Ok(FromAgent::Unknown(other.chars().take(64).collect())),
         }
