@@ -202,7 +202,7 @@ impl World {
                     let told = launch.remembered.then_some(process);
                     self.events.push_back(Happening::Started(child, told));
                 }
-                Effect::Adopt { child, process } => {
+                Effect::Adopt { child, process, .. } => {
                     let alive = self.commands.iter_mut().find(|command| command.process == process);
                     match alive {
                         Some(command) => (command.child, command.adopted) = (Some(child), true),

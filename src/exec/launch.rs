@@ -62,6 +62,7 @@ pub fn launch(wanted: Wanted, identity: &Identity, own: &Identity, settings: &Ex
         env: env.into_iter().collect(),
         limits: command.limits,
         remembered,
+        lasting: None,
         cwd: command.cwd.unwrap_or_else(|| "/".into()),
         credentials: (own.uid == 0).then(|| Credentials {
             uid: identity.uid,

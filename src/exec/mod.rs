@@ -197,7 +197,7 @@ impl Exec {
         fx: &mut Effects,
     ) {
         let timeout = timeout.map_or(self.settings.timeout, Duration::from_secs);
-        let run = Run::adopted(now, fx.adopt(process), timeout.saturating_sub(ran), &self.settings);
+        let run = Run::adopted(now, fx.adopt(process, false), timeout.saturating_sub(ran), &self.settings);
         self.active.push(Active { id, phase: Phase::Running(Box::new(run)) });
     }
 

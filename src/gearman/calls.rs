@@ -58,6 +58,12 @@ impl Gearman {
                 Ok(kept) => kept.cron.set(now, *set, &self.exec, &mut kept.store),
                 Err(reason) => nothing_kept(reason),
             },
+            Call::DaemonInit(_)
+            | Call::DaemonStart(_)
+            | Call::DaemonStop(_)
+            | Call::DaemonRestart(_)
+            | Call::DaemonRemove(_)
+            | Call::DaemonList(_) => Outcome::new(Retcode::UnknownMethod),
             Call::CronRemove(CronName { name }) => match &mut self.kept {
                 Ok(kept) => kept.cron.remove(&name, &mut kept.store),
                 Err(reason) => nothing_kept(reason),

@@ -38,12 +38,32 @@ pub enum Effect {
     Adopt {
         child: ChildId,
         process: Process,
+        /// It is of a [`Lasting`] family.
+        lasting: bool,
     },
     /// Sends a signal to the child's process group. When the child has ended,
-    /// what is left of its descendants is killed.
+    /// what is left of its descendants is killed. Of a [`Lasting`] family the child alone is
+    /// signalled, and nobody is killed.
     Signal {
         child: ChildId,
         signal: i32,
+    },
+    /// Looks at who is left of a family, and what it uses. Answered by `Surveyed`.
+    Survey(Kin),
+    /// Sends a signal to everybody who is left of a family. None gets away from SIGKILL by forking.
+    SignalFamily {
+        kin: Kin,
+        signal: i32,
+    },
+    /// Takes datagrams from this host at this path. Each is a `Heard`. Why it cannot is logged.
+    Hear {
+        path: PathBuf,
+        /// The one user who may send them, beside root.
+        uid: u32,
+    },
+    /// Does so no longer, and removes the path.
+    Unhear {
+        path: PathBuf,
     },
     /// Closes the reactor's ends of the child's pipes. No output follows.
     Release {
@@ -52,6 +72,11 @@ pub enum Effect {
     /// Answered by `FileRead`.
     ReadFile {
         path: PathBuf,
+    },
+    /// Answered by `FileRead` with the last bytes of the file, however long it is.
+    ReadEnd {
+        path: PathBuf,
+        most_bytes: usize,
     },
     ReopenLog,
     /// Takes no more connections, and ends the loop once closing ones are flushed.
@@ -89,6 +114,33 @@ pub struct Launch {
     pub limits: Limits,
     /// Whether `Started` is to tell its process.
     pub remembered: bool,
+    /// What only daemons have.
+    pub lasting: Option<Lasting>,
+}
+
+/// For processes that outlive the agent. They have no pipes: `Started` and `Exited` are all that is
+/// heard of the first of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lasting {
+    /// Names them all, whoever started whom and whatever agent asks: another one at each start. A
+    /// plain name of a file.
+    pub family: String,
+    /// Both streams go to the end of this file. It is made where it is not there.
+    pub output: PathBuf,
+    /// Of one processor, in percent, for all of them together: the kernel's to keep, where it can.
+    pub cpu_max: Option<u32>,
+    /// In bytes, likewise.
+    pub memory_max: Option<u64>,
+}
+
+/// A family and what helps to find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kin {
+    /// As in [`Lasting`].
+    pub family: String,
+    /// Whoever is known to be of it.
+    pub main: Option<Process>,
+    pub output: PathBuf,
 }
 
 /// A process of this boot, told from a later one with the same number.
@@ -136,9 +188,9 @@ impl Effects {
         child
     }
 
-    pub fn adopt(&mut self, process: Process) -> ChildId {
+    pub fn adopt(&mut self, process: Process, lasting: bool) -> ChildId {
         let child = ChildId(self.next_id());
-        self.push(Effect::Adopt { child, process });
+        self.push(Effect::Adopt { child, process, lasting });
         child
     }
 

@@ -2,6 +2,7 @@
 
 use super::{ChildId, ConnId, Process};
 use std::path::Path;
+use std::time::Duration;
 
 /// One thing that happened. Bytes are borrowed from the reactor's buffer.
 #[derive(Debug)]
@@ -28,9 +29,26 @@ pub enum Event<'a> {
     /// The child itself ended. Output may still follow.
     Exited(ChildId, Exit),
     Signal(Signal),
-    /// The answer to [`super::Effect::ReadFile`].
+    /// Who is left of this family, and what it uses.
+    Surveyed(&'a str, &'a Survey),
+    /// A datagram for this path.
+    Heard(&'a Path, &'a [u8]),
+    /// The answer to [`super::Effect::ReadFile`] and [`super::Effect::ReadEnd`].
     /// `None` where there is no such file.
     FileRead(&'a Path, Result<Option<&'a [u8]>, String>),
+}
+
+/// A family of processes as it is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Whoever has not ended, the oldest first; at most [`super::limits::FAMILY_SHOWN`].
+    pub processes: Vec<Process>,
+    /// Processor time that they have used, and as far as this can be known those that have ended.
+    pub cpu: Duration,
+    /// Bytes that they have in memory.
+    pub memory: u64,
+    /// Bytes in the file that they write to.
+    pub written: u64,
 }
 
 /// A child's standard output or standard error.

@@ -75,6 +75,11 @@ pub const KILL_WAIT: Duration = Duration::from_secs(1);
 /// The least time between two pieces of a command's live output.
 pub const LIVE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Processes of a daemon that are looked at one by one; the others are counted in what it uses.
+pub const FAMILY_SHOWN: usize = 1024;
+/// The longest datagram that a daemon's word of life is read from.
+pub const HEARD_BYTES: usize = 1024;
+
 /// How long a local connection may be without a request that is under way.
 pub const LOCAL_IDLE: Duration = Duration::from_secs(60);
 /// Requests of all local connections under way.

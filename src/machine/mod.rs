@@ -13,10 +13,10 @@ pub mod limits;
 mod task;
 mod time;
 
-pub use effect::{Credentials, Effect, Effects, Launch, Process, Program, Security};
-pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream};
+pub use effect::{Credentials, Effect, Effects, Kin, Lasting, Launch, Process, Program, Security};
+pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream, Survey};
 pub use id::{ChildId, ConnId};
-pub use task::{END_OF_ANSWER, Identity, PluginAnswer, Question, Task};
+pub use task::{END_OF_ANSWER, Identity, PluginAnswer, Probe, Question, Rotation, Task};
 pub use time::{Instant, Now, earliest};
 
 /// A daemon, as the reactor and the tests drive it.

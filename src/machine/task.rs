@@ -22,6 +22,29 @@ pub enum Task {
     /// Asks a plugin. Answered by a [`PluginAnswer`] and [`END_OF_ANSWER`]. The first line of
     /// its words is the name of the plugin's file, as soon as that is known.
     Ask(Question),
+    /// Tries whether something takes connections or answers. Answered by `null`.
+    Probe(Probe),
+    /// Answered by `null`.
+    Rotate(Rotation),
+}
+
+/// What is to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A stream socket at this path.
+    Unix(PathBuf),
+    Tcp(Server),
+    /// An answer with a status of 200 to 399.
+    Http(String),
+}
+
+/// A file that others write to gets room: what is in it goes to `FILE.1`, what was there to
+/// `FILE.2`, and so on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    pub path: PathBuf,
+    /// Older ones that are kept.
+    pub files: u32,
 }
 
 /// What a plugin is asked.

@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::sources::Source;
 use super::{AtOnce, Reactor};
 use crate::machine::limits::FILE_CAP_BYTES;
-use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Process, Program, Security};
+use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Process, Program, Security, Survey};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::SocketAddr;
@@ -21,8 +21,13 @@ impl Reactor {
                 Effect::Send { conn, bytes } => self.send(conn, &bytes),
                 Effect::Close { conn } => self.close(conn),
                 Effect::Spawn { child, program } => self.spawn(child, &program),
-                Effect::Adopt { child, process } => self.adopt(child, process),
+                Effect::Adopt { child, process, .. } => self.adopt(child, process),
                 Effect::Signal { child, signal } => self.children.signal(child, signal),
+                Effect::Survey(kin) => {
+                    self.outcomes.push_back(AtOnce::Surveyed(kin.family, Survey::default()))
+                }
+                Effect::SignalFamily { .. } | Effect::Hear { .. } | Effect::Unhear { .. } => {}
+                Effect::ReadEnd { path, .. } => self.outcomes.push_back(AtOnce::FileRead(path, Ok(None))),
                 Effect::Release { child } => self.release(child),
                 Effect::ReadFile { path } => {
                     let answer = read_file(&path).map_err(|e| format!("{}: {e}", path.display()));

@@ -28,7 +28,7 @@ pub use tls::{common_name, fingerprint, identity_fits};
 use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};
 use crate::machine::{
     ChildId, ConnId, ConnectionEnd, Effects, Event, Exit, Instant, Machine, Now, Process, Signal, StartError,
-    Stream, earliest,
+    Stream, Survey, earliest,
 };
 use children::Children;
 use connection::Step;
@@ -77,6 +77,7 @@ enum AtOnce {
     /// An adopted process is not there any more.
     Gone(ChildId),
     NotStarted(ChildId, StartError),
+    Surveyed(String, Survey),
     FileRead(PathBuf, Result<Option<Vec<u8>>, String>),
 }
 
@@ -297,6 +298,7 @@ impl Reactor {
                 AtOnce::Gone(child) => (now, Event::Exited(*child, Exit::Unknown)),
                 AtOnce::Closed(conn, end) => (now, Event::Closed(*conn, end.clone())),
                 AtOnce::NotStarted(child, error) => (now, Event::NotStarted(*child, error.clone())),
+                AtOnce::Surveyed(family, survey) => (now, Event::Surveyed(family, survey)),
                 AtOnce::FileRead(path, answer) => {
                     (now, Event::FileRead(path, answer.as_ref().map(Option::as_deref).map_err(Clone::clone)))
                 }

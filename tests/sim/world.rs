@@ -180,6 +180,11 @@ impl World {
                 Effect::Close { .. }
                 | Effect::Listen { .. }
                 | Effect::ReadFile { .. }
+                | Effect::ReadEnd { .. }
+                | Effect::Survey(_)
+                | Effect::SignalFamily { .. }
+                | Effect::Hear { .. }
+                | Effect::Unhear { .. }
                 | Effect::ReopenLog => {}
             }
         }
