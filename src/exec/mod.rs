@@ -13,11 +13,13 @@ mod settings;
 pub use settings::{AllowList, ExecSettings};
 
 use crate::machine::limits::{WAITING_BYTES, WAITING_COMMANDS};
-use crate::machine::{ChildId, Effects, Event, Identity, Instant, Now, Process, Program, Task, earliest};
+use crate::machine::{
+    AsWhom, ChildId, Effects, Event, Identity, Instant, Now, Process, Program, Task, earliest,
+};
 use crate::task::PendingTask;
 use crate::wire::session::Output;
 use crate::wire::{Account, Command, Outcome, Retcode};
-use launch::{AsWhom, as_whom, launch};
+use launch::launch;
 use run::Run;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -175,7 +177,7 @@ impl Exec {
                 "cmd: exec.allow of this host's configuration has no expression that matches it whole";
             return Some(Outcome::with_detail(Retcode::NotPermitted, detail));
         }
-        match as_whom(command, &self.own) {
+        match self.own.as_whom(command.user.as_ref(), command.group.as_ref()) {
             AsWhom::NotPermitted(reason) => Some(Outcome::with_detail(Retcode::NotPermitted, reason)),
             _ => None,
         }
@@ -309,7 +311,8 @@ impl Exec {
     fn fill_places(&mut self, now: Now, fx: &mut Effects, facts: &mut Vec<Fact>) {
         while self.active.len() < self.settings.max_children {
             let Some(Waiting { id, wanted, .. }) = self.waiting.pop_front() else { return };
-            let phase = match as_whom(&wanted.command, &self.own) {
+            let Command { user, group, .. } = &wanted.command;
+            let phase = match self.own.as_whom(user.as_ref(), group.as_ref()) {
                 AsWhom::Own => self.begin(now, wanted, Cow::Borrowed(&self.own), fx),
                 AsWhom::Other { user, group } => {
                     let task = PendingTask::start(now, Task::Identify { user, group }, fx);

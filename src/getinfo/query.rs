@@ -1,7 +1,9 @@
 //! One question and its plugin's child, from its start to its answer.
 
 use crate::machine::limits::DOCUMENT_BYTES;
-use crate::machine::{END_OF_ANSWER, Effects, Event, Exit, Instant, Now, PluginAnswer, Question, Task};
+use crate::machine::{
+    END_OF_ANSWER, Effects, Event, Exit, Instant, Now, PluginAnswer, Program, Question, Task,
+};
 use crate::task::{End, UnderWay};
 use crate::wire::{GetInfo, Outcome, Retcode};
 use serde_json::value::RawValue;
@@ -39,7 +41,7 @@ impl Query {
         let timeout = Duration::from_secs(params.timeout);
         let question = Question { dir: dir.to_owned(), query: name.clone(), args: params.args, most_bytes };
         // Beside the document there is little: a retcode, or a reason.
-        let task = UnderWay::start(now, Task::Ask(question), timeout, most_bytes + 1024, fx);
+        let task = UnderWay::start(now, Program::Task(Task::Ask(question)), timeout, most_bytes + 1024, fx);
         Query { name, timeout, task, answered: false }
     }
 

@@ -9,6 +9,7 @@
 mod effect;
 mod event;
 mod id;
+mod identity;
 pub mod limits;
 mod task;
 mod time;
@@ -16,7 +17,8 @@ mod time;
 pub use effect::{Credentials, Effect, Effects, Kin, Lasting, Launch, Process, Program, Security};
 pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream, Survey};
 pub use id::{ChildId, ConnId};
-pub use task::{END_OF_ANSWER, Identity, PluginAnswer, Probe, Question, Rotation, Task};
+pub use identity::{AsWhom, Identity};
+pub use task::{END_OF_ANSWER, PluginAnswer, Probe, Question, Rotation, Task};
 pub use time::{Instant, Now, earliest};
 
 /// A daemon, as the reactor and the tests drive it.

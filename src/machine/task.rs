@@ -13,7 +13,7 @@ pub enum Task {
     /// list of [`std::net::SocketAddr`].
     Resolve(Server),
     /// The user database's entry, as the system's name service has it; a group
-    /// replaces the user's own primary group. Answered by [`Identity`], or by
+    /// replaces the user's own primary group. Answered by [`super::Identity`], or by
     /// `null` where there is no such user or group.
     Identify { user: Account, group: Option<Account> },
     /// Looks at a path, be it there or not: on a dead mount nobody comes back
@@ -71,16 +71,4 @@ pub struct PluginAnswer {
     /// Else the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-}
-
-/// As whom a command runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    pub uid: u32,
-    pub gid: u32,
-    /// Supplementary groups, as initgroups(3) would set them.
-    pub groups: Vec<u32>,
-    pub name: String,
-    pub group_name: String,
-    pub home: String,
 }

@@ -244,7 +244,7 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
     })
 }
 
-fn process(row: &Row<'_>, first: usize) -> Option<Process> {
+pub(super) fn process(row: &Row<'_>, first: usize) -> Option<Process> {
     let (pid, start): (Option<i32>, Option<u64>) =
         (row.get(first).unwrap_or_default(), row.get(first + 1).unwrap_or_default());
     pid.zip(start).map(|(pid, start)| Process { pid, start })

@@ -3,6 +3,7 @@
 //! microseconds, or of one sync of the disk where that was promised.
 
 mod cron;
+mod daemons;
 mod jobs;
 mod open;
 mod outbox;
@@ -10,6 +11,7 @@ mod place;
 mod requests;
 mod rescue;
 
+pub use daemons::DaemonRow;
 pub use jobs::{KnownJob, NewJob, Origin, Unfinished};
 pub use open::OpenError;
 pub use outbox::{Kept, Weight};

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Each brings the database from the version of its place to the next.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_daemons.sql")];
 /// Says in the file's head whose it is: "Aspr".
 const APPLICATION: i64 = 0x4173_7072;
 /// How long the loop may be held up by another program that has the file locked.

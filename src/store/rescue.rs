@@ -17,8 +17,14 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// What is worth carrying over, the dearest first, and by what it is in order.
-const TABLES: [(&str, &str); 5] =
-    [("outbox", "seq"), ("job", "place"), ("cron", "name"), ("request", "place"), ("reply", "place")];
+const TABLES: [(&str, &str); 6] = [
+    ("outbox", "seq"),
+    ("daemon", "name"),
+    ("job", "place"),
+    ("cron", "name"),
+    ("request", "place"),
+    ("reply", "place"),
+];
 /// A new one that is not whole yet.
 const DRAFT: &str = ".rescue";
 /// One that is, and waits to be put in place.
@@ -151,7 +157,8 @@ fn copy(table: &str, key: &str, from: &Connection, into: &Connection) -> rusqlit
         return Ok(0);
     };
     let columns = into.prepare(&format!("SELECT * FROM {table}"))?;
-    let columns = columns.column_names().take(width).collect::<Vec<_>>();
+    let columns = columns.column_names().into_iter().take(width);
+    let columns = columns.map(|column| format!("`{column}`")).collect::<Vec<_>>();
     let places = vec!["?"; columns.len()].join(", ");
     let insert = format!("INSERT OR IGNORE INTO {table} ({}) VALUES ({places})", columns.join(", "));
     let rows = Rows { from, into, table, key, insert, width: columns.len() };

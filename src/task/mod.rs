@@ -6,7 +6,7 @@ mod under_way;
 pub use under_way::{End, UnderWay};
 
 use crate::machine::limits::{TASK_ANSWER_BYTES, TASK_TIMEOUT};
-use crate::machine::{ChildId, Effects, Event, Exit, Instant, Now, Task};
+use crate::machine::{ChildId, Effects, Event, Exit, Instant, Now, Program, Task};
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 
@@ -19,7 +19,7 @@ pub struct PendingTask<T> {
 
 impl<T: DeserializeOwned> PendingTask<T> {
     pub fn start(now: Now, task: Task, fx: &mut Effects) -> Self {
-        let task = UnderWay::start(now, task, TASK_TIMEOUT, TASK_ANSWER_BYTES, fx);
+        let task = UnderWay::start(now, Program::Task(task), TASK_TIMEOUT, TASK_ANSWER_BYTES, fx);
         PendingTask { task, answer_type: PhantomData }
     }
 

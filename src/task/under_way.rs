@@ -1,12 +1,10 @@
-//! The child process of a task, from its start to its end.
+//! A child process that is waited for, from its start to its end.
 
 use crate::machine::limits::{DRAIN, TASK_REASON_BYTES};
-use crate::machine::{
-    ChildId, Effect, Effects, Event, Exit, Instant, Now, Program, StartError, Stream, Task,
-};
+use crate::machine::{ChildId, Effect, Effects, Event, Exit, Instant, Now, Program, StartError, Stream};
 use std::time::Duration;
 
-/// A task whose end has not come, and what it has said so far.
+/// A task or a program whose end has not come, and what it has said so far.
 #[derive(Debug)]
 pub struct UnderWay {
     child: ChildId,
@@ -29,9 +27,9 @@ pub enum End {
 }
 
 impl UnderWay {
-    pub fn start(now: Now, task: Task, timeout: Duration, most_bytes: usize, fx: &mut Effects) -> Self {
+    pub fn start(now: Now, program: Program, timeout: Duration, most_bytes: usize, fx: &mut Effects) -> Self {
         UnderWay {
-            child: fx.spawn(Program::Task(task)),
+            child: fx.spawn(program),
             deadline: now.mono + timeout,
             answer: Vec::new(),
             most_bytes,
@@ -49,7 +47,7 @@ impl UnderWay {
         self.deadline
     }
 
-    /// What it wrote where tasks answer.
+    /// What it wrote on its standard output, where tasks answer.
     pub fn answer(&self) -> &[u8] {
         &self.answer
     }
