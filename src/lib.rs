@@ -15,6 +15,7 @@ pub mod machine;
 pub mod reactor;
 
 pub mod cron;
+pub mod daemon;
 pub mod exec;
 pub mod getinfo;
 pub mod http;

@@ -103,12 +103,8 @@ mod tests {
         fn next(&mut self, cpu_percent: u32, memory: u64, counts: bool) -> Option<Excess> {
             self.seconds += 10;
             self.cpu += Duration::from_millis(u64::from(cpu_percent) * 100);
-            let survey = Survey {
-                processes: vec![Process { pid: 1, start: 1 }],
-                cpu: self.cpu,
-                memory,
-                written: 0,
-            };
+            let survey =
+                Survey { processes: vec![Process { pid: 1, start: 1 }], cpu: self.cpu, memory, written: 0 };
             self.hits.sample(Instant(Duration::from_secs(self.seconds)), &survey, &LIMITS, counts)
         }
     }

@@ -1,7 +1,7 @@
 //! How soon one that failed is tried again, and when no more.
 
 use crate::machine::Instant;
-use crate::machine::limits::{RESTART_DELAY_MAX, RESTART_DELAY_MIN, STABLE_DAEMON};
+use crate::machine::limits::{RESTART_DELAY_MAX, RESTART_DELAY_MIN};
 use crate::wire::DaemonInit;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Restarts {
     pub fn failed(
         &mut self,
         now: Instant,
-        ran: Duration,
+        was_stable: bool,
         init: &DaemonInit,
         chance: &mut fastrand::Rng,
     ) -> Verdict {
@@ -42,7 +42,7 @@ impl Restarts {
             return Verdict::Spent;
         }
         self.total = self.total.saturating_add(1);
-        if ran >= STABLE_DAEMON {
+        if was_stable {
             self.unstable = 0;
             return Verdict::Again(Duration::ZERO);
         }
@@ -85,8 +85,7 @@ mod tests {
         let mut restarts = Restarts::default();
         let mut waits = Vec::new();
         for n in 0..9 {
-            let Verdict::Again(wait) = restarts.failed(at(n), Duration::ZERO, &init(100, 600), &mut chance)
-            else {
+            let Verdict::Again(wait) = restarts.failed(at(n), false, &init(100, 600), &mut chance) else {
                 panic!("given up")
             };
             waits.push(wait);
@@ -104,12 +103,9 @@ mod tests {
         let mut chance = fastrand::Rng::with_seed(1);
         let mut restarts = Restarts::default();
         let init = init(100, 600);
-        assert_ne!(restarts.failed(at(0), Duration::ZERO, &init, &mut chance), Verdict::Again(Duration::ZERO));
-        assert_eq!(
-            restarts.failed(at(9), STABLE_DAEMON, &init, &mut chance),
-            Verdict::Again(Duration::ZERO)
-        );
-        let Verdict::Again(wait) = restarts.failed(at(9), Duration::ZERO, &init, &mut chance) else { panic!() };
+        assert_ne!(restarts.failed(at(0), false, &init, &mut chance), Verdict::Again(Duration::ZERO));
+        assert_eq!(restarts.failed(at(9), true, &init, &mut chance), Verdict::Again(Duration::ZERO));
+        let Verdict::Again(wait) = restarts.failed(at(9), false, &init, &mut chance) else { panic!() };
         assert!(wait <= RESTART_DELAY_MIN, "the wait begins anew");
     }
 
@@ -118,7 +114,7 @@ mod tests {
         let mut chance = fastrand::Rng::with_seed(1);
         let mut restarts = Restarts::default();
         let init = init(2, 60);
-        let mut fails = |second| restarts.failed(at(second), STABLE_DAEMON, &init, &mut chance);
+        let mut fails = |second| restarts.failed(at(second), true, &init, &mut chance);
         assert_eq!(fails(0), Verdict::Again(Duration::ZERO));
         assert_eq!(fails(50), Verdict::Again(Duration::ZERO));
         assert_eq!(fails(60), Verdict::Again(Duration::ZERO), "the first is out of the window");
@@ -128,9 +124,6 @@ mod tests {
     #[test]
     fn where_none_is_allowed_the_first_failure_is_the_last() {
         let mut chance = fastrand::Rng::with_seed(1);
-        assert_eq!(
-            Restarts::default().failed(at(0), STABLE_DAEMON, &init(0, 60), &mut chance),
-            Verdict::Spent
-        );
+        assert_eq!(Restarts::default().failed(at(0), true, &init(0, 60), &mut chance), Verdict::Spent);
     }
 }

@@ -230,10 +230,7 @@ impl State {
 
     /// Whether there may be processes of it.
     pub fn has_processes(self) -> bool {
-        matches!(
-            self,
-            State::Starting | State::Running | State::Halting | State::Failing | State::Killing
-        )
+        matches!(self, State::Starting | State::Running | State::Halting | State::Failing | State::Killing)
     }
 
     /// Whether it is being ended.
@@ -276,10 +273,7 @@ mod tests {
             }
             // Whoever has processes keeps them until nobody is left of them.
             if state.has_processes() && !next.has_processes() {
-                assert!(
-                    matches!(event, Event::Failed | Event::Spent | Event::Passed),
-                    "{state:?} {event:?}"
-                );
+                assert!(matches!(event, Event::Failed | Event::Spent | Event::Passed), "{state:?} {event:?}");
             }
             if !state.has_processes() && next.has_processes() {
                 assert_eq!(action, Action::Start, "{state:?} {event:?}");

@@ -171,6 +171,10 @@ impl Effects {
         self.queue.push(effect);
     }
 
+    pub fn push_all(&mut self, effects: impl IntoIterator<Item = Effect>) {
+        self.queue.extend(effects);
+    }
+
     pub fn connect(&mut self, to: SocketAddr, security: Security) -> ConnId {
         let conn = self.new_conn();
         self.push(Effect::Connect { conn, to, security });

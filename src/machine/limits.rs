@@ -75,6 +75,36 @@ pub const KILL_WAIT: Duration = Duration::from_secs(1);
 /// The least time between two pieces of a command's live output.
 pub const LIVE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long a package may take to come to this host.
+pub const FETCH_TIMEOUT: Duration = Duration::from_hours(1);
+/// How long one may take to be installed or taken away.
+pub const INSTALL_TIMEOUT: Duration = Duration::from_mins(15);
+/// The largest package.
+pub const PACKAGE_BYTES: u64 = 4 << 30;
+/// How long a precheck may take.
+pub const PRECHECK_TIMEOUT: Duration = Duration::from_secs(60);
+/// From a precheck that failed to the next.
+pub const PRECHECK_AGAIN: Duration = Duration::from_secs(1);
+/// What of a precheck's or a check's output is kept.
+pub const SCRIPT_OUTPUT_BYTES: usize = 4 * 1024;
+/// How often a changed definition may fail to come up before the last good one is brought back.
+pub const TRIES_OF_A_CHANGE: u32 = 3;
+/// How long a daemon may take to write its pidfile, beyond `start_delay`.
+pub const PIDFILE_WAIT: Duration = Duration::from_secs(5);
+/// From one look at processes that are to end, or to show themselves, to the next.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// From one SIGKILL to the next, where somebody is left.
+pub const KILL_AGAIN: Duration = Duration::from_secs(1);
+/// From a check that failed to the next, while a daemon comes up.
+pub const CHECK_AGAIN: Duration = Duration::from_secs(1);
+/// A daemon that ran this long was up for good: it is started again at once, and the next back-off
+/// begins anew.
+pub const STABLE_DAEMON: Duration = Duration::from_secs(10);
+/// The first wait after a failure, and the longest.
+pub const RESTART_DELAY_MIN: Duration = Duration::from_secs(1);
+pub const RESTART_DELAY_MAX: Duration = Duration::from_secs(60);
+/// What is told of what a daemon wrote before it failed.
+pub const LAST_LINES_BYTES: usize = 4 * 1024;
 /// Processes of a daemon that are looked at one by one; the others are counted in what it uses.
 pub const FAMILY_SHOWN: usize = 1024;
 /// The longest datagram that a daemon's word of life is read from.

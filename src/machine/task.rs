@@ -3,6 +3,7 @@
 
 use crate::wire::Account;
 use crate::wire::server_list::Server;
+use aspire_package::{Fetch, Install, Uninstall};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::path::PathBuf;
@@ -22,6 +23,13 @@ pub enum Task {
     /// Asks a plugin. Answered by a [`PluginAnswer`] and [`END_OF_ANSWER`]. The first line of
     /// its words is the name of the plugin's file, as soon as that is known.
     Ask(Question),
+    /// Brings a package to this host. Answered by `Result<Fetched, Error>`, both of the package crate,
+    /// as what follows.
+    Fetch(Fetch),
+    /// Answered by `Result<Installed, Error>`.
+    Install(Install),
+    /// Answered by `Result<(), Error>`.
+    Uninstall(Uninstall),
     /// Tries whether something takes connections or answers. Answered by `null`.
     Probe(Probe),
     /// Answered by `null`.

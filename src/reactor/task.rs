@@ -69,6 +69,9 @@ fn run(task: &Task, answer_to: &mut File) -> Result<(), String> {
             let _ = std::fs::metadata(path);
             serde_json::to_vec(&())
         }
+        Task::Fetch(fetch) => serde_json::to_vec(&aspire_package::fetch(fetch)),
+        Task::Install(install) => serde_json::to_vec(&aspire_package::install(install)),
+        Task::Uninstall(uninstall) => serde_json::to_vec(&aspire_package::uninstall(uninstall)),
         Task::Probe(_) | Task::Rotate(_) => serde_json::to_vec(&()),
         Task::Ask(question) => return plugin::ask(question, answer_to).map_err(|error| lost(&error)),
     };

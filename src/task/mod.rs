@@ -9,18 +9,25 @@ use crate::machine::limits::{TASK_ANSWER_BYTES, TASK_TIMEOUT};
 use crate::machine::{ChildId, Effects, Event, Exit, Instant, Now, Program, Task};
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 /// A task under way, whose answer is a `T`.
 #[derive(Debug)]
 pub struct PendingTask<T> {
     task: UnderWay,
+    timeout: Duration,
     answer_type: PhantomData<T>,
 }
 
 impl<T: DeserializeOwned> PendingTask<T> {
     pub fn start(now: Now, task: Task, fx: &mut Effects) -> Self {
-        let task = UnderWay::start(now, Program::Task(task), TASK_TIMEOUT, TASK_ANSWER_BYTES, fx);
-        PendingTask { task, answer_type: PhantomData }
+        Self::start_within(now, task, TASK_TIMEOUT, fx)
+    }
+
+    /// One that may take as long as this.
+    pub fn start_within(now: Now, task: Task, timeout: Duration, fx: &mut Effects) -> Self {
+        let task = UnderWay::start(now, Program::Task(task), timeout, TASK_ANSWER_BYTES, fx);
+        PendingTask { task, timeout, answer_type: PhantomData }
     }
 
     pub fn child(&self) -> ChildId {
@@ -36,7 +43,7 @@ impl<T: DeserializeOwned> PendingTask<T> {
     pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects) -> Option<Result<T, String>> {
         Some(match self.task.handle(now, event, fx)? {
             End::NotStarted(error) => Err(error.to_string()),
-            End::TimedOut => Err(format!("no answer within {} seconds", TASK_TIMEOUT.as_secs())),
+            End::TimedOut => Err(format!("no answer within {} seconds", self.timeout.as_secs_f64())),
             End::Exited(Exit::Code(0)) => {
                 serde_json::from_slice(self.task.answer()).map_err(|e| format!("damaged answer: {e}"))
             }

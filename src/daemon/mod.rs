@@ -1,0 +1,271 @@
+//! Daemons: the host is brought to what the database says of each, and kept there.
+//!
+//! A request changes what is wanted, and that is on disk when it is answered. Each [`one::Daemon`]
+//! compares this with what it is at, and goes on by its [`table`] until they agree. What it comes to
+//! is on disk before it is acted upon, so that a later agent takes up each process where this one
+//! left it.
+
+mod end;
+mod health;
+mod hits;
+mod launch;
+mod one;
+mod package;
+mod restarts;
+mod settings;
+mod start;
+mod table;
+mod told;
+mod work;
+
+pub use settings::DaemonSettings;
+
+use crate::machine::limits::STORE_RETRY;
+use crate::machine::{AsWhom, Effects, Event, Identity, Instant, Now, earliest};
+use crate::store::{Store, StoreError};
+use crate::wire::daemon::{MAX_DAEMONS, Wanted};
+use crate::wire::frame::encode;
+use crate::wire::session::Frame;
+use crate::wire::{DaemonEvent, DaemonInit, DaemonStatus, DaemonTold, Outcome, Retcode};
+use one::{Daemon, Place, Turn};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// The table of daemons.
+#[derive(Debug)]
+pub struct Daemons {
+    place: Place,
+    by_name: BTreeMap<String, Supervised>,
+    chance: fastrand::Rng,
+    /// The store failed: it is left alone until then.
+    pause: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Supervised {
+    daemon: Daemon,
+    /// The status that was told last.
+    told: Option<DaemonStatus>,
+}
+
+/// What the daemons tell their machine.
+#[derive(Debug)]
+pub enum Fact {
+    /// It has come to another status, or failed; the outbox has an event of so many bytes.
+    Changed { told: DaemonTold, outcome: Outcome, bytes: Option<usize> },
+    /// The store failed; what was to be written is tried again.
+    StoreFailed(StoreError),
+}
+
+impl Daemons {
+    /// Takes up what an earlier agent left. Names of what cannot be read are returned.
+    pub fn restore(
+        now: Now,
+        settings: DaemonSettings,
+        own: Identity,
+        boot: &str,
+        store: &Store,
+        seed: u64,
+    ) -> Result<(Daemons, Vec<String>), StoreError> {
+        let (rows, unreadable) = store.daemons()?;
+        let restored = |row: crate::store::DaemonRow| {
+            let daemon = Daemon::restored(now, row, boot);
+            (daemon.init.name.clone(), Supervised { told: Some(daemon.status()), daemon })
+        };
+        let daemons = Daemons {
+            by_name: rows.into_iter().map(restored).collect(),
+            place: Place { settings, own, boot: boot.to_owned() },
+            chance: fastrand::Rng::with_seed(seed),
+            pause: None,
+        };
+        Ok((daemons, unreadable))
+    }
+
+    /// New settings, for what begins from now on.
+    pub fn configure(&mut self, settings: DaemonSettings) {
+        self.place.settings = settings;
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Looks for the processes that an earlier agent left, and goes on with all of them.
+    pub fn begin(&mut self, now: Now, fx: &mut Effects, store: &mut Store, facts: &mut Vec<Fact>) {
+        for Supervised { daemon, .. } in self.by_name.values_mut() {
+            let mut turn = Turn { now, place: &self.place, chance: &mut self.chance, fx };
+            daemon.begin_restored(&mut turn);
+            daemon.handle(&mut turn, &Event::Tick);
+        }
+        self.save(now, fx, store, facts);
+    }
+
+    pub fn handle(
+        &mut self,
+        now: Now,
+        event: &Event<'_>,
+        fx: &mut Effects,
+        store: &mut Store,
+        facts: &mut Vec<Fact>,
+    ) {
+        for Supervised { daemon, .. } in self.by_name.values_mut() {
+            daemon.handle(&mut Turn { now, place: &self.place, chance: &mut self.chance, fx }, event);
+        }
+        if matches!(event, Event::Tick) {
+            self.pause.take_if(|pause| now.mono >= *pause);
+        }
+        self.save(now, fx, store, facts);
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        let daemons = self.by_name.values().map(|supervised| supervised.daemon.deadline());
+        earliest(daemons.chain([self.pause]))
+    }
+
+    /// `daemon.init`: when the answer is Accepted, the definition is on disk.
+    pub fn init(&mut self, now: Now, init: DaemonInit, store: &mut Store) -> Outcome {
+        let name = init.name.clone();
+        if let Some(refusal) = self.refusal(&init) {
+            return refusal;
+        }
+        match self.by_name.get_mut(&name) {
+            Some(known) => {
+                if !known.daemon.define(now, init) {
+                    return accepted(&known.daemon);
+                }
+            }
+            None => {
+                let daemon = Daemon::new(now, init);
+                self.by_name.insert(name.clone(), Supervised { daemon, told: None });
+            }
+        }
+        self.promise(&name, store)
+    }
+
+    /// Why such a daemon would not be taken on.
+    fn refusal(&self, init: &DaemonInit) -> Option<Outcome> {
+        let own = &self.place.own;
+        if let AsWhom::NotPermitted(reason) = own.as_whom(init.user.as_ref(), init.group.as_ref()) {
+            return Some(Outcome::with_detail(Retcode::NotPermitted, reason));
+        }
+        if init.checksum.is_none() && !self.place.settings.is_own_server(&init.url) {
+            let detail = "checksum: missing; only a package that comes from the link's own server by https \
+                          may be without";
+            return Some(Outcome::with_detail(Retcode::InvalidParams, detail));
+        }
+        let is_new = !self.by_name.contains_key(&init.name);
+        (is_new && self.by_name.len() >= MAX_DAEMONS).then(|| {
+            let detail = format!("there are {MAX_DAEMONS} daemons already; remove some");
+            Outcome::with_detail(Retcode::Busy, detail)
+        })
+    }
+
+    /// `daemon.start`, `daemon.stop` and `daemon.remove`.
+    pub fn want(&mut self, name: &str, wanted: Wanted, store: &mut Store) -> Outcome {
+        let Some(known) = self.by_name.get_mut(name) else { return no_daemon() };
+        if !known.daemon.want(wanted) {
+            return accepted(&known.daemon);
+        }
+        self.promise(name, store)
+    }
+
+    /// `daemon.restart`.
+    pub fn restart(&mut self, name: &str, store: &mut Store) -> Outcome {
+        let Some(known) = self.by_name.get_mut(name) else { return no_daemon() };
+        known.daemon.restart();
+        self.promise(name, store)
+    }
+
+    /// `daemon.list`.
+    pub fn list(&self, now: Now, name: Option<&str>) -> Outcome {
+        let shown = self.by_name.values().map(|known| &known.daemon);
+        let shown = shown.filter(|daemon| name.is_none_or(|name| name == daemon.init.name));
+        let daemons: Vec<_> = shown.map(|daemon| daemon.listed(now)).collect();
+        if name.is_some() && daemons.is_empty() {
+            return no_daemon();
+        }
+        let data = json!({"count": daemons.len(), "daemons": daemons});
+        Outcome::new(Retcode::NormalTermination).with_data(&data)
+    }
+
+    /// Every daemon as it is now.
+    pub fn told(&self) -> Vec<DaemonTold> {
+        self.by_name.values().map(|known| known.daemon.told()).collect()
+    }
+
+    /// What operators want is on disk before they hear that it is accepted.
+    fn promise(&mut self, name: &str, store: &mut Store) -> Outcome {
+        let Some(known) = self.by_name.get(name) else { return no_daemon() };
+        let row = known.daemon.row(&self.place.boot);
+        match store.save_daemon(&row, true, None::<fn(u64) -> Vec<u8>>) {
+            Ok(_) => accepted(&known.daemon),
+            // It is tried again, and may yet be so.
+            Err(error) => Outcome::with_detail(Retcode::StorageFailure, error.to_string()),
+        }
+    }
+
+    /// What has changed goes to the store, and then what waited for that is done.
+    fn save(&mut self, now: Now, fx: &mut Effects, store: &mut Store, facts: &mut Vec<Fact>) {
+        if self.pause.is_some() {
+            return;
+        }
+        let Daemons { place, by_name, chance, .. } = self;
+        for Supervised { daemon, told } in by_name.values_mut().filter(|known| known.daemon.is_changed) {
+            if let Err(error) = tell(now, daemon, told, place, store, facts) {
+                facts.push(Fact::StoreFailed(error));
+                self.pause = Some(now.mono + STORE_RETRY);
+                return;
+            }
+            daemon.is_changed = false;
+            daemon.begin(&mut Turn { now, place, chance, fx });
+        }
+        by_name.retain(|_, known| !known.daemon.is_gone);
+    }
+}
+
+/// Writes the row, and an event for each failure, and one for another status.
+fn tell(
+    now: Now,
+    daemon: &mut Daemon,
+    told: &mut Option<DaemonStatus>,
+    place: &Place,
+    store: &mut Store,
+    facts: &mut Vec<Fact>,
+) -> Result<(), StoreError> {
+    let row = daemon.row(&place.boot);
+    let status = daemon.status();
+    let is_news = *told != Some(status) || daemon.is_gone;
+    if daemon.outcomes.is_empty() && is_news {
+        daemon.outcomes.push(Outcome::new(Retcode::NormalTermination));
+    }
+    if daemon.outcomes.is_empty() {
+        store.save_daemon(&row, false, None::<fn(u64) -> Vec<u8>>)?;
+    }
+    while let Some(outcome) = daemon.outcomes.first() {
+        let event = |seq: u64| {
+            let at = now.wall.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+            let id = format!("{}@{at}-{seq}", daemon.init.name);
+            encode(&Frame::Event(&DaemonEvent { seq, id, daemon: daemon.told(), outcome: outcome.clone() }))
+        };
+        let bytes = if daemon.is_gone {
+            Some(store.forget_daemon(&daemon.init.name, event)?)
+        } else {
+            store.save_daemon(&row, false, Some(event))?
+        };
+        facts.push(Fact::Changed { told: daemon.told(), outcome: daemon.outcomes.remove(0), bytes });
+    }
+    *told = Some(status);
+    Ok(())
+}
+
+fn accepted(daemon: &Daemon) -> Outcome {
+    let data = json!({"daemon": daemon.init.name, "status": daemon.status()});
+    Outcome::new(Retcode::Accepted).with_data(&data)
+}
+
+fn no_daemon() -> Outcome {
+    Outcome::with_detail(Retcode::NotFound, "name: there is no daemon of this name")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! A daemon's package: fetched while what runs goes on, installed when nothing does, and the one
+//! before it brought back where it does not come up.
+
+use super::one::{Daemon, Turn};
+use super::table::{Event as Cause, State};
+use super::work::Work;
+use crate::machine::limits::{
+    FETCH_TIMEOUT, INSTALL_TIMEOUT, PACKAGE_BYTES, RESTART_DELAY_MAX, RESTART_DELAY_MIN, TRIES_OF_A_CHANGE,
+};
+use crate::machine::{ChildId, Event, Instant, Task};
+use crate::task::PendingTask;
+use crate::wire::daemon::Wanted;
+use crate::wire::{DaemonInit, Outcome, Retcode};
+use aspire_package::{Fetch, Fetched, Install, Installed, Kind, Uninstall};
+use serde::{Deserialize, Serialize};
+
+/// Where the package that is needed next is.
+#[derive(Debug, Default)]
+pub enum Supply {
+    #[default]
+    Idle,
+    Fetching(Box<Fetching>),
+    /// On this host.
+    Here(Box<DaemonInit>),
+    /// It is tried again then.
+    Failed(Instant),
+}
+
+#[derive(Debug)]
+pub struct Fetching {
+    task: PendingTask<Result<Fetched, aspire_package::Error>>,
+    wanted: DaemonInit,
+}
+
+/// What is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    pub init: DaemonInit,
+    /// The system's own name of it.
+    pub name: Option<String>,
+    /// An installation that was begun may not have come to its end.
+    pub is_whole: bool,
+}
+
+impl Supply {
+    pub fn child(&self) -> Option<ChildId> {
+        match self {
+            Supply::Fetching(fetching) => Some(fetching.task.child()),
+            _ => None,
+        }
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            Supply::Fetching(fetching) => Some(fetching.task.deadline()),
+            Supply::Failed(until) => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Whether the package of this definition is on the host.
+    pub fn has(&self, init: &DaemonInit) -> bool {
+        matches!(self, Supply::Here(here) if here.has_package_of(init))
+    }
+}
+
+impl Daemon {
+    pub(super) fn needs_package(&self) -> bool {
+        self.installed
+            .as_ref()
+            .is_none_or(|package| !(package.is_whole && package.init.has_package_of(&self.init)))
+    }
+
+    /// Whether it is being brought to this host.
+    pub(super) fn is_fetching(&self) -> bool {
+        matches!(self.supply, Supply::Fetching(_))
+    }
+
+    /// Begins to fetch the package, or leaves off where another is needed, or none.
+    pub(super) fn fetch_what_is_needed(&mut self, turn: &mut Turn<'_>) {
+        let is_needed = self.wanted != Wanted::Removed && self.needs_package() && !self.is_gone;
+        match &self.supply {
+            Supply::Fetching(fetching) if !is_needed || !fetching.wanted.has_package_of(&self.init) => {
+                fetching.task.cancel(turn.fx);
+                self.supply = Supply::Idle;
+            }
+            Supply::Here(here) if !is_needed || !here.has_package_of(&self.init) => {
+                self.supply = Supply::Idle
+            }
+            Supply::Failed(_) if !is_needed || self.told => self.supply = Supply::Idle,
+            _ => {}
+        }
+        let may_begin =
+            matches!(self.state, State::Stopped | State::Checking | State::Starting | State::Running);
+        if is_needed && may_begin && matches!(self.supply, Supply::Idle) {
+            self.fetch(turn);
+        }
+    }
+
+    fn fetch(&mut self, turn: &mut Turn<'_>) {
+        let settings = &turn.place.settings;
+        let is_own = settings.is_own_server(&self.init.url);
+        let checksum = self.init.checksum.as_ref().and_then(|checksum| checksum.parse().ok());
+        let task = Task::Fetch(Fetch {
+            url: self.init.url.clone(),
+            to: settings.package(&self.init),
+            checksum,
+            most_bytes: PACKAGE_BYTES,
+            identity: is_own.then(|| settings.tls.clone()),
+        });
+        let task = PendingTask::start_within(turn.now, task, FETCH_TIMEOUT, turn.fx);
+        self.supply = Supply::Fetching(Box::new(Fetching { task, wanted: self.init.clone() }));
+        self.is_changed = true;
+    }
+
+    pub(super) fn step_supply(&mut self, turn: &mut Turn<'_>, event: &Event<'_>) {
+        let Supply::Fetching(fetching) = &mut self.supply else {
+            self.supply = Supply::Idle;
+            return;
+        };
+        let failure = match fetching.task.handle(turn.now, event, turn.fx) {
+            None => return,
+            Some(Ok(Ok(_))) => {
+                self.supply = Supply::Here(Box::new(fetching.wanted.clone()));
+                self.is_changed = true;
+                return;
+            }
+            Some(Ok(Err(error))) => outcome(&error),
+            Some(Err(reason)) => {
+                let detail = format!("{}: {reason}", shown(&self.init.url));
+                Outcome::with_detail(Retcode::DownloadFailed, detail)
+            }
+        };
+        if self.state == State::Stopped {
+            self.supply = Supply::Idle;
+            return self.failed(turn, failure);
+        }
+        // What runs goes on meanwhile.
+        let wait = RESTART_DELAY_MIN.saturating_mul(1 << self.tries.min(16)).min(RESTART_DELAY_MAX);
+        self.supply = Supply::Failed(turn.now.mono + wait);
+        self.reason.clone_from(&failure.detail);
+        self.outcomes.push(failure);
+        self.is_changed = true;
+        self.tries += 1;
+        if self.is_on_trial() && self.tries >= TRIES_OF_A_CHANGE {
+            self.roll_back();
+        }
+    }
+
+    pub(super) fn install(&mut self, turn: &mut Turn<'_>) {
+        let settings = &turn.place.settings;
+        let Some(kind) = Kind::of(&self.init.url) else {
+            let detail = "url: it names no package that can be installed";
+            return self.failed(turn, Outcome::with_detail(Retcode::InstallationFailed, detail));
+        };
+        let task = Task::Install(Install {
+            kind,
+            file: settings.package(&self.init),
+            folder: settings.folder(&self.init.name),
+            version: self.init.version.clone(),
+        });
+        let task = PendingTask::start_within(turn.now, task, INSTALL_TIMEOUT, turn.fx);
+        self.work = Some(Work::Install(task));
+        // Whatever becomes of it, the one before is not there any more as it was.
+        let name = self.installed.take().and_then(|package| package.name);
+        self.installed = Some(Package { init: self.init.clone(), name, is_whole: false });
+    }
+
+    pub(super) fn is_installed(&mut self, turn: &mut Turn<'_>, installed: Installed) {
+        self.installed = Some(Package { init: self.init.clone(), name: installed.package, is_whole: true });
+        (self.supply, self.reason) = (Supply::Idle, None);
+        self.feed(turn, Cause::Passed);
+    }
+
+    pub(super) fn uninstall(&mut self, turn: &mut Turn<'_>) {
+        let Some(package) = &self.installed else { return self.feed(turn, Cause::Passed) };
+        let task = Task::Uninstall(Uninstall {
+            kind: Kind::of(&package.init.url).unwrap_or(Kind::TarGz),
+            package: package.name.clone(),
+            folder: turn.place.settings.folder(&self.init.name),
+        });
+        let task = PendingTask::start_within(turn.now, task, INSTALL_TIMEOUT, turn.fx);
+        self.work = Some(Work::Uninstall(task));
+    }
+
+    pub(super) fn is_uninstalled(&mut self, turn: &mut Turn<'_>) {
+        self.installed = None;
+        self.feed(turn, Cause::Passed);
+    }
+
+    /// The definition that came up last is the one again.
+    pub(super) fn roll_back(&mut self) {
+        let Some(good) = self.good.clone() else { return };
+        let why = self.reason.take().unwrap_or_default();
+        let detail = format!(
+            "version {} did not come up, and version {} is brought back: {why}",
+            self.init.version, good.version
+        );
+        self.outcomes.push(Outcome::with_detail(Retcode::InstallationFailed, detail.clone()));
+        (self.init, self.tries, self.reason) = (*good, 0, Some(detail));
+        self.restarts = super::restarts::Restarts::default();
+        self.identity = None;
+        self.is_changed = true;
+    }
+}
+
+pub fn outcome(error: &aspire_package::Error) -> Outcome {
+    Outcome::with_detail(error.retcode(), error.to_string())
+}
+
+/// Without what is secret in it.
+fn shown(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => url.to_owned(),
+    }
+}

@@ -1,0 +1,184 @@
+//! From a wish to a process that is up.
+
+use super::hits::Hits;
+use super::launch;
+use super::one::{Daemon, Main, Turn};
+use super::table::{Event as Cause, State};
+use super::work::{self, Work};
+use crate::machine::limits::{LOOK_AGAIN, PIDFILE_WAIT, PRECHECK_TIMEOUT, STABLE_DAEMON};
+use crate::machine::{AsWhom, Effect, Exit, Instant, Now, Process, Survey, Task};
+use crate::task::PendingTask;
+use crate::wire::{Outcome, Retcode};
+use std::time::Duration;
+
+impl Daemon {
+    /// Finds out as whom it runs. One that is started again by itself is started as the same.
+    pub(super) fn look_up(&mut self, turn: &mut Turn<'_>) {
+        self.started = Some(Box::new(self.init.clone()));
+        let own = &turn.place.own;
+        match own.as_whom(self.init.user.as_ref(), self.init.group.as_ref()) {
+            AsWhom::Own => self.identity = Some(own.clone()),
+            AsWhom::Other { user, group } if self.identity.is_none() => {
+                let task = Task::Identify { user, group };
+                self.work = Some(Work::LookUp(PendingTask::start(turn.now, task, turn.fx)));
+                return;
+            }
+            AsWhom::Other { .. } => {}
+            AsWhom::NotPermitted(reason) => {
+                return self.failed(turn, Outcome::with_detail(Retcode::NotPermitted, reason));
+            }
+        }
+        self.precheck(turn);
+    }
+
+    pub(super) fn precheck(&mut self, turn: &mut Turn<'_>) {
+        let (Some(command), Some(identity)) = (&self.init.precheck, &self.identity) else {
+            return self.feed(turn, Cause::Passed);
+        };
+        let program = launch::script(command, &self.init, identity, turn.place, None);
+        self.work = Some(Work::Precheck(work::run(turn.now, program, PRECHECK_TIMEOUT, turn.fx)));
+    }
+
+    /// What it takes is made ready, and [`Daemon::begin`] does it: a later agent must know the
+    /// family's name before there is a process of it.
+    pub(super) fn start(&mut self, turn: &mut Turn<'_>) {
+        let Some(identity) = &self.identity else { return };
+        let family = format!("{}.{:012x}", self.init.name, turn.chance.u64(..1 << 48));
+        self.to_start = Some(launch::daemon(&self.init, identity, turn.place, &family));
+        self.family = Some(family);
+        self.hear(turn);
+        (self.exit, self.failure, self.lines) = (None, None, None);
+        self.precheck_tries = 0;
+        self.is_changed = true;
+    }
+
+    /// The store knows of it.
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>) {
+        let Some(program) = self.to_start.take() else { return };
+        let now = turn.now.mono;
+        self.main = Some(Main { child: turn.fx.spawn(program), process: None });
+        self.hits = Hits::default();
+        (self.started_at, self.heard, self.failed_checks) = (now, now, 0);
+        self.stable_at = Some(now + STABLE_DAEMON);
+        self.due = Some(now + Duration::from_secs(self.init.start_delay));
+    }
+
+    pub(super) fn has_process(&mut self, process: Option<Process>) {
+        if let Some(main) = &mut self.main {
+            main.process = process;
+            self.is_changed = true;
+        }
+    }
+
+    /// Its starter has left: the process that it left behind is the daemon.
+    pub(super) fn find_main(&mut self, turn: &mut Turn<'_>, survey: &Survey) {
+        match &self.init.pidfile {
+            None => self.adopt(turn, survey.processes[0]),
+            Some(pidfile) => {
+                self.candidates.clone_from(&survey.processes);
+                turn.fx.push(Effect::ReadFile { path: pidfile.into() });
+            }
+        }
+    }
+
+    /// The pidfile's word, which counts only where it names a process of the daemon.
+    pub(super) fn has_pidfile(&mut self, turn: &mut Turn<'_>, content: Option<&[u8]>) {
+        let candidates = std::mem::take(&mut self.candidates);
+        if self.main.is_some() || candidates.is_empty() {
+            return;
+        }
+        let text = content.map(|content| String::from_utf8_lossy(content).trim().to_owned());
+        let named = text.as_ref().and_then(|text| text.parse::<i32>().ok());
+        match candidates.iter().find(|process| Some(process.pid) == named) {
+            Some(process) => self.adopt(turn, *process),
+            None => {
+                self.reason = Some(match text {
+                    None => "pidfile: there is none".into(),
+                    Some(text) => {
+                        let shown: String = text.chars().take(32).collect();
+                        format!("pidfile: it says {shown:?}, which is no process of this daemon")
+                    }
+                });
+                self.look = Some(turn.now.mono + LOOK_AGAIN);
+            }
+        }
+    }
+
+    fn adopt(&mut self, turn: &mut Turn<'_>, process: Process) {
+        let child = turn.fx.adopt(process, true);
+        self.main = Some(Main { child, process: Some(process) });
+        (self.exit, self.look, self.is_changed) = (None, None, true);
+    }
+
+    /// Whether a daemon without a main process may yet show one, and until when.
+    pub(super) fn waits_for_pidfile(&self, now: Now) -> Option<Instant> {
+        let until = self.started_at + Duration::from_secs(self.init.start_delay) + PIDFILE_WAIT;
+        (self.main.is_none() && now.mono < until).then_some(until)
+    }
+
+    /// It has come up.
+    pub(super) fn is_up(&mut self, now: Now) {
+        self.good.clone_from(&self.started);
+        (self.tries, self.reason, self.failed_checks) = (0, None, 0);
+        self.heard = now.mono;
+        self.due = Some(now.mono + Duration::from_secs(self.init.check_interval));
+    }
+
+    /// Takes over what an earlier agent left.
+    pub(super) fn resume(&mut self, turn: &mut Turn<'_>, survey: &Survey) {
+        self.is_restored = false;
+        self.is_changed = true;
+        let remembered = self.remembered.take();
+        let now = turn.now.mono;
+        (self.started_at, self.heard) = (now, now);
+        if survey.processes.is_empty() {
+            self.exit = Some(Exit::Unknown);
+            return self.nobody_is_left(turn);
+        }
+        match remembered {
+            // The agent ended just when it had started it.
+            None => self.adopt(turn, survey.processes[0]),
+            Some(main) if survey.processes.contains(&main) => self.adopt(turn, main),
+            Some(_) if self.state == State::Starting => self.find_main(turn, survey),
+            Some(_) => {
+                self.exit = Some(Exit::Unknown);
+                return self.feed(turn, Cause::Left);
+            }
+        }
+        match self.state {
+            State::Starting => self.due = Some(now + Duration::from_secs(self.init.start_delay)),
+            State::Running => {
+                self.stable_at = Some(now);
+                self.due = Some(now + Duration::from_secs(self.init.check_interval));
+            }
+            _ => self.stop(turn),
+        }
+        if !self.state.is_ending() {
+            self.hear(turn);
+        }
+    }
+
+    /// Takes up what an earlier agent left, if it left anything: first, as whom it runs.
+    pub fn begin_restored(&mut self, turn: &mut Turn<'_>) {
+        let own = &turn.place.own;
+        match own.as_whom(self.init.user.as_ref(), self.init.group.as_ref()) {
+            AsWhom::Other { user, group } => {
+                let task = Task::Identify { user, group };
+                self.work = Some(Work::LookUp(PendingTask::start(turn.now, task, turn.fx)));
+            }
+            AsWhom::Own | AsWhom::NotPermitted(_) => {
+                self.identity = Some(own.clone());
+                self.survey(turn);
+            }
+        }
+    }
+
+    /// Opens the way by which it says that it lives, where that is expected of it.
+    fn hear(&self, turn: &mut Turn<'_>) {
+        let (Some(identity), Some(started)) = (&self.identity, &self.started) else { return };
+        if started.heartbeat > 0 {
+            let path = turn.place.settings.heartbeat(&self.init.name);
+            turn.fx.push(Effect::Hear { path, uid: identity.uid });
+        }
+    }
+}

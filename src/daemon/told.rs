@@ -1,0 +1,110 @@
+//! A daemon as others see it: its row, what the server is told, and what a list shows.
+
+use super::one::Daemon;
+use super::package::Package;
+use super::restarts::Restarts;
+use super::table::State;
+use crate::machine::{Now, Process};
+use crate::store::DaemonRow;
+use crate::wire::{DaemonStatus, DaemonTold};
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
+
+impl Daemon {
+    /// As an earlier agent left it. `boot` is the kernel's boot id: of another boot no process is left.
+    pub fn restored(now: Now, row: DaemonRow, boot: &str) -> Self {
+        let state = State::named(&row.state).unwrap_or(State::Stopped);
+        let has_processes = state.has_processes() && row.family.is_some();
+        let may_run = has_processes && row.boot.as_deref() == Some(boot);
+        let restored = Daemon::new(now, row.init);
+        Daemon {
+            wanted: row.wanted,
+            renew: row.renew && may_run,
+            state: match state {
+                // What was under way is begun again.
+                State::Fatal => State::Fatal,
+                state if may_run => state,
+                _ => State::Stopped,
+            },
+            since: SystemTime::UNIX_EPOCH + Duration::from_millis(row.since),
+            reason: row.reason,
+            started: row.started.filter(|_| may_run),
+            good: row.good,
+            installed: row.installed.and_then(|package| serde_json::from_str(&package).ok()),
+            family: row.family.filter(|_| may_run),
+            remembered: row.main.filter(|_| may_run),
+            restarts: Restarts::after(row.restarts),
+            is_restored: may_run,
+            is_changed: false,
+            ..restored
+        }
+    }
+
+    pub fn row(&self, boot: &str) -> DaemonRow {
+        DaemonRow {
+            init: self.init.clone(),
+            wanted: self.wanted,
+            renew: self.renew,
+            state: self.state.name().to_owned(),
+            since: milliseconds(self.since),
+            restarts: self.restarts.total(),
+            reason: self.reason.clone(),
+            family: self.family.clone(),
+            main: self.process(),
+            boot: self.family.is_some().then(|| boot.to_owned()),
+            started: self.started.clone(),
+            good: self.good.clone(),
+            installed: self.installed.as_ref().map(|package: &Package| {
+                serde_json::to_string(package).expect("a definition always serialises")
+            }),
+        }
+    }
+
+    pub fn told(&self) -> DaemonTold {
+        DaemonTold {
+            name: self.init.name.clone(),
+            version: self.init.version.clone(),
+            status: self.status(),
+            wanted: self.wanted,
+            pid: self.process().map(|process| process.pid),
+            since: milliseconds(self.since),
+            restarts: self.restarts.total(),
+            removed: self.is_gone,
+        }
+    }
+
+    pub fn status(&self) -> DaemonStatus {
+        match self.state {
+            State::Stopped if self.is_fetching() => DaemonStatus::Installing,
+            state => state.status(),
+        }
+    }
+
+    /// For people: what the server is told, and what helps to find out why.
+    pub fn listed(&self, now: Now) -> Value {
+        let mut shown = serde_json::to_value(self.told()).unwrap_or_default();
+        let usage = self.hits.usage;
+        let next = self.due.filter(|_| matches!(self.state, State::Backoff | State::Killed));
+        let installed = self.installed.as_ref().filter(|package| package.is_whole);
+        let more = json!({
+            "installed": installed.map(|package| &package.init.version),
+            "reason": self.reason,
+            "next_try": next.map(|next| next.since(now.mono).as_secs_f64()),
+            "cpu": self.process().and(usage.cpu).map(|cpu| (cpu * 10.0).round() / 10.0),
+            "memory": self.process().and(usage.memory),
+        });
+        if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+            shown.extend(more);
+        }
+        shown
+    }
+
+    fn process(&self) -> Option<Process> {
+        self.main.and_then(|main| main.process)
+    }
+}
+
+fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
