@@ -39,6 +39,7 @@ pub struct Daemons {
     chance: fastrand::Rng,
     /// The store failed: it is left alone until then.
     pause: Option<Instant>,
+    has_begun: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl Daemons {
             place: Place { settings, own, boot: boot.to_owned() },
             chance: fastrand::Rng::with_seed(seed),
             pause: None,
+            has_begun: false,
         };
         Ok((daemons, unreadable))
     }
@@ -90,16 +92,6 @@ impl Daemons {
         self.by_name.len()
     }
 
-    /// Looks for the processes that an earlier agent left, and goes on with all of them.
-    pub fn begin(&mut self, now: Now, fx: &mut Effects, store: &mut Store, facts: &mut Vec<Fact>) {
-        for Supervised { daemon, .. } in self.by_name.values_mut() {
-            let mut turn = Turn { now, place: &self.place, chance: &mut self.chance, fx };
-            daemon.begin_restored(&mut turn);
-            daemon.handle(&mut turn, &Event::Tick);
-        }
-        self.save(now, fx, store, facts);
-    }
-
     pub fn handle(
         &mut self,
         now: Now,
@@ -108,8 +100,14 @@ impl Daemons {
         store: &mut Store,
         facts: &mut Vec<Fact>,
     ) {
-        for Supervised { daemon, .. } in self.by_name.values_mut() {
-            daemon.handle(&mut Turn { now, place: &self.place, chance: &mut self.chance, fx }, event);
+        let Daemons { place, by_name, chance, .. } = self;
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        for Supervised { daemon, .. } in by_name.values_mut() {
+            let mut turn = Turn { now, place, chance, fx };
+            if is_first {
+                daemon.begin_restored(&mut turn);
+            }
+            daemon.handle(&mut turn, event);
         }
         if matches!(event, Event::Tick) {
             self.pause.take_if(|pause| now.mono >= *pause);

@@ -89,6 +89,8 @@ pub struct Daemon {
     pub(super) failed_checks: u32,
     pub(super) heard: Instant,
     pub(super) identity: Option<Identity>,
+    /// It is looked up again before the next start.
+    pub(super) is_identity_old: bool,
     pub(super) restarts: Restarts,
     pub(super) hits: Hits,
     /// What the store does not know yet.
@@ -141,6 +143,7 @@ impl Daemon {
             failed_checks: 0,
             heard: now.mono,
             identity: None,
+            is_identity_old: false,
             restarts: Restarts::default(),
             hits: Hits::default(),
             is_changed: true,
@@ -191,7 +194,7 @@ impl Daemon {
     fn begin_anew(&mut self) {
         self.restarts = Restarts::default();
         self.tries = 0;
-        self.identity = None;
+        self.is_identity_old = true;
         self.told = true;
         self.is_changed = true;
     }
@@ -218,7 +221,13 @@ impl Daemon {
             | Event::Output(child, ..)
             | Event::OutputEnded(child, _)
             | Event::OutputFailed(child, ..)
-            | Event::Exited(child, _) => self.step(turn, *child, event),
+            | Event::Exited(child, _)
+                if self.waits_for(*child) =>
+            {
+                self.step(turn, *child, event);
+            }
+            // Nor is there anything else that it could do now and could not before.
+            _ if !self.is_changed => return,
             _ => {}
         }
         self.reconcile(turn);
@@ -228,7 +237,17 @@ impl Daemon {
         self.main.is_some_and(|main| main.child == child)
     }
 
-    /// An event of a child of ours that sees to it.
+    /// Whether this is a child of ours that sees to it.
+    fn waits_for(&self, child: ChildId) -> bool {
+        [
+            self.work.as_ref().map(Work::child),
+            self.supply.child(),
+            self.probe.as_ref().map(UnderWay::child),
+            self.rotation.as_ref().map(PendingTask::child),
+        ]
+        .contains(&Some(child))
+    }
+
     fn step(&mut self, turn: &mut Turn<'_>, child: ChildId, event: &Event<'_>) {
         if self.work.as_ref().is_some_and(|work| work.child() == child) {
             self.step_work(turn, event);

@@ -199,7 +199,7 @@ impl Daemon {
         self.outcomes.push(Outcome::with_detail(Retcode::InstallationFailed, detail.clone()));
         (self.init, self.tries, self.reason) = (*good, 0, Some(detail));
         self.restarts = super::restarts::Restarts::default();
-        self.identity = None;
+        self.is_identity_old = true;
         self.is_changed = true;
     }
 }

@@ -19,7 +19,7 @@ pub struct DaemonSettings {
     /// Bytes of what a daemon writes, beyond which the file is set aside.
     pub output_limit: u64,
     /// Files set aside that are kept.
-    pub output_files: u32,
+    pub output_files: usize,
     /// The link's own, whose packages need no checksum.
     pub servers: Vec<Server>,
     /// The host's identity, which they are shown.

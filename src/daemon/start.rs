@@ -16,9 +16,10 @@ impl Daemon {
     pub(super) fn look_up(&mut self, turn: &mut Turn<'_>) {
         self.started = Some(Box::new(self.init.clone()));
         let own = &turn.place.own;
+        let is_old = std::mem::take(&mut self.is_identity_old);
         match own.as_whom(self.init.user.as_ref(), self.init.group.as_ref()) {
             AsWhom::Own => self.identity = Some(own.clone()),
-            AsWhom::Other { user, group } if self.identity.is_none() => {
+            AsWhom::Other { user, group } if is_old || self.identity.is_none() => {
                 let task = Task::Identify { user, group };
                 self.work = Some(Work::LookUp(PendingTask::start(turn.now, task, turn.fx)));
                 return;
@@ -160,6 +161,10 @@ impl Daemon {
 
     /// Takes up what an earlier agent left, if it left anything: first, as whom it runs.
     pub fn begin_restored(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_restored {
+            self.is_changed = true;
+            return;
+        }
         let own = &turn.place.own;
         match own.as_whom(self.init.user.as_ref(), self.init.group.as_ref()) {
             AsWhom::Other { user, group } => {

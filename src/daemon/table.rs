@@ -10,6 +10,7 @@ macro_rules! names {
         pub enum $type { $($(#[$doc])* $name,)* }
 
         impl $type {
+            #[cfg_attr(not(test), allow(dead_code, reason = "tests go through all of them"))]
             pub const ALL: &'static [$type] = &[$($type::$name,)*];
         }
     };

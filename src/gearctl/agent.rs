@@ -1,4 +1,4 @@
-//! What the running agent is asked: `status`, `jobs`, `cron`.
+//! What the running agent is asked: `status`, `jobs`, `cron`, `daemons`.
 
 use super::client::ask;
 use super::{CommandLine, GearctlError, config};
@@ -24,6 +24,11 @@ pub fn jobs(_: SystemTime, line: &CommandLine) -> Result<String, GearctlError> {
 /// `cron`: all entries, or the one that `-a` names.
 pub fn cron(_: SystemTime, line: &CommandLine) -> Result<String, GearctlError> {
     answer(line, "cron.list", line.arguments.as_deref().map(|name| named("name", name)).unwrap_or_default())
+}
+
+/// `daemons`: all of them, or the one that `-a` names.
+pub fn daemons(_: SystemTime, line: &CommandLine) -> Result<String, GearctlError> {
+    answer(line, "daemon.list", line.arguments.as_deref().map(|name| named("name", name)).unwrap_or_default())
 }
 
 fn named(key: &str, value: &str) -> Map<String, Value> {

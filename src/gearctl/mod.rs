@@ -35,6 +35,7 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "status", summary: "what the agent is and does", run: agent::status },
     Command { name: "jobs", summary: "the agent's jobs, or the job of this id", run: agent::jobs },
     Command { name: "cron", summary: "the agent's cron entries, or the one of this name", run: agent::cron },
+    Command { name: "daemons", summary: "the daemons, or the one of this name", run: agent::daemons },
 ];
 
 /// The command was not carried out; exit status 1.

@@ -58,12 +58,12 @@ impl Gearman {
                 Ok(kept) => kept.cron.set(now, *set, &self.exec, &mut kept.store),
                 Err(reason) => nothing_kept(reason),
             },
-            Call::DaemonInit(_)
+            call @ (Call::DaemonInit(_)
             | Call::DaemonStart(_)
             | Call::DaemonStop(_)
             | Call::DaemonRestart(_)
             | Call::DaemonRemove(_)
-            | Call::DaemonList(_) => Outcome::new(Retcode::UnknownMethod),
+            | Call::DaemonList(_)) => self.daemon_call(now, call),
             Call::CronRemove(CronName { name }) => match &mut self.kept {
                 Ok(kept) => kept.cron.remove(&name, &mut kept.store),
                 Err(reason) => nothing_kept(reason),
@@ -117,7 +117,7 @@ impl Gearman {
     }
 }
 
-fn nothing_kept(reason: &str) -> Outcome {
-    let detail = format!("this agent has no database and keeps no jobs: {reason}");
+pub(super) fn nothing_kept(reason: &str) -> Outcome {
+    let detail = format!("this agent has no database and keeps no jobs and no daemons: {reason}");
     Outcome::with_detail(Retcode::StorageFailure, detail)
 }

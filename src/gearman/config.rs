@@ -1,5 +1,6 @@
 //! gearman.conf: TOML, every key checked, nothing ignored or clamped.
 
+use crate::daemon::DaemonSettings;
 use crate::exec::{AllowList, ExecSettings};
 use crate::link::LinkSettings;
 use crate::wire::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
@@ -20,6 +21,7 @@ pub struct Config {
     pub tags: BTreeMap<String, String>,
     pub link: LinkSettings,
     pub exec: ExecSettings,
+    pub daemon: DaemonSettings,
     /// The database.
     pub store: PathBuf,
     /// The folder of the getinfo plugins.
@@ -62,16 +64,27 @@ impl Config {
             reason,
         };
         let list = servers.unwrap_or(&link.server);
+        let servers = server_list::parse(list).map_err(|e| server_error(e.to_string()))?;
         Ok(Config {
             name: file.hostname,
             region: file.region,
             tags: file.tags,
             link: LinkSettings {
-                servers: server_list::parse(list).map_err(|e| server_error(e.to_string()))?,
+                servers: servers.clone(),
                 heartbeat: Duration::from_secs(link.heartbeat),
                 backoff_min: Duration::from_secs(link.backoff.min),
                 backoff_max: Duration::from_secs(link.backoff.max),
-                tls_dir: file.tls.dir,
+                tls_dir: file.tls.dir.clone(),
+            },
+            daemon: DaemonSettings {
+                dir: file.daemon.dir,
+                log: file.daemon.log,
+                run: file.daemon.run,
+                shell: file.exec.shell.clone(),
+                output_limit: file.daemon.output_limit,
+                output_files: file.daemon.output_files,
+                servers,
+                tls: file.tls.dir,
             },
             exec: ExecSettings {
                 shell: file.exec.shell,
@@ -101,6 +114,7 @@ struct File {
     tls: Tls,
     store: Store,
     exec: Exec,
+    daemon: Daemon,
     plugins: Plugins,
     control: Control,
 }
@@ -115,6 +129,7 @@ impl Default for File {
             tls: Tls::default(),
             store: Store::default(),
             exec: Exec::default(),
+            daemon: Daemon::default(),
             plugins: Plugins::default(),
             control: Control::default(),
         }
@@ -224,6 +239,33 @@ impl Default for Exec {
             timeout: DEFAULT_TIMEOUT_SECONDS,
             grace: DEFAULT_GRACE_SECONDS,
             allow: AllowList::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Daemon {
+    #[serde(deserialize_with = "absolute")]
+    dir: PathBuf,
+    #[serde(deserialize_with = "absolute")]
+    log: PathBuf,
+    #[serde(deserialize_with = "absolute")]
+    run: PathBuf,
+    #[serde(deserialize_with = "whole::<_, 4096, 1_099_511_627_776>")]
+    output_limit: u64,
+    #[serde(deserialize_with = "size::<_, 1, 100>")]
+    output_files: usize,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Daemon {
+            dir: "/var/lib/cargo/daemon".into(),
+            log: "/var/log/cargo".into(),
+            run: "/var/run/cargo".into(),
+            output_limit: 10 << 20,
+            output_files: 4,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::Host;
 use super::cron::Cron;
 use super::trouble::Trouble;
+use crate::daemon::{DaemonSettings, Daemons};
 use crate::exec::{Exec, Wanted};
 use crate::job::{self, Jobs, Orphan, Taken};
 use crate::link::Outbox;
@@ -20,6 +21,7 @@ pub struct Kept {
     pub jobs: Jobs,
     pub outbox: Outbox,
     pub cron: Cron,
+    pub daemons: Daemons,
     pub trouble: Trouble,
 }
 
@@ -28,13 +30,20 @@ impl Kept {
     pub fn restore(
         now: Now,
         host: &Host,
+        settings: DaemonSettings,
+        seed: u64,
         mut store: Store,
         facts: &mut Vec<job::Fact>,
     ) -> Result<(Kept, Vec<Orphan>), StoreError> {
         let outbox = Outbox::new(&store)?;
         let (jobs, orphans) = Jobs::restore(now, &host.boot_id, &mut store, facts)?;
         let cron = Cron::restore(now, &host.id, &store, &jobs)?;
-        Ok((Kept { store, jobs, outbox, cron, trouble: Trouble::default() }, orphans))
+        let (daemons, unreadable) =
+            Daemons::restore(now, settings, host.own.clone(), &host.boot_id, &store, seed)?;
+        for name in unreadable {
+            warn!("daemon=left_out name={name:?} reason=\"its definition cannot be read; define it anew\"");
+        }
+        Ok((Kept { store, jobs, outbox, cron, daemons, trouble: Trouble::default() }, orphans))
     }
 
     /// `async.bash`.
@@ -114,7 +123,9 @@ impl Kept {
     }
 
     pub fn deadline(&self, exec: &Exec) -> Option<Instant> {
-        earliest([self.jobs.deadline(exec.has_free_place()), self.cron.deadline(), self.outbox.deadline()])
+        let daemons = self.daemons.deadline();
+        let jobs = self.jobs.deadline(exec.has_free_place());
+        earliest([jobs, self.cron.deadline(), daemons, self.outbox.deadline()])
     }
 }
 

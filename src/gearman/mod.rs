@@ -5,6 +5,7 @@ mod calls;
 mod config;
 mod control;
 mod cron;
+mod daemons;
 mod ends;
 mod kept;
 mod status;
@@ -12,6 +13,7 @@ mod trouble;
 
 pub use config::{Config, ConfigError};
 
+use crate::daemon::{self, DaemonSettings};
 use crate::exec::{self, Exec};
 use crate::getinfo::{HostFacts, Queries};
 use crate::job::{self, Orphan};
@@ -82,6 +84,8 @@ pub struct Gearman {
     counters: Counters,
     stopping: bool,
     store_path: PathBuf,
+    daemon_settings: DaemonSettings,
+    seed: u64,
 }
 
 /// What the parts have told, and nobody has taken in yet.
@@ -89,6 +93,7 @@ pub struct Gearman {
 struct News {
     exec: Vec<exec::Fact>,
     jobs: Vec<job::Fact>,
+    daemons: Vec<daemon::Fact>,
     /// Jobs that were begun meanwhile.
     begun: usize,
 }
@@ -122,6 +127,8 @@ impl Gearman {
             counters: Counters::default(),
             stopping: false,
             store_path: config.store,
+            daemon_settings: config.daemon,
+            seed,
             host,
             source,
         };
@@ -134,7 +141,8 @@ impl Gearman {
             let mut facts = Vec::new();
             self.answered.restore(&store).map_err(|error| error.to_string())?;
             let (mut kept, orphans) =
-                Kept::restore(now, &self.host, store, &mut facts).map_err(|error| error.to_string())?;
+                Kept::restore(now, &self.host, self.daemon_settings.clone(), self.seed, store, &mut facts)
+                    .map_err(|error| error.to_string())?;
             for fact in facts {
                 if let job::Fact::Ended { id, outcome, bytes, .. } = fact {
                     warn!("job=ended id={id:?} retcode={} reason={:?}", outcome.retcode, outcome.detail);
@@ -152,6 +160,7 @@ impl Gearman {
                     orphans.len(),
                     kept.outbox.weight().results
                 );
+                info!("daemons=ready count={}", kept.daemons.len());
                 info!("cron=ready entries={} zone={:?}", kept.cron.len(), kept.cron.local_zone());
                 (self.kept, self.orphans) = (Ok(kept), orphans);
             }
@@ -169,6 +178,7 @@ impl Gearman {
             path.clone_into(&mut self.store_path);
             self.adopt_orphans(now, fx);
             self.tell_of_jobs(fx);
+            self.tell_of_daemons(fx);
         } else if self.store_path != path {
             let kept = self.store_path.display();
             warn!("store=kept file={kept} reason=\"another takes effect at the next start\"");
@@ -190,6 +200,7 @@ impl Gearman {
                 self.counters.links += 1;
                 self.host_facts.link_up(now, held, self.queries.dir(), fx);
                 self.tell_of_jobs(fx);
+                self.tell_of_daemons(fx);
             }
             link::Fact::Tried { server, reason } => warn!("link=tried server={server} reason={reason:?}"),
             link::Fact::Redirected { to } => info!("link=redirected to={to:?}"),
@@ -253,6 +264,7 @@ impl Gearman {
                 self.link.configure(now, config.link, init, fx);
                 self.open_store_again(now, &config.store, fx);
                 self.exec.configure(now, config.exec, fx, &mut news.exec);
+                self.configure_daemons(config.daemon);
                 self.queries.configure(config.plugins);
                 self.host_facts.look_again(now, self.queries.dir(), fx);
                 fx.push(Effect::Listen { path: config.control_socket });
@@ -266,16 +278,20 @@ impl Machine for Gearman {
         let (mut facts, mut local, mut news) = (Vec::new(), Vec::new(), News::default());
         let mut answered = Vec::new();
         self.adopt_orphans(now, fx);
-        match event {
-            Event::Signal(signal) => self.signal(now, signal, fx, &mut news),
-            Event::FileRead(path, file) if status::is_size(path) => self.has_size(now, file, fx),
-            Event::FileRead(_, file) => self.reload(now, file, fx, &mut news),
+        match &event {
+            Event::Signal(signal) => self.signal(now, *signal, fx, &mut news),
+            Event::FileRead(path, file) if status::is_size(path) => {
+                self.has_size(now, file.as_ref().ok().copied().flatten(), fx)
+            }
+            Event::FileRead(path, file) if *path == self.source.path => {
+                self.reload(now, file.clone(), fx, &mut news);
+            }
             event => {
-                self.link.handle(now, &event, fx, &mut facts);
-                self.control.handle(now, &event, fx, &mut local);
-                self.exec.handle(now, &event, fx, &mut news.exec);
-                self.queries.handle(now, &event, fx, &mut answered);
-                let taken = self.host_facts.handle(now, &event, self.queries.dir(), fx);
+                self.link.handle(now, event, fx, &mut facts);
+                self.control.handle(now, event, fx, &mut local);
+                self.exec.handle(now, event, fx, &mut news.exec);
+                self.queries.handle(now, event, fx, &mut answered);
+                let taken = self.host_facts.handle(now, event, self.queries.dir(), fx);
                 self.tell_facts(taken, fx);
             }
         }
@@ -289,6 +305,7 @@ impl Machine for Gearman {
             self.request_ended(now, id, outcome, fx);
         }
         self.keep(now, &mut news);
+        self.supervise(now, &event, fx, &mut news);
         self.settle(now, fx, news);
         self.send_results(now, fx);
         if self.stopping && self.exec.running() == 0 {

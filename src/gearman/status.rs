@@ -30,8 +30,8 @@ impl Gearman {
     }
 
     /// Our size has been read.
-    pub(super) fn has_size(&mut self, now: Now, statm: Result<Option<&[u8]>, String>, fx: &mut Effects) {
-        let rss = statm.ok().flatten().and_then(resident_bytes);
+    pub(super) fn has_size(&mut self, now: Now, statm: Option<&[u8]>, fx: &mut Effects) {
+        let rss = statm.and_then(resident_bytes);
         for id in std::mem::take(&mut self.infos) {
             let outcome = Outcome::new(Retcode::NormalTermination).with_data(&self.status(now, rss));
             self.finish(now, Done { id, outcome }, fx);
@@ -69,6 +69,7 @@ impl Gearman {
             "queries": {"running": self.queries.running(), "waiting": self.queries.waiting()},
             "jobs": kept.map(|kept| kept.jobs.unfinished()),
             "cron": kept.map(|kept| kept.cron.len()),
+            "daemons": kept.map(|kept| kept.daemons.len()),
             "results": kept.map(|kept| kept.outbox.waiting()),
             "memory": rss,
             "counters": {

@@ -52,7 +52,7 @@ pub enum Probe {
 pub struct Rotation {
     pub path: PathBuf,
     /// Older ones that are kept.
-    pub files: u32,
+    pub files: usize,
 }
 
 /// What a plugin is asked.
