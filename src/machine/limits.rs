@@ -109,6 +109,10 @@ pub const LAST_LINES_BYTES: usize = 4 * 1024;
 pub const FAMILY_SHOWN: usize = 1024;
 /// The longest datagram that a daemon's word of life is read from.
 pub const HEARD_BYTES: usize = 1024;
+/// What is read of a process's environment to find out whose it is.
+pub const ENVIRONMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// Datagrams that are taken from one path in one turn.
+pub const DATAGRAMS_A_TURN: usize = 16;
 
 /// How long a local connection may be without a request that is under way.
 pub const LOCAL_IDLE: Duration = Duration::from_secs(60);

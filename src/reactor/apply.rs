@@ -1,15 +1,11 @@
 //! From effects to system calls.
 
+use super::children::Begun;
 use super::connection::Connection;
 use super::sources::Source;
-use super::{AtOnce, Reactor};
-use crate::machine::limits::FILE_CAP_BYTES;
-use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Process, Program, Security, Survey};
-use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
+use super::{AtOnce, Reactor, files};
+use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Process, Program, Security};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 
 impl Reactor {
     /// Carries out everything that is queued.
@@ -21,16 +17,22 @@ impl Reactor {
                 Effect::Send { conn, bytes } => self.send(conn, &bytes),
                 Effect::Close { conn } => self.close(conn),
                 Effect::Spawn { child, program } => self.spawn(child, &program),
-                Effect::Adopt { child, process, .. } => self.adopt(child, process),
+                Effect::Adopt { child, process, lasting } => self.adopt(child, process, lasting),
                 Effect::Signal { child, signal } => self.children.signal(child, signal),
                 Effect::Survey(kin) => {
-                    self.outcomes.push_back(AtOnce::Surveyed(kin.family, Survey::default()))
+                    let survey = self.children.families.survey(&kin);
+                    self.outcomes.push_back(AtOnce::Surveyed(kin.family, survey));
                 }
-                Effect::SignalFamily { .. } | Effect::Hear { .. } | Effect::Unhear { .. } => {}
-                Effect::ReadEnd { path, .. } => self.outcomes.push_back(AtOnce::FileRead(path, Ok(None))),
+                Effect::SignalFamily { kin, signal } => self.children.families.signal(&kin, signal),
+                Effect::Hear { path, uid } => self.hear(&path, uid),
+                Effect::Unhear { path } => self.unhear(&path),
+                Effect::ReadEnd { path, most_bytes } => {
+                    let answer = files::read_end(&path, most_bytes);
+                    self.outcomes.push_back(AtOnce::FileRead(path, answer));
+                }
                 Effect::Release { child } => self.release(child),
                 Effect::ReadFile { path } => {
-                    let answer = read_file(&path).map_err(|e| format!("{}: {e}", path.display()));
+                    let answer = files::read_whole(&path);
                     self.outcomes.push_back(AtOnce::FileRead(path, answer));
                 }
                 Effect::ReopenLog => (self.reopen_log)(),
@@ -75,8 +77,8 @@ impl Reactor {
         // Before it is: on a busy machine it may run a while before we do again.
         let now = self.clock.now();
         let outcome = match self.children.start(child, program) {
-            Ok((pipes, process)) => {
-                self.take_pipes(now, child, pipes);
+            Ok(Begun { pipes, process }) => {
+                pipes.into_iter().for_each(|pipes| self.take_pipes(now, child, pipes));
                 AtOnce::Started(child, process, now)
             }
             Err(error) => AtOnce::NotStarted(child, error),
@@ -84,10 +86,10 @@ impl Reactor {
         self.outcomes.push_back(outcome);
     }
 
-    fn adopt(&mut self, child: ChildId, process: Process) {
+    fn adopt(&mut self, child: ChildId, process: Process, lasting: bool) {
         let watched = self
             .children
-            .adopt(child, process)
+            .adopt(child, process, lasting)
             .is_some_and(|watch| self.sources.insert(Source::Adopted { child, watch }).is_ok());
         if !watched {
             self.outcomes.push_back(AtOnce::Gone(child));
@@ -99,22 +101,4 @@ impl Reactor {
             self.sources.remove(token);
         }
     }
-}
-
-/// `None` where there is no such file.
-fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // What is no regular file, a FIFO above all, could hold the loop up.
-    let file = match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut content = Vec::new();
-    file.take(FILE_CAP_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > FILE_CAP_BYTES {
-        return Err(io::Error::other(format!("larger than {FILE_CAP_BYTES} bytes")));
-    }
-    Ok(Some(content))
 }

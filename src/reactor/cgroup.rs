@@ -50,9 +50,7 @@ pub(super) struct Cgroup {
 impl Cgroups {
     /// None is made before the first is taken.
     pub fn new() -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let own = own_folder(&read("/proc/self/mounts"), &read("/proc/self/cgroup"));
-        let home = own.map(|own| own.join(format!("{PREFIX}{}", std::process::id())));
+        let home = own().map(|own| own.join(format!("{PREFIX}{}", std::process::id())));
         let (empty, idle, spent) = (Vec::new(), Vec::new(), Vec::new());
         Cgroups { home, empty, idle, occupied: VecDeque::new(), spent, made: 0 }
     }
@@ -62,9 +60,8 @@ impl Cgroups {
     /// # Errors
     /// It passes: for the moment we have no descriptor or no memory for it.
     pub fn take(&mut self) -> io::Result<Option<(Cgroup, File)>> {
-        const PASSES: [i32; 3] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
         match self.try_take() {
-            Err(error) if !error.raw_os_error().is_some_and(|errno| PASSES.contains(&errno)) => {
+            Err(error) if !passes(&error) => {
                 self.do_without(&error.to_string());
                 Ok(None)
             }
@@ -156,9 +153,15 @@ impl Cgroup {
     }
 }
 
+/// For the moment we have no descriptor or no memory for it.
+pub(super) fn passes(error: &io::Error) -> bool {
+    const PASSES: [i32; 3] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|errno| PASSES.contains(&errno))
+}
+
 /// Whether this kernel has what we need. Where the agent's own cgroup was once killed,
 /// some kernels kill whatever it starts in another (see [`Cgroups::spent`]).
-fn try_out(path: &Path, folder: &File) -> io::Result<()> {
+pub(super) fn try_out(path: &Path, folder: &File) -> io::Result<()> {
     if !path.join("cgroup.kill").exists() {
         return Err(io::Error::new(ErrorKind::Unsupported, "this kernel has no cgroup.kill"));
     }
@@ -168,8 +171,14 @@ fn try_out(path: &Path, folder: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder of the agent's own cgroup, as /proc names its mount and its path.
-fn own_folder(mounts: &str, cgroups: &str) -> Option<PathBuf> {
+/// The folder of the agent's own cgroup.
+pub(super) fn own() -> Option<PathBuf> {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    own_folder(&read("/proc/self/mounts"), &read("/proc/self/cgroup"))
+}
+
+/// The folder of a process's cgroup, as /proc names its mount and its path.
+pub(super) fn own_folder(mounts: &str, cgroups: &str) -> Option<PathBuf> {
     let mount = mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);
         let place = fields.next()?;
@@ -181,11 +190,11 @@ fn own_folder(mounts: &str, cgroups: &str) -> Option<PathBuf> {
 }
 
 /// For a child to start in.
-fn open_folder(folder: &Path) -> io::Result<File> {
+pub(super) fn open_folder(folder: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_PATH).open(folder)
 }
 
-fn make_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other,

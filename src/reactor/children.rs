@@ -2,11 +2,14 @@
 
 use super::cgroup::{Cgroup, Cgroups};
 use super::family::{self, Family};
+use super::lasting::Families;
+use super::process::Stat;
 use super::{spawn, sys, task};
-use crate::machine::{ChildId, Exit, Process, Program, StartError, Stream};
+use crate::machine::{ChildId, Exit, Lasting, Launch, Process, Program, StartError, Stream};
 use mio::unix::pipe::Receiver;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::fstat;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, pipe2};
@@ -21,21 +24,34 @@ pub(super) type Pipes = [(Stream, Receiver); 2];
 #[derive(Debug)]
 pub(super) struct Children {
     by_pid: HashMap<Pid, Child>,
+    /// Processes that somebody else has started, whom we may have been handed as orphans.
+    adopted: HashMap<ChildId, Adopted>,
     dev_null: File,
     inherited: spawn::Inherited,
     cgroups: Cgroups,
+    pub families: Families,
 }
 
 #[derive(Debug)]
 struct Child {
     id: ChildId,
-    /// What is left of it is killed when it ends.
-    doomed: bool,
     /// It runs a task, which leaves nothing behind.
     is_task: bool,
+    legacy: Legacy,
+}
+
+#[derive(Debug)]
+struct Adopted {
+    process: Process,
+    legacy: Legacy,
+}
+
+/// What is to become of those that came from a process.
+#[derive(Debug)]
+struct Legacy {
+    /// They are killed when it ends.
+    doomed: bool,
     descendants: Descendants,
-    /// An earlier agent started it, at this tick: somebody else reaps it.
-    adopted: Option<u64>,
 }
 
 /// How those are found that came from a child.
@@ -43,6 +59,22 @@ struct Child {
 enum Descendants {
     In(Cgroup),
     Of(Family),
+    /// They are not looked for: they outlive it, and us.
+    Spared,
+}
+
+/// What is heard of a child that was started: nothing but its end where it has no pipes.
+pub(super) struct Begun {
+    pub pipes: Option<Pipes>,
+    pub process: Option<Process>,
+}
+
+/// A child of ours that has ended.
+pub(super) struct Reaped {
+    pub child: Option<ChildId>,
+    /// Whoever else asked for news of it.
+    pub adopted: Vec<ChildId>,
+    pub exit: Exit,
 }
 
 impl Children {
@@ -54,51 +86,91 @@ impl Children {
         let dev_null = File::options().read(true).write(true).open("/dev/null")?;
         let (ignored, open_files) = (spawn::Ignored::look(), spawn::OpenFiles::raise());
         let inherited = spawn::Inherited { ignored, open_files };
-        Ok(Children { by_pid: HashMap::new(), dev_null, inherited, cgroups: Cgroups::new() })
+        Ok(Children {
+            by_pid: HashMap::new(),
+            adopted: HashMap::new(),
+            dev_null,
+            inherited,
+            cgroups: Cgroups::new(),
+            families: Families::new(),
+        })
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.by_pid.is_empty()
+    /// Whether nobody runs but those that go on without us.
+    pub fn are_quiet(&self) -> bool {
+        let mut all = self.by_pid.values().map(|c| &c.legacy).chain(self.adopted.values().map(|a| &a.legacy));
+        all.all(|legacy| matches!(legacy.descendants, Descendants::Spared))
     }
 
-    pub fn start(&mut self, id: ChildId, program: &Program) -> Result<(Pipes, Option<Process>), StartError> {
+    pub fn start(&mut self, id: ChildId, program: &Program) -> Result<Begun, StartError> {
+        if let Program::Exec(launch) = program
+            && let Some(lasting) = &launch.lasting
+        {
+            return self.start_lasting(id, launch, lasting);
+        }
         let (out, out_end) = read_pipe().map_err(failed("pipe"))?;
         let (err, err_end) = read_pipe().map_err(failed("pipe"))?;
         let (pid, descendants) = self.start_contained(program, &out_end, &err_end)?;
         let remembered = matches!(program, Program::Exec(launch) if launch.remembered);
         // Not reaped yet, so it is there however short its life was.
-        let start = if remembered { family::Process::read(pid.as_raw()) } else { None };
-        let process = start.map(|read| Process { pid: pid.as_raw(), start: read.started });
+        let process = if remembered { Stat::read(pid.as_raw()).map(|stat| stat.process()) } else { None };
         let is_task = matches!(program, Program::Task(_));
-        self.by_pid.insert(pid, Child { id, doomed: false, is_task, descendants, adopted: None });
-        Ok(([(Stream::Out, out), (Stream::Err, err)], process))
+        self.by_pid.insert(pid, Child { id, is_task, legacy: Legacy { doomed: false, descendants } });
+        Ok(Begun { pipes: Some([(Stream::Out, out), (Stream::Err, err)]), process })
     }
 
-    /// Watches over a process that an earlier agent started. Returns what becomes readable when it
-    /// ends; `None` where it has ended already.
-    pub fn adopt(&mut self, id: ChildId, process: Process) -> Option<OwnedFd> {
+    /// The first of a family.
+    fn start_lasting(
+        &mut self,
+        id: ChildId,
+        launch: &Launch,
+        lasting: &Lasting,
+    ) -> Result<Begun, StartError> {
+        let cradle = self.families.prepare(lasting)?;
+        let stdio = [self.dev_null.as_fd(), cradle.output.as_fd(), cradle.output.as_fd()];
+        let unified = cradle.cgroup.as_ref().map(File::as_fd);
+        let cgroups = spawn::Cgroups { unified, entrances: &cradle.entrances };
+        let marked = Families::marked(launch, &lasting.family);
+        let started = spawn::spawn(&marked, stdio, &self.inherited, cgroups)
+            .inspect_err(|_| self.families.abandon(&lasting.family))?;
+        // With it go descriptors, one of which is needed to look at the process.
+        drop(cradle);
+        self.families.forget_census();
+        if let Some(errno) = started.unlimited {
+            Families::warn_unlimited(&lasting.family, errno.desc());
+        }
+        // Without a device somebody has removed that one folder.
+        if let Some(errno) = started.uncontained.filter(|errno| *errno != Errno::ENODEV) {
+            self.families.do_without(errno.desc());
+        }
+        let process = Stat::read(started.pid).map(|stat| stat.process());
+        let legacy = Legacy { doomed: false, descendants: Descendants::Spared };
+        self.by_pid.insert(Pid::from_raw(started.pid), Child { id, is_task: false, legacy });
+        Ok(Begun { pipes: None, process })
+    }
+
+    /// Watches over a process that an earlier agent started, or one of ours that was handed to us.
+    /// Returns what becomes readable when it ends; `None` where it has ended already.
+    pub fn adopt(&mut self, id: ChildId, process: Process, lasting: bool) -> Option<OwnedFd> {
         let watch = sys::watch_process(process.pid).ok()?;
         // Looked at afterwards: what is watched cannot become another any more.
-        if family::Process::read(process.pid).is_none_or(|now| now.started != process.start) {
+        if Stat::read(process.pid).is_none_or(|now| now.started != process.start) {
             return None;
         }
         let pid = Pid::from_raw(process.pid);
         let descendants = match Cgroups::of_earlier_agent(pid) {
+            _ if lasting => Descendants::Spared,
             Some(cgroup) => Descendants::In(cgroup),
             None => Descendants::Of(Family::new(pid, [0, 0])),
         };
-        let adopted = Some(process.start);
-        self.by_pid.insert(pid, Child { id, doomed: false, is_task: false, descendants, adopted });
+        self.adopted.insert(id, Adopted { process, legacy: Legacy { doomed: false, descendants } });
         Some(watch)
     }
 
-    /// An adopted process has ended.
+    /// An adopted process has ended that is not our child.
     pub fn adopted_ended(&mut self, id: ChildId) {
-        let Some(pid) = self.by_pid.iter().find_map(|(pid, child)| (child.id == id).then_some(*pid)) else {
-            return;
-        };
-        if let Some(child) = self.by_pid.remove(&pid) {
-            self.bury(child);
+        if let Some(adopted) = self.adopted.remove(&id) {
+            self.bury(adopted.legacy, false);
         }
     }
 
@@ -113,7 +185,10 @@ impl Children {
         let taken = self.cgroups.take().map_err(failed("cgroup"))?;
         let folder = taken.as_ref().map(|(_, folder)| folder.as_fd());
         let started = match program {
-            Program::Exec(launch) => spawn::spawn(launch, stdio, &self.inherited, folder),
+            Program::Exec(launch) => {
+                let cgroups = spawn::Cgroups { unified: folder, entrances: &[] };
+                spawn::spawn(launch, stdio, &self.inherited, cgroups)
+            }
             Program::Task(task) => task::spawn(task, stdio, self.inherited.ignored, folder),
         };
         let cgroup = taken.map(|(cgroup, _)| cgroup);
@@ -138,27 +213,22 @@ impl Children {
         }
     }
 
-    /// Signals the child's process group. The child is not reaped yet, so the
-    /// number is still its own. One that has ended already is passed over.
+    /// Signals the child's process group, or of a lasting one itself alone. The child is not reaped
+    /// yet, so the number is still its own. One that has ended already is passed over.
     pub fn signal(&mut self, id: ChildId, signal: i32) {
-        let Some((pid, child)) = self.by_pid.iter_mut().find(|(_, child)| child.id == id) else { return };
-        let is_another = |start| family::Process::read(pid.as_raw()).is_none_or(|now| now.started != start);
-        if child.adopted.is_some_and(is_another) {
-            return;
+        if let Some((pid, child)) = self.by_pid.iter_mut().find(|(_, child)| child.id == id) {
+            child.legacy.signal(*pid, signal);
+        } else if let Some(Adopted { process, legacy }) = self.adopted.get_mut(&id) {
+            if let Descendants::Spared = legacy.descendants {
+                sys::signal_process(*process, signal);
+            } else if Stat::read(process.pid).is_some_and(|now| now.started == process.start) {
+                legacy.signal(Pid::from_raw(process.pid), signal);
+            }
         }
-        child.doomed = true;
-        match &mut child.descendants {
-            Descendants::In(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
-            Descendants::In(_) => {}
-            Descendants::Of(family) => family.look(),
-        }
-        // The one failure is a group that has ended: its exit is on its way.
-        let _ = Signal::try_from(signal).and_then(|signal| killpg(*pid, signal));
     }
 
-    /// Reaps one child that has ended, an adopted orphan without an id.
-    /// `None` where none has.
-    pub fn reap(&mut self) -> Option<(Option<ChildId>, Exit)> {
+    /// Reaps one child that has ended, be it an orphan that nobody asked for. `None` where none has.
+    pub fn reap(&mut self) -> Option<Reaped> {
         let (pid, exit) = match sys::look_at_children() {
             sys::Children::Ended(pid, exit) => (pid, exit),
             sys::Children::Run => return None,
@@ -172,30 +242,63 @@ impl Children {
         let id = child.as_ref().map(|child| child.id);
         if let Some(child) = child {
             // While its leader is a zombie the group's number cannot be another's.
-            self.bury(child);
+            self.bury(child.legacy, child.is_task);
         }
+        let adopted = self.bury_adopted(pid);
         let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-        Some((id, exit))
+        Some(Reaped { child: id, adopted, exit })
     }
 
-    fn bury(&mut self, child: Child) {
-        match child.descendants {
+    /// As many ids as this child, not reaped yet, was adopted by.
+    fn bury_adopted(&mut self, pid: Pid) -> Vec<ChildId> {
+        let same_number = self.adopted.iter().filter(|(_, adopted)| adopted.process.pid == pid.as_raw());
+        let mut ids: Vec<ChildId> = same_number.map(|(id, _)| *id).collect();
+        let start = if ids.is_empty() { None } else { Stat::read(pid.as_raw()).map(|stat| stat.started) };
+        ids.retain(|id| self.adopted.get(id).is_some_and(|adopted| Some(adopted.process.start) == start));
+        for id in &ids {
+            self.adopted_ended(*id);
+        }
+        ids
+    }
+
+    fn bury(&mut self, legacy: Legacy, is_task: bool) {
+        match legacy.descendants {
             Descendants::In(mut cgroup) => {
                 // A cgroup that was killed is of no more use.
-                if child.doomed || child.is_task && !cgroup.is_empty().is_ok_and(|empty| empty) {
+                if legacy.doomed || is_task && !cgroup.is_empty().is_ok_and(|empty| empty) {
                     cgroup.kill();
                 }
                 self.cgroups.give_back(cgroup);
             }
-            Descendants::Of(mut family) if child.doomed => family.end(),
-            Descendants::Of(mut family) if child.is_task => {
+            Descendants::Of(mut family) if legacy.doomed => family.end(),
+            Descendants::Of(mut family) if is_task => {
                 family.kill_group();
                 // Whatever left the group was handed to us when its parent ended.
                 if family::orphans(|pid| self.by_pid.contains_key(&pid) || pid == family.leader()) {
                     family.end();
                 }
             }
-            Descendants::Of(_) => {}
+            Descendants::Of(_) | Descendants::Spared => {}
+        }
+    }
+}
+
+impl Legacy {
+    /// The leader's number must be its own.
+    fn signal(&mut self, leader: Pid, signal: i32) {
+        let name = Signal::try_from(signal);
+        match &mut self.descendants {
+            // The one failure is a process, or a group, that has ended: its exit is on its way.
+            Descendants::Spared => drop(name.and_then(|name| kill(leader, name))),
+            descendants => {
+                self.doomed = true;
+                match descendants {
+                    Descendants::In(cgroup) if signal == libc::SIGKILL => cgroup.kill(),
+                    Descendants::Of(family) => family.look(),
+                    _ => {}
+                }
+                let _ = name.and_then(|name| killpg(leader, name));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The processes that came from a command, those included that left its process
 //! group (setsid) and so hear none of its signals. Found through /proc.
 
+use super::process::{Stat, everybody};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs;
@@ -15,17 +16,7 @@ pub(super) struct Family {
     leader: Pid,
     /// The inodes of its streams' pipes, which show an orphan to be of this family.
     pipes: [u64; 2],
-    members: Vec<Process>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Process {
-    pid: Pid,
-    parent: Pid,
-    group: Pid,
-    /// With the number it names a process for good.
-    pub started: u64,
-    ended: bool,
+    members: Vec<Stat>,
 }
 
 impl Family {
@@ -46,22 +37,21 @@ impl Family {
     /// processes that end.
     pub fn look(&mut self) {
         let all = everybody();
-        let mut members: Vec<Process> = all.iter().filter(|process| self.knows(process)).copied().collect();
+        let mut members: Vec<Stat> = all.iter().filter(|process| self.knows(process)).copied().collect();
         let mut next = 0;
         while let Some(parent) = members.get(next).map(|member| member.pid) {
-            let of_it =
-                |child: &&Process| child.parent == parent && members.iter().all(|m| m.pid != child.pid);
-            let children: Vec<Process> = all.iter().filter(of_it).copied().collect();
+            let of_it = |child: &&Stat| child.parent == parent && members.iter().all(|m| m.pid != child.pid);
+            let children: Vec<Stat> = all.iter().filter(of_it).copied().collect();
             members.extend(children);
             next += 1;
         }
         self.members = members;
     }
 
-    fn knows(&self, process: &Process) -> bool {
+    fn knows(&self, process: &Stat) -> bool {
         process.group == self.leader
             || self.members.iter().any(|m| (m.pid, m.started) == (process.pid, process.started))
-            || (process.parent == Pid::this() && process.writes_to(&self.pipes))
+            || (process.parent == Pid::this() && writes_to(process.pid, &self.pipes))
     }
 
     /// Kills whoever is left, the leader having ended and not been reaped.
@@ -79,30 +69,14 @@ impl Family {
     }
 }
 
-impl Process {
-    pub fn read(pid: i32) -> Option<Process> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name before may hold spaces and brackets of its own. Fields as in proc_pid_stat(5).
-        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-        let number = |field: usize| fields.get(field - 3)?.parse().ok();
-        Some(Process {
-            pid: Pid::from_raw(pid),
-            parent: Pid::from_raw(i32::try_from(number(4)?).ok()?),
-            group: Pid::from_raw(i32::try_from(number(5)?).ok()?),
-            started: number(22)?,
-            ended: matches!(fields.first(), Some(&("Z" | "X"))),
-        })
-    }
-
-    /// Whether one of these pipes is its standard output, its standard error, or what tasks answer by.
-    fn writes_to(&self, pipes: &[u64; 2]) -> bool {
-        let holds = |fd: i32| {
-            let target = fs::read_link(format!("/proc/{}/fd/{fd}", self.pid)).ok()?;
-            let inode: u64 = target.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok()?;
-            Some(pipes.contains(&inode))
-        };
-        [1, 2, 3].into_iter().any(|fd| holds(fd) == Some(true))
-    }
+/// Whether one of these pipes is its standard output, its standard error, or what tasks answer by.
+fn writes_to(pid: Pid, pipes: &[u64; 2]) -> bool {
+    let holds = |fd: i32| {
+        let target = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
+        let inode: u64 = target.to_str()?.strip_prefix("pipe:[")?.strip_suffix(']')?.parse().ok()?;
+        Some(pipes.contains(&inode))
+    };
+    [1, 2, 3].into_iter().any(|fd| holds(fd) == Some(true))
 }
 
 /// Whether we have children that are not known; so, too, where the kernel does not tell
@@ -111,9 +85,4 @@ pub(super) fn orphans(known: impl Fn(Pid) -> bool) -> bool {
     let children = fs::read_to_string(format!("/proc/self/task/{}/children", Pid::this()));
     let Ok(children) = children else { return true };
     !children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).all(|pid| known(Pid::from_raw(pid)))
-}
-
-fn everybody() -> Vec<Process> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| Process::read(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
 }

@@ -25,7 +25,7 @@ pub(super) struct Listener {
 }
 
 /// Device and inode: whose file it is that has the name.
-type FileId = (u64, u64);
+pub(super) type FileId = (u64, u64);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ fn make_room(path: &Path) -> Result<(), ListenError> {
     }
 }
 
-fn file_id(path: &Path) -> io::Result<FileId> {
+pub(super) fn file_id(path: &Path) -> io::Result<FileId> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 

@@ -11,9 +11,17 @@ mod channel;
 mod children;
 mod clock;
 mod connection;
+mod ends;
 mod family;
+mod files;
+mod hearing;
+mod http_answers;
+mod lasting;
 mod listener;
 mod plugin;
+mod probe;
+mod process;
+mod rotate;
 mod sources;
 mod spawn;
 mod sys;
@@ -27,16 +35,14 @@ pub use tls::{common_name, fingerprint, identity_fits};
 
 use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};
 use crate::machine::{
-    ChildId, ConnId, ConnectionEnd, Effects, Event, Exit, Instant, Machine, Now, Process, Signal, StartError,
-    Stream, Survey, earliest,
+    ChildId, ConnId, ConnectionEnd, Effects, Event, Exit, Instant, Machine, Now, Process, StartError, Stream,
+    Survey, earliest,
 };
 use children::Children;
 use connection::Step;
 use mio::unix::pipe::Receiver;
 use mio::{Events, Poll, Token};
 use mio_signals::{SignalSet, Signals};
-use nix::sys::signal::{SigSet, Signal as UnixSignal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use sources::{Source, Sources};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _};
@@ -91,7 +97,7 @@ impl Reactor {
         let poll = Poll::new()?;
         let mut sources = Sources::new(poll.registry().try_clone()?);
         sources.insert(Source::Signals(Signals::new(SignalSet::all())?))?;
-        sources.insert(Source::MoreSignals(more_signals()?))?;
+        sources.insert(Source::MoreSignals(ends::more_signals()?))?;
         sources.insert(Source::ClockSet(clock::when_set()?))?;
         Ok(Reactor {
             poll,
@@ -130,6 +136,7 @@ impl Reactor {
                 other => other?,
             }
             self.turn = self.clock.now();
+            self.children.families.forget_census();
             for event in &events {
                 if let Some(Source::Connection(connection)) = self.sources.by_token(event.token()) {
                     connection.became_ready(
@@ -179,12 +186,8 @@ impl Reactor {
             Some(Source::Listener(_)) => self.step_listener(token, machine),
             Some(Source::Connection(_)) => self.step_connection(token, machine),
             Some(Source::Pipe { .. }) => self.step_pipe(token, machine),
-            Some(Source::Adopted { child, .. }) => {
-                let child = *child;
-                self.sources.remove(token);
-                self.children.adopted_ended(child);
-                self.hand_over(machine, Event::Exited(child, Exit::Unknown));
-            }
+            Some(Source::Hearing(_)) => self.step_hearing(token, machine),
+            Some(Source::Adopted { .. }) => self.step_adopted(token, machine),
             Some(Source::ClockSet(timer)) => {
                 // It is read to be armed again. What follows from it the machine sees by itself.
                 let _ = timer.wait();
@@ -244,45 +247,6 @@ impl Reactor {
         self.buffer = buffer;
     }
 
-    fn step_signals(&mut self, token: Token, machine: &mut impl Machine) {
-        let (mut reports, mut child_ended) = (Vec::new(), false);
-        match self.sources.by_token(token) {
-            Some(Source::Signals(signals)) => {
-                while let Ok(Some(signal)) = signals.receive() {
-                    match signal {
-                        mio_signals::Signal::User1 => reports.push(Signal::Status),
-                        mio_signals::Signal::User2 => {}
-                        _ => reports.push(Signal::Stop),
-                    }
-                }
-            }
-            Some(Source::MoreSignals(fd)) => {
-                while let Ok(Some(signal)) = fd.read_signal() {
-                    match signal.ssi_signo.cast_signed() {
-                        libc::SIGHUP => reports.push(Signal::Reload),
-                        _ => child_ended = true,
-                    }
-                }
-            }
-            _ => {}
-        }
-        for report in reports {
-            self.hand_over(machine, Event::Signal(report));
-        }
-        while child_ended {
-            match self.children.reap() {
-                Some((Some(id), exit)) => {
-                    self.hand_over(machine, Event::Exited(id, exit));
-                    for token in self.sources.pipes_of(id) {
-                        self.step_pipe(token, machine);
-                    }
-                }
-                Some((None, _)) => {}
-                None => child_ended = false,
-            }
-        }
-    }
-
     /// Gives the machine an event and does what it asks for, and so on with
     /// what that brings about at once.
     fn hand_over(&mut self, machine: &mut impl Machine, event: Event<'_>) {
@@ -321,7 +285,7 @@ impl Reactor {
     /// Before an idle agent sleeps, memory that a burst of work freed goes
     /// back to the system; the allocator would keep it.
     fn trim(&mut self) {
-        let idle = self.children.is_empty() && !self.sources.any_ready();
+        let idle = self.children.are_quiet() && !self.sources.any_ready();
         if idle && self.read_since_trim >= TRIM_AFTER_BYTES {
             self.read_since_trim = 0;
             sys::give_back_free_memory();
@@ -365,12 +329,6 @@ fn read(pipe: &mut Receiver, buffer: &mut [u8]) -> io::Result<usize> {
             other => return other,
         }
     }
-}
-
-fn more_signals() -> io::Result<SignalFd> {
-    let set = SigSet::from_iter([UnixSignal::SIGCHLD, UnixSignal::SIGHUP]);
-    set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! the ready list, and the poll does not sleep while that list is not empty.
 
 use super::connection::Connection;
+use super::hearing::Hearing;
 use super::listener::Listener;
 use crate::machine::{ChildId, ConnId, Stream};
 use mio::event::Source as _;
@@ -17,6 +18,7 @@ use nix::sys::timerfd::TimerFd;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
 
 #[derive(Debug)]
 pub(super) enum Source {
@@ -27,13 +29,14 @@ pub(super) enum Source {
     /// Readable when the wall clock was set, or the machine slept.
     ClockSet(TimerFd),
     Listener(Box<Listener>),
+    Hearing(Box<Hearing>),
     Connection(Box<Connection>),
     Pipe {
         child: ChildId,
         stream: Stream,
         pipe: Receiver,
     },
-    /// Readable once a process has ended that is not our own child.
+    /// Readable once a process has ended that we have not started.
     Adopted {
         child: ChildId,
         watch: OwnedFd,
@@ -58,6 +61,7 @@ impl Source {
             }
             Source::Adopted { watch, .. } => SourceFd(&watch.as_raw_fd()).register(registry, token, interest),
             Source::Listener(listener) => listener.socket.register(registry, token, interest),
+            Source::Hearing(hearing) => hearing.socket.register(registry, token, interest),
             Source::Connection(connection) => connection.channel.source().register(registry, token, interest),
             Source::Pipe { pipe, .. } => pipe.register(registry, token, interest),
         }
@@ -131,6 +135,20 @@ impl Sources {
             _ => None,
         };
         self.by_token.iter().filter_map(of_child).collect()
+    }
+
+    pub fn watch_over(&self, id: ChildId) -> Option<Token> {
+        self.by_token.iter().find_map(|(token, source)| match source {
+            Source::Adopted { child, .. } if *child == id => Some(*token),
+            _ => None,
+        })
+    }
+
+    pub fn hearing(&mut self, at: &Path) -> Option<(Token, &mut Hearing)> {
+        self.by_token.iter_mut().find_map(|(token, source)| match source {
+            Source::Hearing(hearing) if hearing.path == at => Some((*token, &mut **hearing)),
+            _ => None,
+        })
     }
 
     /// Puts a source on the ready list, once.

@@ -3,6 +3,8 @@
 //! go on without executing anything.
 
 use super::plugin;
+use super::probe::probe;
+use super::rotate::rotate;
 use super::spawn::{self, Ignored, Started};
 use crate::machine::{Identity, StartError, Task};
 use crate::wire::Account;
@@ -72,7 +74,8 @@ fn run(task: &Task, answer_to: &mut File) -> Result<(), String> {
         Task::Fetch(fetch) => serde_json::to_vec(&aspire_package::fetch(fetch)),
         Task::Install(install) => serde_json::to_vec(&aspire_package::install(install)),
         Task::Uninstall(uninstall) => serde_json::to_vec(&aspire_package::uninstall(uninstall)),
-        Task::Probe(_) | Task::Rotate(_) => serde_json::to_vec(&()),
+        Task::Probe(what) => serde_json::to_vec(&probe(what)?),
+        Task::Rotate(rotation) => serde_json::to_vec(&rotate(rotation)?),
         Task::Ask(question) => return plugin::ask(question, answer_to).map_err(|error| lost(&error)),
     };
     answer_to.write_all(&answer.map_err(|e| e.to_string())?).map_err(|error| lost(&error))

@@ -20,8 +20,10 @@ use limits::Limit;
 use nix::errno::Errno;
 use nix::unistd::ForkResult;
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
+use std::iter;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
@@ -40,19 +42,31 @@ enum Step {
     User,
     Directory,
     Execute,
+    /// Of a script that does not name its interpreter.
+    ExecuteShell,
 }
+
+/// What runs a script that does not name its interpreter, as execvp(3) has it.
+const SHELL: &CStr = c"/bin/sh";
 
 /// Everything the child needs, made ready while memory may still be allocated.
 struct Plan {
     argv: *const *const c_char,
+    /// The same as the arguments of [`SHELL`].
+    script: *const *const c_char,
     envp: *const *const c_char,
     cwd: *const c_char,
     stdio: [RawFd; 3],
+    /// Files of cgroups (v1) to be moved to.
+    entrances: *const RawFd,
+    entrance_count: usize,
     ignored: Ignored,
     limits: *const Limit,
     limit_count: usize,
     credentials: Option<(uid_t, gid_t, *const gid_t, usize)>,
     failure: Cell<Option<(Step, c_int)>>,
+    /// Why it is not in one of the cgroups of v1.
+    outside: Cell<Option<c_int>>,
 }
 
 /// What the agent has otherwise than its children shall have it.
@@ -68,11 +82,28 @@ pub(super) struct Started {
     pub pid: pid_t,
     /// Why it is not in the cgroup where it was to be.
     pub uncontained: Option<Errno>,
+    /// Likewise for those of v1.
+    pub unlimited: Option<Errno>,
+}
+
+impl Started {
+    fn new(pid: pid_t, uncontained: Option<Errno>) -> Self {
+        Started { pid, uncontained, unlimited: None }
+    }
+}
+
+/// Where it is to run: each an open descriptor.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cgroups<'a> {
+    /// Of v2: the folder, in which it begins.
+    pub unified: Option<BorrowedFd<'a>>,
+    /// Of v1: the files to which it is moved before it executes. That takes some 10 ms.
+    pub entrances: &'a [File],
 }
 
 /// Starts the program with these descriptors as 0, 1 and 2, in a session
 /// of its own, with default signal dispositions and nothing else inherited;
-/// in this cgroup, where there is one and the kernel can do it.
+/// in these cgroups, where there are any and the kernel can do it.
 ///
 /// # Errors
 /// The step that failed, and the system's reason; no child is left.
@@ -80,28 +111,34 @@ pub(super) fn spawn(
     launch: &Launch,
     stdio: [BorrowedFd<'_>; 3],
     inherited: &Inherited,
-    cgroup: Option<BorrowedFd<'_>>,
+    cgroups: Cgroups<'_>,
 ) -> Result<Started, StartError> {
     let argv = c_strings(launch.argv.iter().cloned())?;
     let env = launch.env.iter().map(|(name, value)| format!("{name}={value}"));
     let env = c_strings(env)?;
     let cwd = c_string(launch.cwd.clone())?;
     let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&env));
+    let script: Vec<_> = iter::once(SHELL.as_ptr()).chain(argv_pointers.iter().copied()).collect();
+    let entrances: Vec<RawFd> = cgroups.entrances.iter().map(AsRawFd::as_raw_fd).collect();
     let limits = limits::of(&launch.limits, &inherited.open_files);
     let plan = Plan {
         argv: argv_pointers.as_ptr(),
+        script: script.as_ptr(),
         envp: env_pointers.as_ptr(),
         cwd: cwd.as_ptr(),
         stdio: stdio.map(|fd| fd.as_raw_fd()),
+        entrances: entrances.as_ptr(),
+        entrance_count: entrances.len(),
         ignored: inherited.ignored,
         limits: limits.as_ptr(),
         limit_count: limits.len(),
         credentials: launch.credentials.as_ref().map(|c| (c.uid, c.gid, c.groups.as_ptr(), c.groups.len())),
         failure: Cell::new(None),
+        outside: Cell::new(None),
     };
-    let started = clone_suspended(&plan, cgroup)?;
+    let started = clone_suspended(&plan, cgroups.unified)?;
     match plan.failure.get() {
-        None => Ok(started),
+        None => Ok(Started { unlimited: plan.outside.get().map(Errno::from_raw), ..started }),
         Some((step, errno)) => {
             let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(started.pid), None);
             Err(start_error(step_name(step, launch, &limits), errno))
@@ -122,13 +159,13 @@ pub(super) unsafe fn fork(cgroup: Option<BorrowedFd<'_>>) -> Result<Option<Start
     // SAFETY: as the caller promises.
     let contained = cgroup.map(|cgroup| unsafe { fork_into(cgroup) });
     match contained {
-        Some(Ok(pid)) => Ok(pid.map(|pid| Started { pid, uncontained: None })),
+        Some(Ok(pid)) => Ok(pid.map(|pid| Started::new(pid, None))),
         Some(Err(errno @ (Errno::EAGAIN | Errno::ENOMEM))) => Err(failed(errno)),
         other => {
             let uncontained = other.and_then(Result::err);
             // SAFETY: as the caller promises.
             match unsafe { nix::unistd::fork() }.map_err(failed)? {
-                ForkResult::Parent { child } => Ok(Some(Started { pid: child.as_raw(), uncontained })),
+                ForkResult::Parent { child } => Ok(Some(Started::new(child.as_raw(), uncontained))),
                 ForkResult::Child => Ok(None),
             }
         }
@@ -153,12 +190,12 @@ fn clone_suspended(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> Result<Starte
     // agent handles no signal: those that it hears of it reads from descriptors.
     let contained = cgroup.map(|cgroup| unsafe { clone_into(cgroup, child, argument) });
     let started = match contained {
-        Some(Ok(pid)) => Ok(Started { pid, uncontained: None }),
+        Some(Ok(pid)) => Ok(Started::new(pid, None)),
         Some(Err(errno @ (Errno::EAGAIN | Errno::ENOMEM))) => Err(errno),
         other => {
             let uncontained = other.and_then(Result::err);
             // SAFETY: as above.
-            unsafe { clone(child, argument) }.map(|pid| Started { pid, uncontained })
+            unsafe { clone(child, argument) }.map(|pid| Started::new(pid, uncontained))
         }
     };
     started.map_err(|errno| start_error("clone".into(), errno as c_int))
@@ -191,6 +228,12 @@ unsafe fn prepare_and_execute(plan: &Plan) -> Step {
                 return Step::Descriptors;
             }
         }
+        // Better without its limit than not there.
+        for place in 0..plan.entrance_count {
+            if libc::write(*plan.entrances.add(place), c"0".as_ptr().cast(), 1) < 0 {
+                plan.outside.set(Some(*libc::__errno_location()));
+            }
+        }
         // Ours are all close-on-exec; this is for what we inherited. Old kernels lack it.
         libc::syscall(libc::SYS_close_range, 3 as c_long, c_long::from(u32::MAX), 0 as c_long);
         for place in 0..plan.limit_count {
@@ -217,7 +260,11 @@ unsafe fn prepare_and_execute(plan: &Plan) -> Step {
             return Step::Directory;
         }
         libc::execve(*plan.argv, plan.argv, plan.envp);
-        Step::Execute
+        if *libc::__errno_location() != libc::ENOEXEC {
+            return Step::Execute;
+        }
+        libc::execve(SHELL.as_ptr(), plan.script, plan.envp);
+        Step::ExecuteShell
     }
 }
 
@@ -231,6 +278,7 @@ fn step_name(step: Step, launch: &Launch, limits: &[Limit]) -> String {
         Step::User => "setresuid".into(),
         Step::Directory => format!("cwd: chdir to {}", launch.cwd),
         Step::Execute => format!("execve {}", launch.argv.first().map_or("", String::as_str)),
+        Step::ExecuteShell => format!("execve {}", SHELL.to_string_lossy()),
     }
 }
 

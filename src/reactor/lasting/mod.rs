@@ -1,0 +1,307 @@
+//! Families of processes that outlive the agent. Each has a cgroup (v2) of its own, in a folder that
+//! the agent leaves behind, so that whatever agent asks finds everybody at once; and where there can
+//! be none its processes are known by a variable of their environment.
+
+mod bounds;
+mod kindred;
+mod output;
+
+use super::cgroup::{self, make_folder, open_folder, own_folder};
+use super::process::Stat;
+use super::sys;
+use crate::machine::limits::FAMILY_SHOWN;
+use crate::machine::{Kin, Lasting, Launch, Process, StartError, Survey};
+use kindred::{Census, living};
+use log::warn;
+use nix::unistd::{SysconfVar, sysconf};
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Below the agent's own cgroup, whoever the agent is. Not what the folders of its commands are
+/// named like: those go with it.
+const HOME: &str = "aspire.daemons";
+/// The variable that names the family.
+const MARK: &str = "ASPIRE_DAEMON";
+/// Who forks while it is looked for is found at the next look.
+const LOOKS: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Families {
+    /// Where their cgroups are; `None` where there can be none.
+    home: Option<PathBuf>,
+    /// Whether one was made there, and found to be of use.
+    tried_out: bool,
+    /// The host's processes as they were in this turn: one look is enough for all families.
+    census: Option<Census>,
+    ticks_a_second: u64,
+    page_bytes: u64,
+}
+
+/// What a family's first process is started with.
+#[derive(Debug)]
+pub(super) struct Cradle {
+    pub output: File,
+    /// Its cgroup, where there is one.
+    pub cgroup: Option<File>,
+    /// Its cgroups of v1.
+    pub entrances: Vec<File>,
+}
+
+/// Who is left of a family.
+#[derive(Default)]
+struct Found {
+    cgroup: Option<PathBuf>,
+    inside: Vec<Stat>,
+    /// Whoever is not in the cgroup.
+    outside: Vec<Stat>,
+}
+
+impl Families {
+    /// No folder is made before the first family comes.
+    pub fn new() -> Self {
+        let number = |name| sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok());
+        Families {
+            home: cgroup::own().map(|own| own.join(HOME)),
+            tried_out: false,
+            census: None,
+            ticks_a_second: number(SysconfVar::CLK_TCK).filter(|ticks| *ticks > 0).unwrap_or(100),
+            page_bytes: number(SysconfVar::PAGE_SIZE).unwrap_or(4096),
+        }
+    }
+
+    /// What was seen of the host's processes is not what they are now.
+    pub fn forget_census(&mut self) {
+        self.census = None;
+    }
+
+    /// # Errors
+    /// The output cannot be opened, or there is somebody of this family already.
+    pub fn prepare(&mut self, lasting: &Lasting) -> Result<Cradle, StartError> {
+        let failed = |step: &str, reason: String| StartError { step: step.into(), reason };
+        if !is_plain(&lasting.family) {
+            return Err(failed("family", format!("{:?} is no plain name of a file", lasting.family)));
+        }
+        let output = output::open(&lasting.output)?;
+        let cgroup = self.make(&lasting.family).map_err(|error| failed("cgroup", error.to_string()))?;
+        let folder = cgroup.as_ref().map(|(folder, _)| folder.as_path());
+        let entrances = bounds::set(lasting, folder);
+        Ok(Cradle { output, cgroup: cgroup.map(|(_, descriptor)| descriptor), entrances })
+    }
+
+    /// The launch with the mark. It is the first of its variables, where it is found soonest.
+    pub fn marked(launch: &Launch, family: &str) -> Launch {
+        let mut launch = launch.clone();
+        launch.env.retain(|(name, _)| name != MARK);
+        launch.env.insert(0, (MARK.to_owned(), family.to_owned()));
+        launch
+    }
+
+    /// Nobody could be started.
+    pub fn abandon(&mut self, family: &str) {
+        self.census = None;
+        if let Some(home) = &self.home {
+            let _ = fs::remove_dir(home.join(family));
+        }
+        bounds::remove(family);
+    }
+
+    /// From now on families are found by other means. Those that have a cgroup keep it.
+    pub fn do_without(&mut self, reason: &str) {
+        if let Some(home) = self.home.take() {
+            warn!("cgroups=unused of=daemons reason={reason:?} instead=\"they are looked for in /proc\"");
+            remove_empty(&home);
+        }
+    }
+
+    /// Its limits are not kept.
+    pub fn warn_unlimited(family: &str, reason: &str) {
+        bounds::warn_unlimited(family, "cpu_max,memory_max", reason);
+    }
+
+    pub fn survey(&mut self, kin: &Kin) -> Survey {
+        let found = self.find(kin);
+        let processes = || found.inside.iter().chain(&found.outside);
+        let ticks = |stats: &[Stat]| {
+            let ticks: u64 = stats.iter().map(|stat| stat.ticks).sum();
+            Duration::from_millis(ticks.saturating_mul(1000) / self.ticks_a_second)
+        };
+        // What the kernel has counted knows of those that have ended, too.
+        let counted = found.cgroup.as_deref().and_then(processor_time);
+        let cpu = counted.unwrap_or_else(|| ticks(&found.inside)) + ticks(&found.outside);
+        let pages: u64 = processes().map(|stat| stat.resident_pages).sum();
+        let mut oldest: Vec<Process> = processes().map(Stat::process).collect();
+        oldest.sort_by_key(|process| (process.start, process.pid));
+        oldest.truncate(FAMILY_SHOWN);
+        if oldest.is_empty() && is_plain(&kin.family) {
+            found.cgroup.as_deref().into_iter().for_each(remove_empty);
+            bounds::remove(&kin.family);
+        }
+        let written = fs::symlink_metadata(&kin.output).ok().filter(fs::Metadata::is_file);
+        Survey {
+            processes: oldest,
+            cpu,
+            memory: pages.saturating_mul(self.page_bytes),
+            written: written.map_or(0, |file| file.len()),
+        }
+    }
+
+    /// By the kernel where it can, which spares nobody; else whoever is found is stopped first, so
+    /// that nobody who was not seen is born meanwhile.
+    pub fn signal(&mut self, kin: &Kin, signal: i32) {
+        let deadly = signal == libc::SIGKILL;
+        let mut reached = HashSet::new();
+        for _ in 0..LOOKS {
+            self.census = None;
+            let found = self.find(kin);
+            let killed = deadly && found.cgroup.as_deref().is_some_and(kill);
+            let inside = if killed { &[] } else { &found.inside[..] };
+            let others = inside.iter().chain(&found.outside).map(Stat::process);
+            let new: Vec<Process> =
+                others.filter(|process| reached.insert((process.pid, process.start))).collect();
+            if new.is_empty() {
+                break;
+            }
+            for process in new {
+                sys::signal_process(process, if deadly { libc::SIGSTOP } else { signal });
+            }
+        }
+        self.census = None;
+        if deadly {
+            for (pid, start) in reached {
+                sys::signal_process(Process { pid, start }, signal);
+            }
+        }
+    }
+
+    /// The family's own cgroup, made anew. `None` where there can be none.
+    fn make(&mut self, family: &str) -> io::Result<Option<(PathBuf, File)>> {
+        match self.try_make(family) {
+            Err(error) if cgroup::passes(&error) || error.kind() == ErrorKind::AlreadyExists => Err(error),
+            Err(error) => {
+                self.do_without(&error.to_string());
+                Ok(None)
+            }
+            made => made,
+        }
+    }
+
+    fn try_make(&mut self, family: &str) -> io::Result<Option<(PathBuf, File)>> {
+        let Some(home) = &self.home else { return Ok(None) };
+        if !self.tried_out {
+            remove_empty(home);
+            bounds::remove_abandoned();
+        }
+        let folder = home.join(family);
+        // Some kernels kill whatever is started in a cgroup that was killed before: an empty one is
+        // of no use either.
+        if folder.exists() && fs::remove_dir(&folder).is_err() {
+            let reason = format!("somebody is left in {}; another name is wanted", folder.display());
+            return Err(io::Error::new(ErrorKind::AlreadyExists, reason));
+        }
+        make_folder(home)?;
+        make_folder(&folder)?;
+        let descriptor = open_folder(&folder)?;
+        if !self.tried_out {
+            cgroup::try_out(&folder, &descriptor).inspect_err(|_| drop(fs::remove_dir(&folder)))?;
+            self.tried_out = true;
+        }
+        Ok(Some((folder, descriptor)))
+    }
+
+    fn find(&mut self, kin: &Kin) -> Found {
+        let mut found = self.in_cgroup(kin).unwrap_or_default();
+        // A daemon that another service of the host has moved elsewhere is looked for as if it
+        // never had been there.
+        let is_inside = |main| found.inside.iter().any(|stat| stat.process() == main);
+        let escaped = kin.main.is_some_and(|main| !is_inside(main) && living(main).is_some());
+        if found.cgroup.is_none() || escaped {
+            let census = self.census.get_or_insert_with(Census::take);
+            let inside = |stat: &Stat| found.inside.iter().any(|other| other.process() == stat.process());
+            found.outside = census.kindred(kin).into_iter().filter(|stat| !inside(stat)).collect();
+        }
+        found
+    }
+
+    fn in_cgroup(&self, kin: &Kin) -> Option<Found> {
+        if !is_plain(&kin.family) {
+            return None;
+        }
+        let ours = self.home.iter().map(|home| home.join(&kin.family));
+        let of_main = || kin.main.and_then(|main| cgroup_of(main, &kin.family));
+        ours.chain(std::iter::once_with(of_main).flatten()).find_map(|folder| {
+            let inside = members(&folder).ok()?;
+            Some(Found { cgroup: Some(folder), inside, outside: Vec::new() })
+        })
+    }
+}
+
+/// What families have left behind is kept while anybody is there.
+impl Drop for Families {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.as_ref().filter(|_| self.tried_out) {
+            let _ = fs::remove_dir(home);
+        }
+    }
+}
+
+fn is_plain(family: &str) -> bool {
+    !["", ".", ".."].contains(&family) && !family.contains(|c: char| c == '/' || c.is_control())
+}
+
+/// That of another agent in another place, which has started this process.
+fn cgroup_of(main: Process, family: &str) -> Option<PathBuf> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let folder = own_folder(&read("/proc/self/mounts"), &read(&format!("/proc/{}/cgroup", main.pid)))?;
+    // Looked at afterwards: until now it was the one that we mean.
+    (folder.ends_with(Path::new(HOME).join(family)) && living(main).is_some()).then_some(folder)
+}
+
+/// Whoever lives there or below, each once.
+fn members(folder: &Path) -> io::Result<Vec<Stat>> {
+    let pids = fs::read_to_string(folder.join("cgroup.procs"))?;
+    let pids = pids.lines().filter_map(|pid| pid.parse().ok());
+    let mut members: Vec<Stat> = pids.filter_map(Stat::read).filter(|stat| !stat.ended).collect();
+    for below in subfolders(folder) {
+        members.extend(self::members(&below).unwrap_or_default());
+    }
+    Ok(members)
+}
+
+/// A daemon may part its processes into cgroups of its own.
+fn subfolders(folder: &Path) -> Vec<PathBuf> {
+    // Each counts as a link of the folder, as its name and itself do.
+    if fs::metadata(folder).is_ok_and(|folder| folder.nlink() == 2) {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn processor_time(cgroup: &Path) -> Option<Duration> {
+    let stat = fs::read_to_string(cgroup.join("cpu.stat")).ok()?;
+    let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+    usage.parse().ok().map(Duration::from_micros)
+}
+
+/// Kills whoever is there. False where this kernel cannot, or we have no descriptor for it.
+fn kill(cgroup: &Path) -> bool {
+    File::options()
+        .write(true)
+        .open(cgroup.join("cgroup.kill"))
+        .is_ok_and(|mut file| io::Write::write_all(&mut file, b"1").is_ok())
+}
+
+/// Removes a folder with those below it, as far as they are empty.
+fn remove_empty(folder: &Path) {
+    for below in subfolders(folder) {
+        remove_empty(&below);
+    }
+    let _ = fs::remove_dir(folder);
+}
