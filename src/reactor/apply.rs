@@ -78,7 +78,9 @@ impl Reactor {
         let now = self.clock.now();
         let outcome = match self.children.start(child, program) {
             Ok(Begun { pipes, process }) => {
-                pipes.into_iter().for_each(|pipes| self.take_pipes(now, child, pipes));
+                if let Some(pipes) = pipes {
+                    self.take_pipes(now, child, pipes);
+                }
                 AtOnce::Started(child, process, now)
             }
             Err(error) => AtOnce::NotStarted(child, error),

@@ -73,7 +73,9 @@ pub(super) fn remove(family: &str) {
 
 /// Removes those of all families, likewise.
 pub(super) fn remove_abandoned() {
-    homes_of_v1().iter().for_each(|home| super::remove_empty(home));
+    for home in homes_of_v1() {
+        super::remove_empty(&home);
+    }
 }
 
 fn set_unified(cgroup: &Path, bound: &Bound) -> io::Result<()> {
