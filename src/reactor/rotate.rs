@@ -172,7 +172,7 @@ mod tests {
             }
             logs.rotate(3).unwrap();
             let contents: Vec<String> = logs.all().into_iter().map(|(_, content)| content).collect();
-            let mut wanted = vec!["".to_owned(), "now".to_owned()];
+            let mut wanted = vec![String::new(), "now".to_owned()];
             wanted.extend((1..=3).filter(|n| *n != gap).map(|n| format!("old {n}")));
             assert_eq!(contents, wanted, "a gap at {gap}");
         }

@@ -148,7 +148,10 @@ impl Obedient {
         match order {
             Order::Start(start) => drop(fx.spawn(Program::Exec(Box::new(lasting(start))))),
             Order::Run(argv) => drop(fx.spawn(Program::Exec(Box::new(launch(argv, None))))),
-            Order::Adopt { pid, start } => drop(fx.adopt(Process { pid, start }, true)),
+            Order::Adopt { pid, start } => {
+                let child = fx.adopt(Process { pid, start }, true);
+                self.tell(&json!({"event": "Adopted", "child": child.0}), fx);
+            }
             Order::Signal { child, signal } => {
                 fx.push(Effect::Signal { child: aspire::machine::ChildId(child), signal });
             }
@@ -259,6 +262,16 @@ impl SmallAgent {
         let started = self.ask(&Order::Start(start), "Started");
         let process = serde_json::from_value(started["process"].clone()).unwrap();
         (started["child"].as_u64().unwrap(), process)
+    }
+
+    /// Its number.
+    pub fn adopt(&mut self, (pid, start): (i32, u64)) -> u64 {
+        self.ask(&Order::Adopt { pid, start }, "Adopted")["child"].as_u64().unwrap()
+    }
+
+    /// The end of this child, which is the next that it tells.
+    pub fn expect_end(&mut self, child: u64, exit: Option<i32>) {
+        assert_eq!(self.hear(), json!({"event": "Exited", "child": child, "exit": exit}));
     }
 
     pub fn survey(&mut self, of: &Relation) -> Surveyed {
