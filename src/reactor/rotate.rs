@@ -73,7 +73,7 @@ fn begin_copy(file: &mut File, about: &Metadata, to: &Path) -> io::Result<File> 
 }
 
 /// Moves `FILE.1` and those after it on by one, as far as there is no gap; the last may go.
-fn make_gap(path: &Path, files: u32) -> Result<(), String> {
+fn make_gap(path: &Path, files: usize) -> Result<(), String> {
     let mut last = 0;
     while last < files && is_there(&numbered(path, last + 1))? {
         last += 1;

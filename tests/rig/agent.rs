@@ -49,10 +49,13 @@ impl Host {
         let (pki, store, socket) = (pki.display(), store.display(), socket.display());
         let plugins = self.plugins();
         let plugins = plugins.display();
+        let (daemons, written, run) = (self.path("daemon"), self.path("log"), self.path("run"));
+        let (daemons, written, run) = (daemons.display(), written.display(), run.display());
         let text = format!(
             "hostname = \"web-1\"\nregion = \"cn-1\"\ntags = {{ svc = \"ecs\", cmpt = \"db\" }}\n\
              [link]\nserver = \"{servers}\"\nbackoff = {{ min = 1, max = 1 }}\n\
              [tls]\ndir = \"{pki}\"\n[store]\npath = \"{store}\"\n[exec]\ngrace = 1\n{exec}\n\
+             [daemon]\ndir = \"{daemons}\"\nlog = \"{written}\"\nrun = \"{run}\"\n\
              [plugins]\ndir = \"{plugins}\"\n[control]\nsocket = \"{socket}\"\n"
         );
         fs::write(self.path("gearman.conf"), text).unwrap();
@@ -112,6 +115,9 @@ impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the agent's log:\n{}", self.log());
+        }
+        for pid in self.processes() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         // Only a daemon of this very host: the number might be another's by now.
         let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -1,0 +1,77 @@
+//! Supervised daemons under the real agent: real packages, real processes.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
+mod rig;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rig::agent::{Agent, Host};
+use rig::daemons::{STAYS, definition, packed};
+use rig::pki::Ca;
+use rig::polaris::Polaris;
+use rig::until;
+use serde_json::{Value, json};
+
+/// A host whose server answers nobody, and its agent.
+fn alone() -> (Host, Agent) {
+    let ca = Ca::new();
+    let nobody = Polaris::at("127.0.72.2:0".parse().unwrap(), &ca).unwrap().address;
+    let host = Host::enrolled(&ca);
+    host.configure(&nobody.to_string(), "");
+    let agent = host.start();
+    host.logged(&["control=listening"]);
+    (host, agent)
+}
+
+fn pid(daemon: &Value) -> Pid {
+    Pid::from_raw(i32::try_from(daemon["pid"].as_i64().unwrap()).unwrap())
+}
+
+#[test]
+fn a_daemon_is_installed_started_caught_stopped_and_removed() {
+    let (host, _agent) = alone();
+    let package = packed(&host, "web", &[("run", STAYS)]);
+    host.asks("daemon.init", &definition("web", &package, &json!({}))).unwrap();
+    let running = host.comes_to("web", "running");
+    assert_eq!((running["installed"].as_str(), running["restarts"].as_u64()), (Some("1"), Some(0)));
+    assert_eq!(host.written("web"), "begun\n");
+    kill(pid(&running), Signal::SIGKILL).unwrap();
+    let again = until("another process", || {
+        let again = host.comes_to("web", "running");
+        (again["pid"] != running["pid"]).then_some(again)
+    });
+    assert_eq!(again["restarts"], 1);
+    host.wants("stop", "web");
+    host.comes_to("web", "stoped");
+    assert!(host.processes().is_empty());
+    host.wants("start", "web");
+    host.comes_to("web", "running");
+    host.wants("remove", "web");
+    until("web to be gone", || host.daemon("web").is_null().then_some(()));
+    assert!(host.processes().is_empty());
+    assert!(!host.path("daemon/web").exists());
+}
+
+#[test]
+fn daemons_outlive_the_agent_and_the_next_one_has_them_again() {
+    let (host, mut agent) = alone();
+    let package = packed(&host, "web", &[("run", STAYS)]);
+    host.asks("daemon.init", &definition("web", &package, &json!({}))).unwrap();
+    let running = host.comes_to("web", "running");
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        agent.signal(signal);
+        agent.ended();
+        agent = host.start();
+        let again = until("the next agent", || Some(host.daemon("web")).filter(|daemon| !daemon.is_null()));
+        assert_eq!((&again["pid"], &again["status"]), (&running["pid"], &running["status"]), "{signal}");
+    }
+    // It is not the agent's child any more, and its end is seen all the same.
+    kill(pid(&running), Signal::SIGKILL).unwrap();
+    until("another process", || {
+        let again = host.comes_to("web", "running");
+        (again["pid"] != running["pid"]).then_some(again)
+    });
+    host.wants("remove", "web");
+    until("web to be gone", || host.daemon("web").is_null().then_some(()));
+}

@@ -1,0 +1,85 @@
+//! Packages of scripts, and the daemons that they bring.
+
+use super::agent::Host;
+use super::until;
+use aspire::gearctl::client::{AskError, ask};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One that waits to be ended.
+pub const STAYS: &str = "#!/bin/sh\necho begun\nexec sleep 1000000\n";
+
+/// Packs scripts, each a name with its text, and returns `file:` and the checksum.
+pub fn packed(host: &Host, name: &str, scripts: &[(&str, &str)]) -> (String, String) {
+    let folder = host.path(&format!("{name}.files"));
+    fs::create_dir_all(&folder).unwrap();
+    for (script, text) in scripts {
+        let path = folder.join(script);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let archive = host.path(&format!("{name}.tar.gz"));
+    let done = Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(&folder).arg(".").status();
+    assert!(done.unwrap().success());
+    (format!("file://{}", archive.display()), checksum(&archive))
+}
+
+pub fn checksum(file: &Path) -> String {
+    let output = Command::new("sha256sum").arg(file).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    format!("SHA256:{}", text.split(' ').next().unwrap())
+}
+
+/// A definition of a packed daemon, with these fields beside or instead of the usual ones.
+pub fn definition(name: &str, package: &(String, String), more: &Value) -> Value {
+    let mut init = json!({
+        "name": name, "version": "1", "url": package.0, "checksum": package.1, "start": "./run",
+        "stop": "kill:TERM", "start_delay": 0
+    });
+    init.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    init
+}
+
+impl Host {
+    /// Asks the agent by its control socket.
+    pub fn asks(&self, method: &str, args: &Value) -> Result<Value, AskError> {
+        ask(&self.socket(), method, args.as_object().unwrap().clone())
+    }
+
+    /// What the agent says of a daemon; `null` where there is none.
+    pub fn daemon(&self, name: &str) -> Value {
+        self.asks("daemon.list", &json!({"name": name}))
+            .map_or(Value::Null, |list| list["daemons"][0].clone())
+    }
+
+    /// Waits until a daemon is at this, and returns what is said of it.
+    pub fn comes_to(&self, name: &str, status: &str) -> Value {
+        until(&format!("{name} to be {status}, not {}", self.daemon(name)), || {
+            Some(self.daemon(name)).filter(|daemon| daemon["status"] == status)
+        })
+    }
+
+    pub fn wants(&self, what: &str, name: &str) {
+        self.asks(&format!("daemon.{what}"), &json!({"name": name})).unwrap();
+    }
+
+    /// What a daemon wrote.
+    pub fn written(&self, name: &str) -> String {
+        fs::read_to_string(self.path("log").join(format!("{name}.out"))).unwrap_or_default()
+    }
+
+    /// Processes whose working directory is in this host's folder: its daemons, which outlive
+    /// the agent.
+    pub fn processes(&self) -> Vec<i32> {
+        let pids =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let of_it = |pid: &i32| {
+            let cwd: PathBuf = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            cwd.starts_with(self.folder())
+        };
+        pids.filter(of_it).collect()
+    }
+}
