@@ -18,7 +18,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -425,6 +425,44 @@ fn a_family_within_a_cgroup_of_its_own_making_is_found_and_killed() {
         agent.survey(&home.relation(None));
         (!cgroup.exists()).then_some(())
     });
+}
+
+#[test]
+fn an_agent_without_a_free_descriptor_learns_of_ends_all_the_same() {
+    let mut agent = SmallAgent::start();
+    let before = agent.descriptors();
+    let mut strangers: Vec<Child> =
+        (0..3).map(|_| Command::new("sleep").arg("600").spawn().unwrap()).collect();
+    let processes = strangers.iter().map(|stranger| stranger.id().cast_signed());
+    let processes: Vec<_> = processes.map(|pid| (pid, start_of(pid))).collect();
+    let mut end = |place: usize| {
+        strangers[place].kill().unwrap();
+        strangers[place].wait().unwrap();
+    };
+    agent.ask(&Order::Exhaust(true), "Exhausted");
+    let ids: Vec<u64> = processes.iter().map(|process| agent.adopt(*process)).collect();
+    end(1);
+    agent.expect_end(ids[1], None);
+    agent.send(&Order::Exhaust(false));
+    end(0);
+    agent.expect_end(ids[0], None);
+    let is_watched = |agent: &mut SmallAgent| agent.descriptors().iter().any(|fd| fd.contains("[pidfd]"));
+    until("the last to be watched", || is_watched(&mut agent).then_some(()));
+    end(2);
+    agent.expect_end(ids[2], None);
+    assert_eq!(agent.descriptors(), before);
+}
+
+#[test]
+fn without_a_free_descriptor_no_daemon_is_started() {
+    let home = Home::new();
+    let mut agent = SmallAgent::start();
+    agent.ask(&Order::Exhaust(true), "Exhausted");
+    let refused = agent.ask(&Order::Start(home.script("exec sleep 600")), "NotStarted");
+    assert!(refused["reason"].as_str().unwrap().contains("Too many open files"), "{refused}");
+    agent.send(&Order::Exhaust(false));
+    let (_, (pid, _)) = agent.begin(home.script("exec sleep 600"));
+    assert_eq!(agent.pids(&home.relation(None)), [pid]);
 }
 
 #[test]

@@ -107,6 +107,9 @@ pub const RESTART_DELAY_MAX: Duration = Duration::from_secs(60);
 pub const LAST_LINES_BYTES: usize = 4 * 1024;
 /// Processes of a daemon that are looked at one by one; the others are counted in what it uses.
 pub const FAMILY_SHOWN: usize = 1024;
+/// How often a process is looked at that an earlier agent started, where there is no descriptor to
+/// watch it by.
+pub const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// The longest datagram that a daemon's word of life is read from.
 pub const HEARD_BYTES: usize = 1024;
 /// What is read of a process's environment to find out whose it is.

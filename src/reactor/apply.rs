@@ -1,6 +1,6 @@
 //! From effects to system calls.
 
-use super::children::Begun;
+use super::children::{Begun, Watch};
 use super::connection::Connection;
 use super::sources::Source;
 use super::{AtOnce, Reactor, files};
@@ -89,12 +89,9 @@ impl Reactor {
     }
 
     fn adopt(&mut self, child: ChildId, process: Process, lasting: bool) {
-        let watched = self
-            .children
-            .adopt(child, process, lasting)
-            .is_some_and(|watch| self.sources.insert(Source::Adopted { child, watch }).is_ok());
-        if !watched {
-            self.outcomes.push_back(AtOnce::Gone(child));
+        match self.children.adopt(child, process, lasting) {
+            Watch::Gone => self.outcomes.push_back(AtOnce::Gone(child)),
+            watch => self.watch_over(child, watch),
         }
     }
 

@@ -69,6 +69,16 @@ pub(super) struct Begun {
     pub process: Option<Process>,
 }
 
+/// How the end of a process is learnt that we have not started.
+pub(super) enum Watch {
+    /// This becomes readable.
+    By(OwnedFd),
+    /// By looking again and again: there is no descriptor for it, or the kernel knows none of the kind.
+    NotNow,
+    /// It has ended already.
+    Gone,
+}
+
 /// A child of ours that has ended.
 pub(super) struct Reaped {
     pub child: Option<ChildId>,
@@ -150,12 +160,10 @@ impl Children {
     }
 
     /// Watches over a process that an earlier agent started, or one of ours that was handed to us.
-    /// Returns what becomes readable when it ends; `None` where it has ended already.
-    pub fn adopt(&mut self, id: ChildId, process: Process, lasting: bool) -> Option<OwnedFd> {
-        let watch = sys::watch_process(process.pid).ok()?;
-        // Looked at afterwards: what is watched cannot become another any more.
-        if Stat::read(process.pid).is_none_or(|now| now.started != process.start) {
-            return None;
+    pub fn adopt(&mut self, id: ChildId, process: Process, lasting: bool) -> Watch {
+        let watch = watch(process);
+        if let Watch::Gone = watch {
+            return watch;
         }
         let pid = Pid::from_raw(process.pid);
         let descendants = match Cgroups::of_earlier_agent(pid) {
@@ -164,7 +172,12 @@ impl Children {
             None => Descendants::Of(Family::new(pid, [0, 0])),
         };
         self.adopted.insert(id, Adopted { process, legacy: Legacy { doomed: false, descendants } });
-        Some(watch)
+        watch
+    }
+
+    /// Of one that could not be watched. `None` where its end was told already.
+    pub fn watch_again(&self, id: ChildId) -> Option<Watch> {
+        self.adopted.get(&id).map(|adopted| watch(adopted.process))
     }
 
     /// An adopted process has ended that is not our child.
@@ -300,6 +313,19 @@ impl Legacy {
                 let _ = name.and_then(|name| killpg(leader, name));
             }
         }
+    }
+}
+
+fn watch(process: Process) -> Watch {
+    let pid = Pid::from_raw(process.pid);
+    let is_meant = || Stat::read(process.pid).is_some_and(|now| now.started == process.start);
+    let is_another = || Stat::read(process.pid).is_some_and(|now| now.started != process.start || now.ended);
+    match sys::watch_process(process.pid) {
+        // Looked at afterwards: what is watched cannot become another any more.
+        Ok(watch) if is_meant() => Watch::By(watch),
+        // This takes no descriptor.
+        _ if process.pid < 1 || kill(pid, None) == Err(Errno::ESRCH) || is_another() => Watch::Gone,
+        _ => Watch::NotNow,
     }
 }
 

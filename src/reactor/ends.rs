@@ -1,9 +1,10 @@
 //! Signals to the agent, and the ends of processes, which a signal or a descriptor tells of.
 
-use super::children::Reaped;
+use super::children::{Reaped, Watch};
 use super::sources::Source;
 use super::{Reactor, sys};
-use crate::machine::{Event, Exit, Machine, Signal};
+use crate::machine::limits::WATCH_AGAIN;
+use crate::machine::{ChildId, Event, Exit, Machine, Signal};
 use mio::Token;
 use nix::sys::signal::{SigSet, Signal as UnixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -53,6 +54,33 @@ impl Reactor {
             self.sources.remove(token);
             self.children.adopted_ended(child);
             self.hand_over(machine, Event::Exited(child, Exit::Unknown));
+        }
+    }
+
+    /// Learns of the end of a process that we have not started.
+    pub(super) fn watch_over(&mut self, child: ChildId, watch: Watch) {
+        let watched = match watch {
+            Watch::By(watch) => self.sources.insert(Source::Adopted { child, watch }).is_ok(),
+            Watch::NotNow | Watch::Gone => false,
+        };
+        if !watched {
+            self.unwatchable.push(child);
+            self.look_again.get_or_insert(self.turn.mono + WATCH_AGAIN);
+        }
+    }
+
+    /// Looks at those that could not be watched.
+    pub(super) fn look_at_unwatchable(&mut self, machine: &mut impl Machine) {
+        self.look_again = None;
+        for child in std::mem::take(&mut self.unwatchable) {
+            match self.children.watch_again(child) {
+                Some(Watch::Gone) => {
+                    self.children.adopted_ended(child);
+                    self.hand_over(machine, Event::Exited(child, Exit::Unknown));
+                }
+                Some(watch) => self.watch_over(child, watch),
+                None => {}
+            }
         }
     }
 

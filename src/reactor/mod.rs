@@ -65,6 +65,9 @@ pub struct Reactor {
     listener: Option<Token>,
     /// When those are accepted for whom there was no descriptor.
     accept_again: Option<Instant>,
+    /// Adopted processes of whose end nothing would tell us, and when they are looked at.
+    unwatchable: Vec<ChildId>,
+    look_again: Option<Instant>,
     fx: Effects,
     /// What an effect brought about at once, not yet handed to the machine.
     outcomes: VecDeque<AtOnce>,
@@ -108,6 +111,8 @@ impl Reactor {
             children: Children::new()?,
             listener: None,
             accept_again: None,
+            unwatchable: Vec::new(),
+            look_again: None,
             fx: Effects::default(),
             outcomes: VecDeque::new(),
             buffer: vec![0; READ_BUDGET_BYTES],
@@ -157,7 +162,8 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         let unwatched = self.unwatched.front().map(|(until, _)| *until);
-        let deadline = earliest([machine.deadline(), self.linger_deadline(), unwatched, self.accept_again])?;
+        let own = [self.linger_deadline(), unwatched, self.accept_again, self.look_again];
+        let deadline = earliest(own.into_iter().chain([machine.deadline()]))?;
         Some(deadline.since(self.clock.now().mono))
     }
 
@@ -173,6 +179,9 @@ impl Reactor {
         }
         if self.linger_deadline().is_some_and(|deadline| self.turn.mono >= deadline) {
             self.drop_lingering();
+        }
+        if self.look_again.is_some_and(|again| self.turn.mono >= again) {
+            self.look_at_unwatchable(machine);
         }
         if self.accept_again.is_some_and(|again| self.turn.mono >= again) {
             self.listener.into_iter().for_each(|token| self.sources.make_ready(token));

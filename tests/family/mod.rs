@@ -9,12 +9,13 @@ use aspire::machine::{
     Program,
 };
 use aspire::reactor::{Clock, Reactor};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,6 +55,8 @@ pub enum Order {
         most_bytes: usize,
     },
     Descriptors,
+    /// Takes every descriptor that is free, or frees them again.
+    Exhaust(bool),
     Stop,
 }
 
@@ -87,6 +90,7 @@ struct Obedient {
     orders: Vec<u8>,
     /// Surveys that are not told.
     untold: usize,
+    taken: Vec<File>,
 }
 
 impl Machine for Obedient {
@@ -180,6 +184,11 @@ impl Obedient {
                     .collect();
                 self.tell(&json!({"event": "Descriptors", "open": open}), fx);
             }
+            Order::Exhaust(true) => {
+                self.taken.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+                self.tell(&json!({"event": "Exhausted"}), fx);
+            }
+            Order::Exhaust(false) => self.taken.clear(),
             Order::Stop => {
                 fx.push(Effect::Close { conn: self.test.unwrap() });
                 fx.push(Effect::Stop);
@@ -329,6 +338,7 @@ fn become_agent(socket: &Path) -> ! {
     // SAFETY: nothing here uses a descriptor from before.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
     let run = || {
+        setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
         let mut reactor = Reactor::new(Clock::new(), Box::new(|| {})).unwrap();
         reactor.listen(socket);
         reactor.run(&mut Obedient::default()).unwrap();

@@ -254,8 +254,12 @@ fn is_plain(family: &str) -> bool {
 
 /// That of another agent in another place, which has started this process.
 fn cgroup_of(main: Process, family: &str) -> Option<PathBuf> {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let folder = own_folder(&read("/proc/self/mounts"), &read(&format!("/proc/{}/cgroup", main.pid)))?;
+    let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", main.pid)).ok()?;
+    // Most are not, and the mounts of a host may be many.
+    if !cgroups.contains(HOME) {
+        return None;
+    }
+    let folder = own_folder(&fs::read_to_string("/proc/self/mounts").ok()?, &cgroups)?;
     // Looked at afterwards: until now it was the one that we mean.
     (folder.ends_with(Path::new(HOME).join(family)) && living(main).is_some()).then_some(folder)
 }
