@@ -27,11 +27,16 @@ pub(crate) fn connect(addresses: &[SocketAddr], silence: Duration) -> io::Result
     Err(end)
 }
 
-/// A socket's time limit shows as "would block", which tells nobody anything.
+/// A socket's time limit shows as "would block", which tells nobody anything. And
+/// what was cut must not pass for what has ended: for some of these kinds ureq
+/// takes a body of unknown length for complete.
 pub(crate) fn words(error: io::Error, silence: Duration) -> io::Error {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             io::Error::new(ErrorKind::TimedOut, format!("the server was silent for {silence:?}"))
+        }
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => {
+            io::Error::other("the connection was cut")
         }
         _ => error,
     }
