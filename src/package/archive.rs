@@ -30,10 +30,12 @@ pub(crate) fn unpack(file: &Path, folder: &Path) -> Result<(), String> {
     let wrong = |reason: String| format!("{}: {reason}", file.display());
     let mut archive = Archive::new(reader);
     let entries = archive.entries().map_err(|error| wrong(error.to_string()))?;
-    let mut left = MOST_BYTES;
-    for (index, entry) in entries.enumerate() {
-        let mut entry = entry.map_err(|error| wrong(format!("is no whole .tar.gz: {error}")))?;
-        if index == MOST_ENTRIES {
+    let broken = |error: io::Error| wrong(format!("is no whole .tar.gz: {error}"));
+    let (mut left, mut count) = (MOST_BYTES, 0);
+    for entry in entries {
+        let mut entry = entry.map_err(broken)?;
+        count += 1;
+        if count > MOST_ENTRIES {
             return Err(wrong(format!("has more than {MOST_ENTRIES} entries")));
         }
         left = left
@@ -45,6 +47,11 @@ pub(crate) fn unpack(file: &Path, folder: &Path) -> Result<(), String> {
         })?;
         allowance.store(MOST_HEADER_BYTES, Ordering::Relaxed);
     }
+    if count == 0 {
+        return Err(wrong("is empty".into()));
+    }
+    // What fills the last block, and the checksum of gzip behind it.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(broken)?;
     Ok(())
 }
 
