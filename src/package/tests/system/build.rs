@@ -1,5 +1,7 @@
 //! Packages of this test's own.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,12 +13,14 @@ pub struct Deb {
     pub name: String,
     /// Where its scripts and the test meet.
     pub folder: TempDir,
+    /// What makes it large.
+    pub payload: Vec<u8>,
 }
 
 impl Deb {
     pub fn new(tag: &str) -> Deb {
         let name = format!("aspire-test-package-{}-{tag}", std::process::id());
-        Deb { name, folder: tempfile::tempdir().unwrap() }
+        Deb { name, folder: tempfile::tempdir().unwrap(), payload: Vec::new() }
     }
 
     pub fn build(&self, version: &str, control: &str, scripts: &[(&str, &str)]) -> PathBuf {
@@ -36,11 +40,12 @@ impl Deb {
         write("DEBIAN/conffiles", &format!("/etc/{name}.conf\n"), 0o644);
         write(&format!("etc/{name}.conf"), &format!("version {version}\n"), 0o644);
         write(&format!("usr/share/{name}/version"), version, 0o644);
+        fs::write(tree.join(format!("usr/share/{name}/payload")), &self.payload).unwrap();
         for (script, text) in scripts {
             write(&format!("DEBIAN/{script}"), &format!("#!/bin/sh\nset -e\n{text}\n"), 0o755);
         }
         let file = self.folder.path().join(format!("{name}_{version}_all.deb"));
-        run(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&tree).arg(&file));
+        run(Command::new("dpkg-deb").args(["-Znone", "--build", "--root-owner-group"]).arg(&tree).arg(&file));
         file
     }
 
