@@ -242,7 +242,12 @@ impl World {
                 }
             }
             FromAgent::Output(output) => self.output.push_str(&output.data),
-            FromAgent::Init(_) | FromAgent::Ping | FromAgent::Job(_) | FromAgent::Facts(_) => {}
+            FromAgent::Init(_)
+            | FromAgent::Ping
+            | FromAgent::Job(_)
+            | FromAgent::Daemons(_)
+            | FromAgent::Facts(_) => {}
+            FromAgent::Event(event) => panic!("nobody has daemons here: {event:?}"),
             FromAgent::Unknown(method) => panic!("{method}"),
         }
     }

@@ -27,7 +27,7 @@ impl Daemon {
 
     /// Who is left of it now.
     pub(super) fn surveyed(&mut self, turn: &mut Turn<'_>, survey: &Survey) {
-        if self.is_restored {
+        if self.left.is_some() {
             return self.resume(turn, survey);
         }
         if !self.state.has_processes() || self.to_start.is_some() {

@@ -22,12 +22,10 @@ impl Daemon {
             self.due = Some(now + Duration::from_secs(started.check_interval));
             self.survey(turn);
         } else if self.main.is_none() {
-            match self.waits_for_pidfile(turn.now) {
-                Some(until) => self.due = Some(until),
-                None => {
-                    let reason = self.reason.take().unwrap_or_else(|| "it left no process behind".into());
-                    self.is_sick(turn, Outcome::with_detail(Retcode::CouldNotStart, reason));
-                }
+            self.due = self.waits_for_pidfile(turn.now);
+            if self.due.is_none() {
+                let reason = self.reason.take().unwrap_or_else(|| "it left no process behind".into());
+                self.is_sick(turn, Outcome::with_detail(Retcode::CouldNotStart, reason));
             }
             return;
         }

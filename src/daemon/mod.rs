@@ -16,6 +16,7 @@ mod settings;
 mod start;
 mod table;
 mod told;
+mod wish;
 mod work;
 
 pub use settings::DaemonSettings;
@@ -88,7 +89,7 @@ impl Daemons {
         self.place.settings = settings;
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_name.len()
     }
 
@@ -126,16 +127,13 @@ impl Daemons {
         if let Some(refusal) = self.refusal(&init) {
             return refusal;
         }
-        match self.by_name.get_mut(&name) {
-            Some(known) => {
-                if !known.daemon.define(now, init) {
-                    return accepted(&known.daemon);
-                }
+        if let Some(known) = self.by_name.get_mut(&name) {
+            if !known.daemon.define(now, init) {
+                return accepted(&known.daemon);
             }
-            None => {
-                let daemon = Daemon::new(now, init);
-                self.by_name.insert(name.clone(), Supervised { daemon, told: None });
-            }
+        } else {
+            let daemon = Daemon::new(now, init);
+            self.by_name.insert(name.clone(), Supervised { daemon, told: None });
         }
         self.promise(&name, store)
     }
@@ -217,7 +215,7 @@ impl Daemons {
             daemon.is_changed = false;
             daemon.begin(&mut Turn { now, place, chance, fx });
         }
-        by_name.retain(|_, known| !known.daemon.is_gone);
+        by_name.retain(|_, known| !known.daemon.is_gone());
     }
 }
 
@@ -232,7 +230,7 @@ fn tell(
 ) -> Result<(), StoreError> {
     let row = daemon.row(&place.boot);
     let status = daemon.status();
-    let is_news = *told != Some(status) || daemon.is_gone;
+    let is_news = *told != Some(status) || daemon.is_gone();
     if daemon.outcomes.is_empty() && is_news {
         daemon.outcomes.push(Outcome::new(Retcode::NormalTermination));
     }
@@ -245,7 +243,7 @@ fn tell(
             let id = format!("{}@{at}-{seq}", daemon.init.name);
             encode(&Frame::Event(&DaemonEvent { seq, id, daemon: daemon.told(), outcome: outcome.clone() }))
         };
-        let bytes = if daemon.is_gone {
+        let bytes = if daemon.is_gone() {
             Some(store.forget_daemon(&daemon.init.name, event)?)
         } else {
             store.save_daemon(&row, false, Some(event))?

@@ -70,10 +70,8 @@ pub struct Daemon {
     pub(super) failure: Option<Outcome>,
     /// The last that it wrote.
     pub(super) lines: Option<String>,
-    /// An earlier agent's processes, if there are any, are to be looked at.
-    pub(super) is_restored: bool,
-    /// Its main process when that agent ended.
-    pub(super) remembered: Option<Process>,
+    /// What an earlier agent left is to be looked at first.
+    pub(super) left: Option<Left>,
     /// Those that the pidfile may name.
     pub(super) candidates: Vec<Process>,
     /// The time of what is under way.
@@ -89,15 +87,12 @@ pub struct Daemon {
     pub(super) failed_checks: u32,
     pub(super) heard: Instant,
     pub(super) identity: Option<Identity>,
-    /// It is looked up again before the next start.
-    pub(super) is_identity_old: bool,
     pub(super) restarts: Restarts,
     pub(super) hits: Hits,
     /// What the store does not know yet.
     pub(super) is_changed: bool,
     /// What is to be told of it, the oldest first.
     pub(super) outcomes: Vec<Outcome>,
-    pub(super) is_gone: bool,
 }
 
 /// Its main process: the one that was started, or the one that this left behind.
@@ -105,6 +100,12 @@ pub struct Daemon {
 pub struct Main {
     pub child: ChildId,
     pub process: Option<Process>,
+}
+
+/// What an earlier agent knew of its processes.
+#[derive(Debug, Clone, Copy)]
+pub struct Left {
+    pub main: Option<Process>,
 }
 
 impl Daemon {
@@ -131,8 +132,7 @@ impl Daemon {
             exit: None,
             failure: None,
             lines: None,
-            is_restored: false,
-            remembered: None,
+            left: None,
             candidates: Vec::new(),
             due: None,
             look: None,
@@ -143,12 +143,10 @@ impl Daemon {
             failed_checks: 0,
             heard: now.mono,
             identity: None,
-            is_identity_old: false,
             restarts: Restarts::default(),
             hits: Hits::default(),
             is_changed: true,
             outcomes: Vec::new(),
-            is_gone: false,
         }
     }
 
@@ -194,7 +192,6 @@ impl Daemon {
     fn begin_anew(&mut self) {
         self.restarts = Restarts::default();
         self.tries = 0;
-        self.is_identity_old = true;
         self.told = true;
         self.is_changed = true;
     }
@@ -231,6 +228,10 @@ impl Daemon {
             _ => {}
         }
         self.reconcile(turn);
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.state == State::Gone
     }
 
     fn is_main(&self, child: ChildId) -> bool {
@@ -298,46 +299,6 @@ impl Daemon {
         ])
     }
 
-    /// Brings to the table what is wanted and not so, until nothing is left to be begun.
-    fn reconcile(&mut self, turn: &mut Turn<'_>) {
-        while !self.is_restored
-            && !self.is_gone
-            && let Some(wish) = self.wish(turn.now)
-        {
-            self.feed(turn, wish);
-        }
-        self.fetch_what_is_needed(turn);
-    }
-
-    fn wish(&self, now: Now) -> Option<Cause> {
-        let is_package_here = self.supply.has(&self.init);
-        match self.state {
-            State::Stopped => match self.wanted {
-                Wanted::Removed => Some(Cause::Remove),
-                _ if self.needs_package() => is_package_here.then_some(Cause::Install),
-                Wanted::Running => Some(Cause::Run),
-                Wanted::Stoped => None,
-            },
-            State::Installing => (self.wanted == Wanted::Removed || !is_package_here).then_some(Cause::Halt),
-            State::Checking | State::Starting | State::Running => self.is_stale().then_some(Cause::Halt),
-            State::Failing | State::Killing => {
-                (self.renew || self.wanted != Wanted::Running).then_some(Cause::Halt)
-            }
-            State::Backoff | State::Killed if self.due.is_some_and(|due| now.mono >= due) => Some(Cause::Due),
-            State::Backoff | State::Killed | State::Fatal => self.told.then_some(Cause::Halt),
-            State::Removing => (self.wanted != Wanted::Removed).then_some(Cause::Halt),
-            State::Halting => None,
-        }
-    }
-
-    /// Whether what runs is not what is to run. Until another package is here, what runs is better
-    /// than nothing.
-    fn is_stale(&self) -> bool {
-        let another = self.started.as_ref().is_some_and(|started| !self.init.runs_as(started));
-        let may_go = !self.needs_package() || self.supply.has(&self.init);
-        self.renew || self.wanted != Wanted::Running || another && may_go
-    }
-
     /// Brings what happened to the table, and does what it says.
     pub(super) fn feed(&mut self, turn: &mut Turn<'_>, cause: Cause) {
         let Some((action, next)) = cell(self.state, cause) else { return };
@@ -357,7 +318,6 @@ impl Daemon {
             }
             Action::Wait => self.due = Some(turn.now.mono + self.wait),
             Action::Uninstall => self.uninstall(turn),
-            Action::Forget => self.is_gone = true,
             Action::Alarm | Action::Settle => {}
         }
     }

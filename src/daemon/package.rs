@@ -78,14 +78,14 @@ impl Daemon {
 
     /// Begins to fetch the package, or leaves off where another is needed, or none.
     pub(super) fn fetch_what_is_needed(&mut self, turn: &mut Turn<'_>) {
-        let is_needed = self.wanted != Wanted::Removed && self.needs_package() && !self.is_gone;
+        let is_needed = self.wanted != Wanted::Removed && self.needs_package() && self.state != State::Gone;
         match &self.supply {
             Supply::Fetching(fetching) if !is_needed || !fetching.wanted.has_package_of(&self.init) => {
                 fetching.task.cancel(turn.fx);
                 self.supply = Supply::Idle;
             }
             Supply::Here(here) if !is_needed || !here.has_package_of(&self.init) => {
-                self.supply = Supply::Idle
+                self.supply = Supply::Idle;
             }
             Supply::Failed(_) if !is_needed || self.told => self.supply = Supply::Idle,
             _ => {}
@@ -199,7 +199,6 @@ impl Daemon {
         self.outcomes.push(Outcome::with_detail(Retcode::InstallationFailed, detail.clone()));
         (self.init, self.tries, self.reason) = (*good, 0, Some(detail));
         self.restarts = super::restarts::Restarts::default();
-        self.is_identity_old = true;
         self.is_changed = true;
     }
 }

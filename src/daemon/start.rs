@@ -16,10 +16,9 @@ impl Daemon {
     pub(super) fn look_up(&mut self, turn: &mut Turn<'_>) {
         self.started = Some(Box::new(self.init.clone()));
         let own = &turn.place.own;
-        let is_old = std::mem::take(&mut self.is_identity_old);
         match own.as_whom(self.init.user.as_ref(), self.init.group.as_ref()) {
             AsWhom::Own => self.identity = Some(own.clone()),
-            AsWhom::Other { user, group } if is_old || self.identity.is_none() => {
+            AsWhom::Other { user, group } if self.restarts.total() == 0 || self.identity.is_none() => {
                 let task = Task::Identify { user, group };
                 self.work = Some(Work::LookUp(PendingTask::start(turn.now, task, turn.fx)));
                 return;
@@ -90,19 +89,17 @@ impl Daemon {
         }
         let text = content.map(|content| String::from_utf8_lossy(content).trim().to_owned());
         let named = text.as_ref().and_then(|text| text.parse::<i32>().ok());
-        match candidates.iter().find(|process| Some(process.pid) == named) {
-            Some(process) => self.adopt(turn, *process),
-            None => {
-                self.reason = Some(match text {
-                    None => "pidfile: there is none".into(),
-                    Some(text) => {
-                        let shown: String = text.chars().take(32).collect();
-                        format!("pidfile: it says {shown:?}, which is no process of this daemon")
-                    }
-                });
-                self.look = Some(turn.now.mono + LOOK_AGAIN);
-            }
+        if let Some(process) = candidates.iter().find(|process| Some(process.pid) == named) {
+            return self.adopt(turn, *process);
         }
+        self.reason = Some(match text {
+            None => "pidfile: there is none".into(),
+            Some(text) => {
+                let shown: String = text.chars().take(32).collect();
+                format!("pidfile: it says {shown:?}, which is no process of this daemon")
+            }
+        });
+        self.look = Some(turn.now.mono + LOOK_AGAIN);
     }
 
     fn adopt(&mut self, turn: &mut Turn<'_>, process: Process) {
@@ -127,16 +124,15 @@ impl Daemon {
 
     /// Takes over what an earlier agent left.
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>, survey: &Survey) {
-        self.is_restored = false;
+        let Some(left) = self.left.take() else { return };
         self.is_changed = true;
-        let remembered = self.remembered.take();
         let now = turn.now.mono;
         (self.started_at, self.heard) = (now, now);
         if survey.processes.is_empty() {
             self.exit = Some(Exit::Unknown);
             return self.nobody_is_left(turn);
         }
-        match remembered {
+        match left.main {
             // The agent ended just when it had started it.
             None => self.adopt(turn, survey.processes[0]),
             Some(main) if survey.processes.contains(&main) => self.adopt(turn, main),
@@ -161,7 +157,7 @@ impl Daemon {
 
     /// Takes up what an earlier agent left, if it left anything: first, as whom it runs.
     pub fn begin_restored(&mut self, turn: &mut Turn<'_>) {
-        if !self.is_restored {
+        if self.left.is_none() {
             self.is_changed = true;
             return;
         }

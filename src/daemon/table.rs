@@ -42,6 +42,8 @@ names! {
         Fatal,
         /// Its package is being taken away.
         Removing,
+        /// It is forgotten.
+        Gone,
     }
 }
 
@@ -74,33 +76,31 @@ names! {
     }
 }
 
-names! {
-    /// What is done about it.
-    Action {
-        /// Installs the package.
-        Install,
-        /// Looks up the user and runs the precheck.
-        Precheck,
-        Start,
-        /// Finds out whether it is up, or well.
-        Check,
-        /// Asks it to end, as its definition says.
-        Stop,
-        /// Asks what is left of it to end.
-        StopRest,
-        /// Kills whatever is left of it.
-        Kill,
-        /// Ends the child of ours that is under way.
-        Abort,
-        /// Sets the time of the next try.
-        Wait,
-        /// Says that nothing more is tried.
-        Alarm,
-        Uninstall,
-        Forget,
-        /// Only the state changes.
-        Settle,
-    }
+/// What is done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Installs the package.
+    Install,
+    /// Looks up the user and runs the precheck.
+    Precheck,
+    Start,
+    /// Finds out whether it is up, or well.
+    Check,
+    /// Asks it to end, as its definition says.
+    Stop,
+    /// Asks what is left of it to end.
+    StopRest,
+    /// Kills whatever is left of it.
+    Kill,
+    /// Ends the child of ours that is under way.
+    Abort,
+    /// Sets the time of the next try.
+    Wait,
+    /// Says that nothing more is tried.
+    Alarm,
+    Uninstall,
+    /// Only the state changes.
+    Settle,
 }
 
 macro_rules! table {
@@ -186,7 +186,7 @@ table! {
     }
     Removing {
         Halt    => Abort,     Stopped;
-        Passed  => Forget,    Stopped;
+        Passed  => Settle,    Gone;
         Failed  => Wait,      Backoff;
         Spent   => Alarm,     Fatal;
     }
@@ -208,6 +208,7 @@ impl State {
             State::Killed => "killed",
             State::Fatal => "fatal",
             State::Removing => "removing",
+            State::Gone => "gone",
         }
     }
 
@@ -218,7 +219,7 @@ impl State {
     /// What others are told.
     pub fn status(self) -> DaemonStatus {
         match self {
-            State::Stopped => DaemonStatus::Stoped,
+            State::Stopped | State::Gone => DaemonStatus::Stoped,
             State::Installing | State::Removing => DaemonStatus::Installing,
             State::Checking | State::Starting => DaemonStatus::Starting,
             State::Running => DaemonStatus::Running,
@@ -258,7 +259,7 @@ mod tests {
         for state in State::ALL.iter().copied() {
             let halted = cell(state, Event::Halt).map(|(_, next)| next);
             match state {
-                State::Stopped | State::Halting => assert_eq!(halted, None, "{state:?}"),
+                State::Stopped | State::Halting | State::Gone => assert_eq!(halted, None, "{state:?}"),
                 state if state.has_processes() => assert_eq!(halted, Some(State::Halting), "{state:?}"),
                 _ => assert_eq!(halted, Some(State::Stopped), "{state:?}"),
             }

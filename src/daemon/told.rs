@@ -1,6 +1,6 @@
 //! A daemon as others see it: its row, what the server is told, and what a list shows.
 
-use super::one::Daemon;
+use super::one::{Daemon, Left};
 use super::package::Package;
 use super::restarts::Restarts;
 use super::table::State;
@@ -32,9 +32,8 @@ impl Daemon {
             good: row.good,
             installed: row.installed.and_then(|package| serde_json::from_str(&package).ok()),
             family: row.family.filter(|_| may_run),
-            remembered: row.main.filter(|_| may_run),
             restarts: Restarts::after(row.restarts),
-            is_restored: may_run,
+            left: may_run.then_some(Left { main: row.main }),
             is_changed: false,
             ..restored
         }
@@ -69,7 +68,7 @@ impl Daemon {
             pid: self.process().map(|process| process.pid),
             since: milliseconds(self.since),
             restarts: self.restarts.total(),
-            removed: self.is_gone,
+            removed: self.state == State::Gone,
         }
     }
 

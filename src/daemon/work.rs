@@ -120,7 +120,7 @@ impl Daemon {
     }
 
     fn looked_up(&mut self, turn: &mut Turn<'_>, found: Result<Option<Identity>, String>) {
-        if self.is_restored {
+        if self.left.is_some() {
             // Without one, no script is run.
             self.identity = found.ok().flatten();
             return self.survey(turn);

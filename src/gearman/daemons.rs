@@ -74,7 +74,8 @@ fn log_change(told: &DaemonTold, outcome: &Outcome) {
              until=\"it is started, restarted or defined anew\""
         ),
         (_, false) => warn!(
-            "daemon={status} name={name:?} version={version:?} retcode={} restarts={restarts} reason={reason:?}",
+            "daemon={status} name={name:?} version={version:?} restarts={restarts} retcode={} \
+             reason={reason:?}",
             outcome.retcode
         ),
         _ if told.removed => info!("daemon=removed name={name:?} version={version:?}"),

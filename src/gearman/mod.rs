@@ -160,7 +160,7 @@ impl Gearman {
                     orphans.len(),
                     kept.outbox.weight().results
                 );
-                info!("daemons=ready count={}", kept.daemons.len());
+                info!("daemons=ready count={}", kept.daemons.count());
                 info!("cron=ready entries={} zone={:?}", kept.cron.len(), kept.cron.local_zone());
                 (self.kept, self.orphans) = (Ok(kept), orphans);
             }
@@ -281,7 +281,7 @@ impl Machine for Gearman {
         match &event {
             Event::Signal(signal) => self.signal(now, *signal, fx, &mut news),
             Event::FileRead(path, file) if status::is_size(path) => {
-                self.has_size(now, file.as_ref().ok().copied().flatten(), fx)
+                self.has_size(now, file.as_ref().ok().copied().flatten(), fx);
             }
             Event::FileRead(path, file) if *path == self.source.path => {
                 self.reload(now, file.clone(), fx, &mut news);

@@ -69,7 +69,7 @@ impl Gearman {
             "queries": {"running": self.queries.running(), "waiting": self.queries.waiting()},
             "jobs": kept.map(|kept| kept.jobs.unfinished()),
             "cron": kept.map(|kept| kept.cron.len()),
-            "daemons": kept.map(|kept| kept.daemons.len()),
+            "daemons": kept.map(|kept| kept.daemons.count()),
             "results": kept.map(|kept| kept.outbox.waiting()),
             "memory": rss,
             "counters": {

@@ -121,7 +121,7 @@ mod tests {
             self.0.path().join(name)
         }
 
-        fn rotate(&self, files: u32) -> Result<(), String> {
+        fn rotate(&self, files: usize) -> Result<(), String> {
             rotate(&Rotation { path: self.path("log"), files })
         }
 

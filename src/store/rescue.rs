@@ -157,7 +157,7 @@ fn copy(table: &str, key: &str, from: &Connection, into: &Connection) -> rusqlit
         return Ok(0);
     };
     let columns = into.prepare(&format!("SELECT * FROM {table}"))?;
-    let columns = columns.column_names().into_iter().take(width);
+    let columns = columns.column_names().take(width);
     let columns = columns.map(|column| format!("`{column}`")).collect::<Vec<_>>();
     let places = vec!["?"; columns.len()].join(", ");
     let insert = format!("INSERT OR IGNORE INTO {table} ({}) VALUES ({places})", columns.join(", "));

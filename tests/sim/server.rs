@@ -103,6 +103,8 @@ impl Peer {
                 }
                 FromAgent::Result(result) => panic!("the agent sent {result:?}"),
                 FromAgent::Job(notice) => panic!("the agent sent {notice:?}"),
+                FromAgent::Event(event) => panic!("the agent sent {event:?}"),
+                FromAgent::Daemons(daemons) => assert_eq!(daemons.daemons, []),
                 FromAgent::Facts(facts) => panic!("nobody asked for {facts:?}"),
                 FromAgent::Unknown(method) => panic!("the agent sent {method}"),
             }

@@ -234,6 +234,13 @@ impl World {
                 let output = if found { serde_json::to_string(&addresses).unwrap() } else { String::new() };
                 Behaviour { output, code: i32::from(!found), runs_ms, ..Behaviour::default() }
             }
+            Program::Task(
+                task @ (Task::Fetch(_)
+                | Task::Install(_)
+                | Task::Uninstall(_)
+                | Task::Probe(_)
+                | Task::Rotate(_)),
+            ) => panic!("nobody has daemons here: {task:?}"),
             Program::Task(Task::Reach(_)) => Behaviour { output: "null".into(), ..Behaviour::default() },
             Program::Task(Task::Ask(_)) => {
                 let output = "{\"retcode\":2,\"data\":{}}\0".into();

@@ -61,7 +61,7 @@ const EXPECTED: &[(State, Cause, &str, State)] = &[
     (State::Killed, Cause::Due, "", State::Stopped),
     (State::Fatal, Cause::Halt, "", State::Stopped),
     (State::Removing, Cause::Halt, "kill 9, release", State::Stopped),
-    (State::Removing, Cause::Passed, "", State::Stopped),
+    (State::Removing, Cause::Passed, "", State::Gone),
     (State::Removing, Cause::Failed, "", State::Backoff),
     (State::Removing, Cause::Spent, "", State::Fatal),
 ];
@@ -110,7 +110,7 @@ fn at(state: State, now: Now, fx: &mut Effects) -> Daemon {
     }
     if matches!(state, State::Installing | State::Checking | State::Removing) {
         let task = crate::machine::Task::Reach("/".into());
-        daemon.work = Some(super::super::work::Work::LookUp(PendingTask::start(now, task, fx)));
+        daemon.work = Some(work::Work::LookUp(PendingTask::start(now, task, fx)));
     }
     daemon
 }

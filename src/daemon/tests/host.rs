@@ -44,7 +44,6 @@ pub struct Played {
     pub words: String,
     /// Ends by itself then.
     ends: Option<(Instant, Exit)>,
-    leaves: Option<&'static str>,
     deaf: bool,
     cpu_percent: u32,
     since: Instant,
@@ -361,7 +360,6 @@ impl Host {
             family: lasting.family,
             process,
             ends,
-            leaves: None,
             deaf: words.contains("deaf"),
             cpu_percent: 0,
             since: self.now.mono,

@@ -63,7 +63,7 @@ fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::
 mod percent {
     use super::{Deserializer, PERCENT, Serializer, Visitor, de, fmt};
 
-    #[allow(clippy::ref_option, reason = "what serde asks for")]
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
     pub fn serialize<S: Serializer>(percent: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
         match percent {
             Some(percent) => serializer.collect_str(&format_args!("{percent}%")),
