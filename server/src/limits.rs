@@ -168,6 +168,19 @@ pub const MAX_JOB_OUTPUT_BYTES: usize = 64 * 1024 * 1024;
 /// Jobs whose output is passed on while they run.
 pub const MAX_JOB_LOGS: usize = 10_000;
 
+// Daemons and what their hosts tell of them.
+
+/// Events of one daemon that are kept, the latest.
+pub const MAX_EVENTS_PER_DAEMON: usize = 1000;
+/// The same of one host, whatever daemons they are of.
+pub const MAX_EVENTS_PER_HOST: usize = 10_000;
+/// Characters that are kept of the reason of an event: its beginning.
+pub const MAX_EVENT_DETAIL_CHARS: usize = 1000;
+/// Bytes that are kept of what a daemon wrote last: its end.
+pub const MAX_EVENT_OUTPUT_BYTES: usize = 16 * 1024;
+/// Hosts whose daemons are listed by one call that selects them: as many as a statement can name.
+pub const MAX_LISTED_HOSTS: usize = 30_000;
+
 // Requests that wait for their hosts.
 
 /// Requests that wait for one host.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Takes it into the directory. Of two links of one host the newest knows best.
 pub fn take(app: &App, link: &Arc<Link>, told: &Facts) {
     let host = &link.host;
-    if !app.hub.link(host.id).is_some_and(|newest| Arc::ptr_eq(&newest, link)) {
+    if !app.hub.is_newest(link) {
         tracing::debug!(host = %host.id, "facts of a replaced link passed over");
         return;
     }

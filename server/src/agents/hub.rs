@@ -81,6 +81,11 @@ impl Hub {
         }
     }
 
+    /// Whether the link is its host's, and not one that another has replaced.
+    pub fn is_newest(&self, link: &Arc<Link>) -> bool {
+        self.link(link.host.id).is_some_and(|newest| Arc::ptr_eq(&newest, link))
+    }
+
     /// The host's link, for the newest one of two to be told from the other.
     pub fn link(&self, host: Uuid) -> Option<Arc<Link>> {
         self.read().get(&host).cloned()

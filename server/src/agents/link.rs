@@ -19,7 +19,7 @@ pub struct Link {
     pub host: Arc<Host>,
     pub peer: SocketAddr,
     inner: Mutex<Inner>,
-    /// Bytes of results that came by this link and are not on disk.
+    /// Bytes of what came by this link, is owed and is not on disk.
     unstored: AtomicUsize,
 }
 
@@ -139,12 +139,12 @@ impl Link {
         to.inspect(first).inspect(|to| to.answered(&reply.outcome)).is_some()
     }
 
-    /// Bytes of results that came by this link and are not on disk.
+    /// Bytes of what came by this link, is owed and is not on disk.
     pub fn unstored_bytes(&self) -> usize {
         self.unstored.load(Ordering::Relaxed)
     }
 
-    /// A result of so many bytes waits to be on disk.
+    /// Something owed, of so many bytes, waits to be on disk.
     pub fn owe_ack(&self, bytes: usize) {
         self.unstored.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -154,7 +154,7 @@ impl Link {
         self.unstored.fetch_sub(bytes, Ordering::Relaxed);
         let frames: Vec<u8> = seqs.iter().flat_map(|seq| frame::encode(&Frame::Ack { seq: *seq })).collect();
         let mut inner = self.inner();
-        if !inner.closed {
+        if !inner.closed && !seqs.is_empty() {
             inner.push(Queued { frame: frames.into(), request: None });
             inner.wake();
         }

@@ -7,12 +7,11 @@ use super::link::{Link, Order};
 use super::{LinkEnd, facts};
 use crate::app::{App, STOPPING};
 use crate::hosts::{Conflict, Greeting, Host};
-use crate::jobs;
-use crate::jobs::inbox::Ended;
+use crate::jobs::{self, Owed};
 use crate::requests::ReplyTo;
 use crate::{clock, limits};
 use aspire_wire::session::{Frame, FromAgent, Init, Output};
-use aspire_wire::{FrameReader, JobResult, Reply};
+use aspire_wire::{FrameReader, Reply};
 use bytes::{Buf as _, Bytes};
 use std::future::poll_fn;
 use std::io;
@@ -37,8 +36,8 @@ pub struct Session {
     stream: TlsStream<TcpStream>,
     link: Arc<Link>,
     reader: FrameReader,
-    /// A result that found no room where results wait to be on disk. Nothing is read until it has.
-    held: Option<Box<Ended>>,
+    /// What is owed and found no room where it is to wait to be on disk. Nothing is read until it has.
+    held: Option<Box<Owed>>,
     /// The rest of the frame that is being written.
     writing: Bytes,
     unflushed: bool,
@@ -161,10 +160,10 @@ impl Session {
 
     /// Reads once and handles what is whole. `false` at the end of the stream.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if let Some(result) = self.held.take() {
+        if let Some(owed) = self.held.take() {
             // The silence is ours.
             self.heard = Instant::now();
-            self.offer(result);
+            self.offer(owed);
             if self.held.is_some() {
                 return Poll::Pending;
             }
@@ -215,7 +214,15 @@ impl Session {
                 (FromAgent::Ping, _) => self.link.push(&Frame::Pong),
                 (FromAgent::Reply(reply), _) => self.take_reply(&reply)?,
                 (FromAgent::Output(piece), _) => self.take_output(&piece),
-                (FromAgent::Result(result), _) => self.take_result(*result),
+                (FromAgent::Result(result), _) => self.take_owed(Owed::result(&self.link, *result)),
+                (FromAgent::Event(event), _) => self.take_owed(Owed::event(&self.link, *event)),
+                // Of two links of one host the newest knows best.
+                (FromAgent::Daemons(all), _) if self.app.hub.is_newest(&self.link) => {
+                    self.take_owed(Owed::daemons(&self.link, all));
+                }
+                (FromAgent::Daemons(_), _) => {
+                    tracing::debug!(host = %self.link.host.id, "daemons of a replaced link passed over");
+                }
                 (FromAgent::Job(notice), _) => self.app.jobs.noticed(&self.link.host, notice),
                 (FromAgent::Facts(told), _) => facts::take(&self.app, &self.link, &told),
                 (FromAgent::Unknown(method), _) => {
@@ -255,16 +262,16 @@ impl Session {
         }
     }
 
-    fn take_result(&mut self, result: JobResult) {
+    fn take_owed(&mut self, owed: Box<Owed>) {
         // It may still speak between the revocation and the link's end.
         if !self.link.host.is_revoked() {
-            self.offer(Ended::new(&self.link, result));
+            self.offer(owed);
         }
     }
 
-    /// Hands the result on to be stored, or holds it until there is room.
-    fn offer(&mut self, result: Box<Ended>) {
-        self.held = self.app.jobs.inbox.offer(self.link.host.id, clock::now(), result).err();
+    /// Hands it on to be stored, or holds it until there is room.
+    fn offer(&mut self, owed: Box<Owed>) {
+        self.held = self.app.jobs.inbox.offer(self.link.host.id, clock::now(), owed).err();
     }
 
     /// Decides what to answer to `init`.

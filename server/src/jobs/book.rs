@@ -1,12 +1,14 @@
-//! Brings what hosts told of jobs to the database, in its order and many
-//! things in one transaction. A job's first result is its result; where it is
-//! on disk, and not before, the host is told so.
+//! Brings what hosts told of jobs and daemons to the database, in its order and
+//! many things in one transaction. A job's first result is its result; where it
+//! is on disk, and not before, the host is told so.
 
-use super::inbox::{Ended, Fact, What};
+use super::inbox::{Fact, What};
+use super::owed::{Ended, Event, Of, state};
 use super::{Follow, Jobs, kept_time};
 use crate::clock::EpochMs;
 use crate::limits;
 use crate::store::cron::CronChange;
+use crate::store::daemons::{DaemonChange, EventRow};
 use crate::store::jobs::{JobKey, JobRow, ResultRow};
 use crate::store::{Store, StoreError};
 use crate::unbroken::to_the_end;
@@ -55,7 +57,7 @@ async fn store_facts(jobs: &Jobs, store: &Store) -> Result<(), StoreError> {
             return Err(error);
         }
         for fact in &facts {
-            if let What::Ended(ended) = &fact.what {
+            if let Some(ended) = fact.what.ended() {
                 jobs.logs.ended(fact.host, &ended.job);
             }
         }
@@ -74,14 +76,14 @@ async fn store_some(store: &Store, facts: &[Fact]) -> Result<(), StoreError> {
     }
     let changed: Vec<&JobRow> =
         book.rows.values().filter(|row| row.modified_now).map(|row| &row.row).collect();
-    store.put_jobs(&changed, &book.results, &book.cron).await
+    store.put_jobs(&changed, &book.results, &book.cron, &book.daemons).await
 }
 
 fn job_of(fact: &Fact) -> Option<JobKey<'_>> {
     let job = match &fact.what {
         What::Accepted { job, .. } => job,
         What::Noticed(notice) => notice.id.as_str(),
-        What::Ended(ended) => ended.job.as_str(),
+        What::Owed(_) => fact.what.ended()?.job.as_str(),
         What::CronSet { .. } | What::CronRemoved { .. } | What::CronListed { .. } => return None,
     };
     (1..=MAX_ID_BYTES).contains(&job.len()).then_some((fact.host, job))
@@ -93,6 +95,7 @@ struct Book<'a> {
     rows: HashMap<(Uuid, String), Page>,
     results: Vec<ResultRow<'a>>,
     cron: Vec<CronChange<'a>>,
+    daemons: Vec<DaemonChange<'a>>,
 }
 
 #[derive(Debug)]
@@ -116,7 +119,7 @@ impl<'a> Book<'a> {
             if page.row.learn(&fact.what) {
                 page.row.modified = at;
                 page.modified_now = true;
-                if let What::Ended(ended) = &fact.what {
+                if let Some(ended) = fact.what.ended() {
                     self.results.push(ResultRow { host, job: &ended.job, entry: &ended.entry, at });
                 }
             }
@@ -127,9 +130,42 @@ impl<'a> Book<'a> {
             What::CronListed { entries, all } => {
                 self.cron.push(CronChange::Listed { host, entries, all: *all, at });
             }
-            What::Accepted { .. } | What::Noticed(_) | What::Ended(_) => {}
+            What::Owed(owed) => match &owed.of {
+                Of::Job(_) => {}
+                Of::Daemon(event) => self.daemons.push(happened(host, at, event)),
+                Of::Daemons(all) => {
+                    let daemons = all.iter().filter(|told| !told.removed).map(state).collect();
+                    self.daemons.push(DaemonChange::All { host, at, daemons });
+                }
+            },
+            What::Accepted { .. } | What::Noticed(_) => {}
         }
     }
+}
+
+impl What {
+    fn ended(&self) -> Option<&Ended> {
+        match self {
+            What::Owed(owed) => match &owed.of {
+                Of::Job(ended) => Some(ended),
+                Of::Daemon(_) | Of::Daemons(_) => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+fn happened(host: Uuid, at: EpochMs, event: &Event) -> DaemonChange<'_> {
+    let Event { id, seq, daemon, retcode, detail, entry } = event;
+    let row = EventRow {
+        id,
+        seq: i64::try_from(*seq).unwrap_or(i64::MAX),
+        removed: daemon.removed,
+        retcode: i64::from(*retcode),
+        detail: detail.as_deref(),
+        entry,
+    };
+    DaemonChange::Event { host, at, daemon: state(daemon), event: row }
 }
 
 impl JobRow {
@@ -142,9 +178,8 @@ impl JobRow {
         match what {
             What::Accepted { job, follow } => self.accepted_as(job, follow),
             What::Noticed(notice) => !self.state.is_final() && self.noticed(notice),
-            What::Ended(ended) if !self.state.is_final() => {
-                self.ended_with(ended);
-                true
+            What::Owed(_) if !self.state.is_final() => {
+                what.ended().inspect(|ended| self.ended_with(ended)).is_some()
             }
             _ => false,
         }

@@ -1,14 +1,14 @@
-//! What hosts tell of jobs, from a link to the database: kept in the order in
-//! which it came, in bounded memory. A result that finds no room stays with
-//! its link, which reads nothing more until there is some; anything else is
-//! best effort and passed over.
+//! What hosts tell of jobs and daemons, from a link to the database: kept in the
+//! order in which it came, in bounded memory. What is owed and finds no room
+//! stays with its link, which reads nothing more until there is some; anything
+//! else is best effort and passed over.
 
 use super::follow::Follow;
+use super::owed::Owed;
 use crate::agents::link::Link;
 use crate::clock::EpochMs;
 use crate::limits;
-use aspire_wire::job::Run;
-use aspire_wire::{JobNotice, JobResult};
+use aspire_wire::JobNotice;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -29,9 +29,9 @@ struct Inner {
     facts: VecDeque<Fact>,
     /// Of all facts that are not on disk, those that are just being stored included.
     bytes: usize,
-    /// What each host has of them that is no result.
+    /// What each host has of them that is not owed.
     told: HashMap<Uuid, usize>,
-    /// Links with a result that found no room, by their place in memory.
+    /// Links with something owed that found no room, by their place in memory.
     waiting: HashMap<usize, Arc<Link>>,
 }
 
@@ -52,7 +52,7 @@ pub enum What {
         follow: Arc<Follow>,
     },
     Noticed(JobNotice),
-    Ended(Box<Ended>),
+    Owed(Box<Owed>),
     /// The host accepted the entry, a JSON object.
     CronSet {
         name: String,
@@ -69,27 +69,6 @@ pub enum What {
     },
 }
 
-/// A job's result, and whom to tell that it is on disk.
-#[derive(Debug)]
-pub struct Ended {
-    pub job: String,
-    pub run: Run,
-    pub retcode: u16,
-    /// As the interface shows it, a JSON object.
-    pub entry: String,
-    pub seq: u64,
-    pub link: Arc<Link>,
-}
-
-impl Ended {
-    /// The result as it came by this link.
-    pub fn new(link: &Arc<Link>, result: JobResult) -> Box<Ended> {
-        let JobResult { seq, id: job, run, outcome } = result;
-        let entry = super::result_entry(&super::target(&link.host), &job, &outcome);
-        Box::new(Ended { job, run, retcode: outcome.retcode, entry, seq, link: link.clone() })
-    }
-}
-
 impl Fact {
     /// Bytes of memory.
     fn cost(&self) -> usize {
@@ -98,9 +77,7 @@ impl Fact {
                 What::Accepted { job, follow } => job.len() + follow.cost(),
                 What::Noticed(notice) => notice.id.len() + notice.cron.as_ref().map_or(0, String::len),
                 What::CronRemoved { name } => name.len(),
-                What::Ended(ended) => {
-                    ended.job.len() + ended.run.cron.as_ref().map_or(0, String::len) + ended.entry.len()
-                }
+                What::Owed(owed) => owed.cost(),
                 What::CronSet { name, entry } => name.len() + entry.len(),
                 What::CronListed { entries, .. } => {
                     entries.iter().map(|(name, entry)| name.len() + entry.len()).sum()
@@ -110,7 +87,7 @@ impl Fact {
 }
 
 impl Inbox {
-    /// Takes what is no result, where there is room: in all, and for this host.
+    /// Takes what is not owed, where there is room: in all, and for this host.
     pub fn tell(&self, fact: Fact) {
         let mut inner = self.inner();
         let told = inner.told.get(&fact.host).copied().unwrap_or(0);
@@ -124,18 +101,18 @@ impl Inbox {
         self.news.notify_one();
     }
 
-    /// Takes a result; gives it back where there is no room. Then its link is woken when there is.
-    pub fn offer(&self, host: Uuid, at: EpochMs, ended: Box<Ended>) -> Result<(), Box<Ended>> {
+    /// Takes what is owed; gives it back where there is no room. Then its link is woken when there is.
+    pub fn offer(&self, host: Uuid, at: EpochMs, owed: Box<Owed>) -> Result<(), Box<Owed>> {
         let mut inner = self.inner();
-        let link = &ended.link;
+        let link = &owed.link;
         if inner.bytes >= limits::MAX_UNSTORED_BYTES
             || link.unstored_bytes() >= limits::MAX_UNSTORED_BYTES_PER_LINK
         {
             inner.waiting.insert(Arc::as_ptr(link).addr(), link.clone());
-            return Err(ended);
+            return Err(owed);
         }
         let link = link.clone();
-        let fact = Fact { host, at, what: What::Ended(ended) };
+        let fact = Fact { host, at, what: What::Owed(owed) };
         link.owe_ack(fact.cost());
         inner.push(fact);
         drop(inner);
@@ -175,14 +152,14 @@ impl Inbox {
         for fact in facts {
             let cost = fact.cost();
             bytes += cost;
-            let What::Ended(ended) = &fact.what else {
+            let What::Owed(owed) = &fact.what else {
                 told.push((fact.host, cost));
                 continue;
             };
-            let new = || Settling { link: &ended.link, bytes: 0, seqs: Vec::new() };
-            let settling = links.entry(Arc::as_ptr(&ended.link)).or_insert_with(new);
+            let new = || Settling { link: &owed.link, bytes: 0, seqs: Vec::new() };
+            let settling = links.entry(Arc::as_ptr(&owed.link)).or_insert_with(new);
             settling.bytes += cost;
-            settling.seqs.push(ended.seq);
+            settling.seqs.extend(owed.seq);
         }
         for Settling { link, bytes, seqs } in links.into_values() {
             link.acknowledge(&seqs, bytes);
@@ -208,7 +185,7 @@ impl Inbox {
     }
 }
 
-/// What one link gets once its results are stored.
+/// What one link gets once what it brought is stored.
 struct Settling<'a> {
     link: &'a Arc<Link>,
     bytes: usize,
@@ -236,7 +213,10 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::agents::samples::host;
+    use crate::jobs::owed::{Ended, Of};
     use aspire_wire::JobState;
+    use aspire_wire::daemon::Daemons;
+    use aspire_wire::job::Run;
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::{Context, Wake};
@@ -245,9 +225,10 @@ mod tests {
         Arc::new(Link::new(host(3), SocketAddr::from(([127, 0, 0, 1], 1))))
     }
 
-    fn ended(link: &Arc<Link>, seq: u64, bytes: usize) -> Box<Ended> {
+    fn ended(link: &Arc<Link>, seq: u64, bytes: usize) -> Box<Owed> {
         let (run, entry) = (Run::default(), "x".repeat(bytes));
-        Box::new(Ended { job: seq.to_string(), run, retcode: 2, entry, seq, link: link.clone() })
+        let of = Of::Job(Ended { job: seq.to_string(), run, retcode: 2, entry });
+        Box::new(Owed { link: link.clone(), seq: Some(seq), of })
     }
 
     /// The numbers that the link would acknowledge next.
@@ -287,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn all_links_together_are_bounded_and_what_is_no_result_is_passed_over() {
+    fn all_links_together_are_bounded_and_what_is_not_owed_is_passed_over() {
         let inbox = Inbox::default();
         let size = limits::MAX_UNSTORED_BYTES_PER_LINK;
         let links: Vec<_> = (0..100).map(|_| link()).collect();
@@ -341,6 +322,21 @@ mod tests {
         assert_eq!(inbox.unstored_bytes(), before);
         inbox.stored(&inbox.take(4));
         assert_eq!(acks(&link), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_is_told_once_a_link_is_not_passed_over_and_nothing_is_said_of_it() {
+        let (inbox, link) = (Inbox::default(), link());
+        let daemons = || Owed::daemons(&link, Daemons { daemons: Vec::new() });
+        let size = limits::MAX_UNSTORED_BYTES_PER_LINK;
+        assert!(inbox.offer(link.host.id, 1, ended(&link, 1, size)).is_ok());
+        let Err(daemons) = inbox.offer(link.host.id, 1, daemons()) else { panic!("there is no room") };
+        inbox.stored(&inbox.take(1));
+        assert_eq!(acks(&link), [1]);
+        assert!(inbox.offer(link.host.id, 1, daemons).is_ok());
+        inbox.stored(&inbox.take(1));
+        assert!(link.pop().is_none());
+        assert_eq!((inbox.unstored_bytes(), link.unstored_bytes()), (0, 0));
     }
 
     #[test]

@@ -1,17 +1,20 @@
-//! Jobs over the whole fleet. What hosts tell of them waits in the [`inbox`]
-//! until [`book`] has brought it to the database, and only then is a result
-//! acknowledged; what their commands write meanwhile goes through the
-//! [`logs`]. [`follow`] knows which answers begin a job or change a cron table.
+//! Jobs and daemons over the whole fleet. What hosts tell of them waits in the
+//! [`inbox`] until [`book`] has brought it to the database, and only then is a
+//! result acknowledged ([`owed`]); what jobs' commands write meanwhile goes
+//! through the [`logs`]. [`follow`] knows which answers begin a job or change a
+//! cron table.
 
 pub mod book;
 pub mod follow;
 pub mod inbox;
 pub mod logs;
+pub mod owed;
 pub mod removal;
 
 pub use follow::Follow;
 pub use inbox::{Fact, Inbox, What};
 pub use logs::Logs;
+pub use owed::Owed;
 
 use crate::clock::{self, EpochMs};
 use crate::hosts::Host;

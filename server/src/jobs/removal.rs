@@ -17,7 +17,7 @@ pub async fn host_removed(jobs: &Arc<Jobs>, store: &Store, host: &Host) -> Resul
     store_all(jobs, store).await?;
     let _alone = jobs.inbox.storing.lock().await;
     let none = CronChange::Listed { host: host.id, entries: &[], all: true, at: clock::now() };
-    store.put_jobs(&[], &[], &[none]).await?;
+    store.put_jobs(&[], &[], &[none], &[]).await?;
     for state in [JobState::Queued, JobState::Running] {
         let limit = MAX_ROWS_PER_COMMIT as u64;
         let of_host = JobFilter { host: Some(host.id), state: Some(state), limit, ..JobFilter::default() };
@@ -44,7 +44,7 @@ async fn lose(jobs: &Jobs, store: &Store, host: &Host, mut rows: Vec<JobRow>) ->
         ResultRow { host: row.host, job: &row.job, entry, at }
     };
     let results: Vec<_> = rows.iter().zip(&entries).map(result).collect();
-    store.put_jobs(&changed, &results, &[]).await?;
+    store.put_jobs(&changed, &results, &[], &[]).await?;
     for row in &rows {
         jobs.logs.ended(host.id, &row.job);
     }

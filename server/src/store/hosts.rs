@@ -1,6 +1,6 @@
 //! The table `hosts`: loaded whole at the start, written behind the live directory's back.
 
-use super::{Store, StoreError, facts, from_json, to_json};
+use super::{Store, StoreError, daemons, facts, from_json, to_json};
 use crate::clock::EpochMs;
 use crate::hosts::{Greeting, Patience, Settings, Status, Tags};
 use sqlx::Row;
@@ -80,7 +80,7 @@ impl Store {
         Ok(())
     }
 
-    /// The host is refused from now on. The row is kept, its facts are not.
+    /// The host is refused from now on. The row is kept, its facts and what it told of its daemons are not.
     pub async fn revoke_host(&self, id: Uuid, now: EpochMs) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("UPDATE hosts SET revoked = ?, status = 'offline', gmt_modify = ? WHERE id = ?")
@@ -90,6 +90,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         facts::forget(&mut transaction, id).await?;
+        daemons::forget(&mut transaction, id).await?;
         Ok(transaction.commit().await?)
     }
 }

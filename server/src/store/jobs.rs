@@ -1,6 +1,7 @@
 //! The tables `jobs` and `job_results`. Lists read the first alone.
 
 use super::cron::{self, CronChange};
+use super::daemons::{self, DaemonChange};
 use super::{Store, StoreError};
 use crate::clock::EpochMs;
 use crate::limits::MAX_ROWS_PER_STATEMENT;
@@ -99,13 +100,14 @@ impl Store {
         Ok(found)
     }
 
-    /// The jobs as they are now, the results that are new, and what became of cron tables: all of
-    /// it or nothing. A job has one result: a second one is an error.
+    /// The jobs as they are now, the results that are new, and what became of cron tables and of
+    /// daemons: all of it or nothing. A job has one result: a second one is an error.
     pub async fn put_jobs(
         &self,
         jobs: &[&JobRow],
         results: &[ResultRow<'_>],
         cron: &[CronChange<'_>],
+        daemons: &[DaemonChange<'_>],
     ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for some in jobs.chunks(MAX_ROWS_PER_STATEMENT) {
@@ -123,6 +125,7 @@ impl Store {
             query.build().persistent(false).execute(&mut *transaction).await?;
         }
         cron::change(&mut transaction, cron).await?;
+        daemons::change(&mut transaction, daemons).await?;
         Ok(transaction.commit().await?)
     }
 

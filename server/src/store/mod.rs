@@ -3,6 +3,7 @@
 //! second connection.
 
 pub mod cron;
+pub mod daemons;
 pub mod facts;
 pub mod hosts;
 pub mod jobs;
