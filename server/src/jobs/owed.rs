@@ -68,7 +68,8 @@ impl Owed {
         let DaemonEvent { seq, id, daemon, outcome } = event;
         let outcome = bounded(outcome);
         let entry = event_entry(&id, &daemon, &outcome);
-        let of = Of::Daemon(Event { id, seq, daemon, retcode: outcome.retcode, detail: outcome.detail, entry });
+        let of =
+            Of::Daemon(Event { id, seq, daemon, retcode: outcome.retcode, detail: outcome.detail, entry });
         Box::new(Owed { link: link.clone(), seq: Some(seq), of })
     }
 

@@ -79,9 +79,10 @@ pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> 
     Ok(Json(List { entries, count }))
 }
 
-fn after(text: &str) -> Result<(&str, Uuid), Problem> {
+/// The place in a list by name and then by host.
+pub(super) fn after(text: &str) -> Result<(&str, Uuid), Problem> {
     let pair = text.split_once('/').and_then(|(name, host)| Some((name, Uuid::parse_str(host).ok()?)));
-    pair.ok_or_else(|| Problem::field("after", "after: must be NAME/HOST of an entry, with the host's id"))
+    pair.ok_or_else(|| Problem::field("after", "after: must be NAME/HOST, with the host's id"))
 }
 
 fn view(app: &App, row: CronRow) -> Result<View, Problem> {

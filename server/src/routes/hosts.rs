@@ -127,7 +127,8 @@ pub async fn revoke(State(app): State<Arc<App>>, Path(id): Path) -> Result<Statu
     .await
 }
 
-fn find(app: &App, text: &str) -> Result<Arc<Host>, Problem> {
+/// The host that the path names.
+pub(super) fn find(app: &App, text: &str) -> Result<Arc<Host>, Problem> {
     match app.directory.find(text) {
         Found::One(host) => Ok(host),
         Found::Nothing => Err(Problem::not_found(format!("there is no host {text}"))),

@@ -2,6 +2,7 @@
 
 mod body;
 mod cron;
+mod daemons;
 mod enroll;
 mod health;
 mod history;
@@ -33,8 +34,12 @@ pub fn web(app: &Arc<App>) -> Router {
         .route("/jobs/{host}/{job}", get(jobs::show))
         .route("/jobs/{host}/{job}/output", get(jobs::output))
         .route("/cron", get(cron::list))
+        .route("/daemons", get(daemons::list))
+        .route("/daemons/summary", get(daemons::summary))
         .route("/hosts", get(hosts::list))
         .route("/hosts/{id}", get(hosts::show).patch(hosts::change).delete(hosts::revoke))
+        .route("/hosts/{id}/daemons", get(daemons::of_host))
+        .route("/hosts/{id}/daemons/{name}", get(daemons::show))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{id}", delete(tokens::remove));
     let router = Router::new()

@@ -54,6 +54,9 @@ struct Envelope {
 /// Methods whose `ttl` is the job's and goes to the hosts.
 const WITH_OWN_TTL: [&str; 2] = ["async.bash", "cron.set"];
 
+/// What hosts take note of, and get to later.
+const DAEMON_METHODS: &str = "daemon.";
+
 /// A call that was checked, and not begun.
 pub(super) struct Checked {
     pub head: Head,
@@ -203,7 +206,8 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
     let after = |seconds| created + clock::ms(Duration::from_secs(seconds));
     let Resolved { targets, hosts } = resolve(app, &named, target.as_deref())?;
     let follow = Follow::of(&method, &body);
-    let deadline = after(deadline_seconds(deadline, follow.is_some(), &body, &hosts)?);
+    let at_once = follow.is_some() || method.starts_with(DAEMON_METHODS);
+    let deadline = after(deadline_seconds(deadline, at_once, &body, &hosts)?);
     let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
     let stream = body.get("stream") == Some(&Value::Bool(true));
     let waits = waits.map(after);
