@@ -13,6 +13,7 @@ mod acks;
 mod cancel;
 mod crashes;
 mod cron;
+mod daemons;
 mod enrolment;
 mod facts;
 mod hangups;
