@@ -11,9 +11,9 @@
 //! whose courier takes it to each of them when it has a link. Which hosts an
 //! expression means, [`targets`] knows.
 //!
-//! The other way round, hosts tell of their [`jobs`]: what they say goes by the
-//! link's task into an inbox, from there to the store, and only then is a result
-//! acknowledged.
+//! The other way round, hosts tell of their [`jobs`] and daemons: what they say
+//! goes by the link's task into an inbox, from there to the store, and only then
+//! is a result acknowledged.
 //!
 //! [`app`] builds these parts, [`serve`] runs them until it is told to stop.
 
@@ -33,6 +33,7 @@ pub mod requests;
 pub mod routes;
 pub mod serve;
 pub mod store;
+mod strict_json;
 pub mod targets;
 pub mod unbroken;
 pub mod web;

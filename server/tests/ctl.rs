@@ -33,6 +33,8 @@ struct Heard {
     answers: Option<mpsc::UnboundedReceiver<Line>>,
     /// Of the last list that was asked for.
     query: String,
+    /// Of every list of daemons that was asked for.
+    queries: Vec<String>,
 }
 
 type Stub = Arc<Mutex<Heard>>;
@@ -55,6 +57,9 @@ impl Rig {
             .route("/api/v1/jobs/{host}/{job}", get(one_job))
             .route("/api/v1/jobs/{host}/{job}/output", get(output))
             .route("/api/v1/cron", get(cron))
+            .route("/api/v1/daemons", get(daemons))
+            .route("/api/v1/daemons/summary", get(summary))
+            .route("/api/v1/hosts/{host}/daemons/{name}", get(one_daemon))
             .route("/api/v1/tokens", post(tokens))
             .with_state(stub.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -199,6 +204,39 @@ async fn cron(State(stub): State<Stub>, RawQuery(query): RawQuery) -> impl IntoR
         "last": {"job": "nightly@x", "state": "done", "retcode": 2, "ended": "2026-11-22T03:00:01Z"}});
     axum::Json(json!({"entries": [entry], "count": 1}))
 }
+
+async fn daemons(State(stub): State<Stub>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    let query = query.unwrap_or_default();
+    let daemon = |host: usize, status: &str| {
+        json!({"host": host.to_string(), "name": format!("web-{host}"), "host_status": status,
+            "daemon": "nginx", "version": "1.0.1", "status": "running", "wanted": "running", "pid": 7,
+            "since": "2026-11-22T00:00:00Z", "restarts": 0, "told": "x"})
+    };
+    let daemons = match query.as_str() {
+        all if all.starts_with("limit=") && !all.contains("after=") => {
+            (1..=1000).map(|n| daemon(n, "online")).collect()
+        }
+        one if one.contains("host=web%2D1") => vec![daemon(1, "online")],
+        selected if selected.contains("target=") => vec![daemon(1, "online"), daemon(2, "offline")],
+        _ => vec![daemon(1001, "online")],
+    };
+    stub.lock().unwrap().queries.push(query);
+    axum::Json(json!({"count": daemons.len(), "daemons": daemons}))
+}
+
+async fn summary(State(stub): State<Stub>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    stub.lock().unwrap().query = query.unwrap_or_default();
+    let count = json!({"daemon": "nginx", "version": "1.0.1", "status": "running", "hosts": 3, "offline": 1});
+    axum::Json(json!({"summary": [count], "count": 1}))
+}
+
+async fn one_daemon(State(stub): State<Stub>, RawQuery(query): RawQuery) -> impl IntoResponse {
+    stub.lock().unwrap().query = query.unwrap_or_default();
+    let body = format!(r#"{{"host":"1","daemon":"nginx","events":[{EVENT}],"count":1}}"#);
+    ([(header::CONTENT_TYPE, "application/json")], body)
+}
+
+const EVENT: &str = r#"{"id":"nginx@1-2","status":"backoff","since":"2026-11-22T00:00:00Z","retcode":3101,"message":"Exited with an error","detail":"exit status 3","data":"no such file\n\u001b[2J"}"#;
 
 async fn hosts(State(stub): State<Stub>, RawQuery(query): RawQuery) -> impl IntoResponse {
     stub.lock().unwrap().query = query.unwrap_or_default();
@@ -664,4 +702,118 @@ async fn what_a_host_tells_is_shown_by_the_paths_that_find_it() {
                 facts.net.interfaces.name  eth0\nfacts.os.id                debian\\u{1b}\n";
     assert!(stdout.ends_with(rest), "{stdout}");
     assert_eq!(status, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_are_listed_whole_whoever_has_them() {
+    let rig = Rig::start().await;
+    let (status, stdout, _) =
+        rig.output(&["daemon", "list", "-H", "web-1", "-t", "has(name)", "--status", "running", "nginx"]);
+    assert_eq!(
+        stdout,
+        "HOST             DAEMON  VERSION  STATUS   WANTED   PID  SINCE                 RESTARTS\n\
+         web-1            nginx   1.0.1    running  running  7    2026-11-22T00:00:00Z  0\n\
+         web-2 (offline)  nginx   1.0.1    running  running  7    2026-11-22T00:00:00Z  0\n"
+    );
+    assert_eq!(status, Some(0));
+    let queries = std::mem::take(&mut rig.stub.lock().unwrap().queries);
+    let narrowed = "name=nginx&status=running&limit=1000";
+    assert_eq!(queries, [format!("host=web%2D1&{narrowed}"), format!("target=has%28name%29&{narrowed}")]);
+    let (_, stdout, _) = rig.output(&["-o", "ndjson", "daemon"]);
+    assert_eq!(stdout.lines().count(), 1001);
+    let queries = std::mem::take(&mut rig.stub.lock().unwrap().queries);
+    assert_eq!(queries, ["limit=1000", "limit=1000&after=nginx%2F1000"]);
+    let (_, stdout, _) = rig.output(&["-o", "json", "daemon", "list", "-H", "web-1"]);
+    let document: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&document["count"], &document["daemons"][0]["daemon"]), (&json!(1), &json!("nginx")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleets_daemons_are_counted_and_one_tells_what_it_came_to() {
+    let rig = Rig::start().await;
+    let (status, stdout, _) = rig.output(&["daemon", "summary", "-t", "has(name)", "nginx"]);
+    let rows = "DAEMON  VERSION  STATUS   HOSTS  OFFLINE\nnginx   1.0.1    running  3      1\n";
+    assert_eq!((status, &*stdout), (Some(0), rows));
+    assert_eq!(rig.stub.lock().unwrap().query, "target=has%28name%29&name=nginx");
+    let (status, stdout, _) = rig.output(&["daemon", "events", "web-1", "nginx", "--limit", "3"]);
+    let lines = "2026-11-22T00:00:00Z  backoff  3101 Exited with an error: exit status 3\n    \
+                 no such file\n    \\u{1b}[2J\n";
+    assert_eq!((status, &*stdout), (Some(0), lines));
+    assert_eq!(rig.stub.lock().unwrap().query, "limit=3");
+    let (_, stdout, _) = rig.output(&["-o", "ndjson", "daemon", "events", "web-1", "nginx"]);
+    assert_eq!(stdout, format!("{EVENT}\n"));
+    let (_, stdout, _) = rig.output(&["-o", "json", "daemon", "events", "web-1", "nginx"]);
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["count"], 1);
+}
+
+const NOTED: &str = r#"{"host":"1","name":"web-1","resp":"success","retcode":1,"message":"Accepted"}"#;
+const UNKNOWN: &str = r#"{"host":"2","name":"web-2","resp":"failed","retcode":3024,"message":"Not found","detail":"there is no daemon web"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_is_sent_as_it_stands_in_its_file() {
+    let rig = Rig::start().await;
+    let definition = json!({"name": "web", "version": "1.0.1", "url": "http://127.0.0.1/web.deb", "start": "web",
+        "stop": "kill:TERM", "limits": {"hits": 5, "cpu": "5%"}, "later": [1]});
+    let file = rig.data.path().join("web.json");
+    fs::write(&file, definition.to_string()).unwrap();
+    rig.answers(&[NOTED]);
+    let told = rig.output(&["daemon", "init", file.to_str().unwrap(), "-H", "web-1"]);
+    let hint = "1 host: 1 accepted\nsee what becomes of it with: polarisctl daemon list web\n";
+    assert_eq!(told, (Some(0), "web-1  success 1 Accepted\n".into(), hint.into()));
+    rig.answers(&[NOTED]);
+    let mut child = rig.command(&["daemon", "init", "-", "-t", "has(name)", "--queue"]);
+    child.stdin(fs::File::open(&file).unwrap());
+    let (status, _, stderr) = crate::told(&child.output().unwrap());
+    assert_eq!((status, stderr.contains("requests show r-1")), (Some(0), true), "{stderr}");
+    let heard = rig.stub.lock().unwrap();
+    let mut expected = definition;
+    expected["method"] = json!("daemon.init");
+    expected["hosts"] = json!(["web-1"]);
+    assert_eq!(heard.requests[0].1, expected);
+    expected.as_object_mut().unwrap().remove("hosts");
+    expected["target"] = json!("has(name)");
+    expected["queue"] = json!(true);
+    assert_eq!(heard.requests[1].1, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_definition_is_refused_with_the_reason() {
+    let rig = Rig::start().await;
+    let file = rig.data.path().join("web.json");
+    let path = file.to_str().unwrap();
+    for (text, reason) in [
+        ("{", "it is not JSON: EOF"),
+        ("[]", "a definition is a JSON object"),
+        (r#"{"name": "a", "name": "b"}"#, "the key \"name\" stands twice"),
+        (r#"{"name": "a", "method": "daemon.init"}"#, "method: is of a request"),
+        (&" ".repeat(1024 * 1024 + 1), "a definition is at most 1048576 bytes"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let (status, stdout, stderr) = rig.output(&["daemon", "init", path, "-H", "web-1"]);
+        assert!(stderr.starts_with(&format!("polarisctl: {path}: {reason}")), "{stderr}");
+        assert_eq!((status, &*stdout), (Some(2), ""));
+    }
+    let (status, _, stderr) = rig.output(&["daemon", "init", "/no/such/file", "-H", "web-1"]);
+    assert_eq!(status, Some(2));
+    assert!(stderr.contains("/no/such/file: No such file"), "{stderr}");
+    assert!(rig.stub.lock().unwrap().requests.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_is_ordered_about_and_the_status_says_whether_every_host_accepted() {
+    let rig = Rig::start().await;
+    for verb in ["start", "stop", "restart", "remove"] {
+        rig.answers(&[NOTED, UNKNOWN]);
+        let (status, stdout, stderr) = rig.output(&["daemon", verb, "web", "-H", "web-1", "-H", "web-2"]);
+        let lines = "web-1  success 1 Accepted\nweb-2  failed 3024 Not found: there is no daemon web\n";
+        assert_eq!((status, &*stdout), (Some(1), lines));
+        assert!(stderr.starts_with("2 hosts: 1 accepted, 1 failed\n"), "{stderr}");
+        let (_, body) = rig.stub.lock().unwrap().requests.pop().unwrap();
+        let method = format!("daemon.{verb}");
+        assert_eq!(body, json!({"hosts": ["web-1", "web-2"], "method": method, "name": "web"}));
+    }
+    rig.answers(&[NOTED]);
+    assert_eq!(rig.output(&["daemon", "stop", "web", "-t", "has(name)", "--queue"]).0, Some(0));
+    let (_, body) = rig.stub.lock().unwrap().requests.pop().unwrap();
+    assert_eq!(body, json!({"target": "has(name)", "method": "daemon.stop", "name": "web", "queue": true}));
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::daemon::Daemon;
 use super::error::Error;
 use super::hosts::Hosts;
 use super::info::Info;
@@ -66,6 +67,8 @@ pub enum Command {
     Jobs(Jobs),
     /// Commands that hosts run at their times
     Cron(Cron),
+    /// Long-lived processes that hosts keep running
+    Daemon(Daemon),
 }
 
 #[derive(Debug, clap::Args)]

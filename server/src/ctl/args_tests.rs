@@ -36,7 +36,7 @@ fn options_may_stand_before_or_after_the_command() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let refused: [&[&str]; 24] = [
+    let refused: [&[&str]; 30] = [
         &["run", "--", "ls"],
         &["run", "-H", "a"],
         &["run", "-H", "a", "--timeout", "0", "--", "ls"],
@@ -54,6 +54,12 @@ fn what_makes_no_sense_is_refused() {
         &["cron", "set", "n", "* * * * *", "--", "ls"],
         &["cron", "set", "-H", "a", "n", "* * * * *"],
         &["cron", "set", "-H", "a", "n", "* * * * *", "--overlap", "no", "--", "ls"],
+        &["daemon", "list", "--status", "stopped"],
+        &["daemon", "init", "-H", "a"],
+        &["daemon", "init", "web.json"],
+        &["daemon", "start", "-H", "a"],
+        &["daemon", "strat", "-H", "a", "web"],
+        &["daemon", "events", "a"],
         &["info", "os"],
         &["info", "-H", "a"],
         &["info", "-H", "a", "os", "-U", "root"],

@@ -4,7 +4,7 @@ use super::args::{self, How, Patience};
 use super::error::Error;
 use super::whom::Whom;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -21,7 +21,10 @@ pub struct Body<'a> {
     /// Of `job.cancel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<&'a str>,
-    /// Of a cron entry, as the next five.
+    /// Of `daemon.init`.
+    #[serde(flatten)]
+    pub definition: Option<Map<String, Value>>,
+    /// Of a daemon, or of a cron entry, as the next five.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +82,11 @@ impl<'a> Body<'a> {
     /// For these hosts, with nothing in it.
     pub fn to(whom: &'a Whom) -> Body<'a> {
         Body { hosts: &whom.hosts, target: whom.target.as_deref(), ..Body::default() }
+    }
+
+    /// The name of the daemon that it is about.
+    pub fn daemon(&self) -> Option<&str> {
+        self.name.or_else(|| self.definition.as_ref()?.get("name")?.as_str())
     }
 
     /// With a command and how it runs.

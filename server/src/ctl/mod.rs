@@ -10,6 +10,7 @@ mod args;
 mod body;
 mod client;
 mod cron;
+mod daemon;
 mod endpoint;
 mod error;
 mod hosts;
@@ -57,6 +58,7 @@ fn execute(args: &Args) -> Result<bool, Error> {
         Command::Token(token) => tokens::tokens(&client, &token.verb, args.output).map(|()| true),
         Command::Jobs(jobs) => jobs::jobs(&client, jobs, args.output),
         Command::Cron(cron) => cron::cron(&client, cron, args.output),
+        Command::Daemon(daemon) => daemon::daemon(&client, daemon, args.output),
         Command::Requests(requests) => requests::requests(&client, requests, args.output),
     }
 }

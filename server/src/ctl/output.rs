@@ -13,7 +13,8 @@ use std::io::{self, Write};
 pub struct List {
     key: String,
     items: Vec<Box<RawValue>>,
-    document: String,
+    /// As it came; `None` where other items are in it by now.
+    came: Option<String>,
 }
 
 impl List {
@@ -23,14 +24,40 @@ impl List {
             serde_json::from_str(&document).map_err(|error| error.to_string())?;
         let items = fields.remove(key).ok_or_else(|| format!("no {key:?} in it"))?;
         let items = serde_json::from_str(items.get()).map_err(|error| error.to_string())?;
-        Ok(List { key: key.to_owned(), items, document })
+        Ok(List { key: key.to_owned(), items, came: Some(document) })
+    }
+
+    /// One to be made of others.
+    pub fn empty(key: &str) -> List {
+        List { key: key.to_owned(), items: Vec::new(), came: None }
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn last(&self) -> Option<Value> {
+        serde_json::from_str(self.items.last()?.get()).ok()
+    }
+
+    /// Adds the items of the other one.
+    pub fn extend(&mut self, other: List) {
+        self.items.extend(other.items);
+        self.came = None;
     }
 
     /// Keeps the items that `wanted` says yes to.
-    pub fn retain(&mut self, wanted: impl Fn(&Value) -> bool) {
+    pub fn retain(&mut self, mut wanted: impl FnMut(&Value) -> bool) {
         self.items.retain(|item| serde_json::from_str(item.get()).is_ok_and(|item| wanted(&item)));
+        self.came = None;
+    }
+
+    fn document(&self) -> String {
+        if let Some(came) = &self.came {
+            return came.clone();
+        }
         let items: Vec<&str> = self.items.iter().map(|item| item.get()).collect();
-        self.document = format!("{{{:?}:[{}],\"count\":{}}}", self.key, items.join(","), items.len());
+        format!("{{{:?}:[{}],\"count\":{}}}", self.key, items.join(","), items.len())
     }
 
     /// Prints it; `row` makes an item's cells.
@@ -42,7 +69,7 @@ impl List {
     ) -> Result<(), Error> {
         let mut out = io::stdout().lock();
         match output {
-            Output::Json => json(&mut out, self.document.as_bytes())?,
+            Output::Json => json(&mut out, self.document().as_bytes())?,
             Output::Ndjson => self.items.iter().try_for_each(|item| writeln!(out, "{}", item.get()))?,
             Output::Table if self.items.is_empty() => writeln!(io::stderr(), "no {}", self.key)?,
             Output::Table => {
@@ -145,9 +172,15 @@ mod tests {
     fn a_list_is_found_by_its_key() {
         let body = br#"{"hosts":[{"id":"a"},{"id":"b"}],"count":2}"#;
         let mut list = List::parse(body, "hosts").unwrap();
-        assert_eq!(list.document.as_bytes(), body);
+        assert_eq!(list.document().as_bytes(), body);
         list.retain(|host| host["id"] == "b");
-        assert_eq!(list.document, r#"{"hosts":[{"id":"b"}],"count":1}"#);
+        assert_eq!(list.document(), r#"{"hosts":[{"id":"b"}],"count":1}"#);
+        let mut all = List::empty("hosts");
+        assert_eq!(all.document(), r#"{"hosts":[],"count":0}"#);
+        all.extend(List::parse(body, "hosts").unwrap());
+        all.extend(list);
+        assert_eq!(all.document(), r#"{"hosts":[{"id":"a"},{"id":"b"},{"id":"b"}],"count":3}"#);
+        assert_eq!((all.len(), all.last()), (3, Some(json!({"id": "b"}))));
         assert!(List::parse(b"{}", "hosts").is_err());
         assert!(List::parse(b"<html>", "hosts").is_err());
     }

@@ -37,7 +37,6 @@ pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Er
         0 | 1 => bar.set_draw_target(ProgressDrawTarget::hidden()),
         many => bar.set_length(many),
     }
-    let later = body.method == "async.bash";
     match output {
         Output::Table => {
             let (out, many) = (BufWriter::new(io::stdout()), hosts > 1);
@@ -46,9 +45,7 @@ pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Er
                 query if query.starts_with("getinfo.") => Printer::documents,
                 _ => Printer::new,
             };
-            let how = if later { "jobs --request" } else { "requests show" };
-            let id = id.get().filter(|_| later || body.queue).map(|id| printable(id));
-            let hint = id.map(|id| format!("see what becomes of it with: polarisctl {how} {id}"));
+            let hint = hint(body, id.get());
             table(client, stream, new(out, io::stderr(), many), &bar, hint.as_deref())
         }
         Output::Ndjson => each(client, stream, |line, _| {
@@ -57,6 +54,17 @@ pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Er
         }),
         Output::Json => document(client, stream),
     }
+}
+
+/// How to see what becomes of what was accepted.
+fn hint(body: &Body<'_>, id: Option<&String>) -> Option<String> {
+    let how = match &*body.method {
+        "async.bash" => format!("jobs --request {}", id?),
+        _ if body.queue => format!("requests show {}", id?),
+        method if method.starts_with("daemon.") => format!("daemon list {}", body.daemon()?),
+        _ => return None,
+    };
+    Some(format!("see what becomes of it with: polarisctl {}", printable(&how)))
 }
 
 fn table(
