@@ -784,7 +784,7 @@ async fn a_file_that_is_no_definition_is_refused_with_the_reason() {
     for (text, reason) in [
         ("{", "it is not JSON: EOF"),
         ("[]", "a definition is a JSON object"),
-        (r#"{"name": "a", "name": "b"}"#, "the key \"name\" stands twice"),
+        (r#"{"name": "a", "name": "b"}"#, "it is not JSON: the key \"name\" stands twice"),
         (r#"{"name": "a", "method": "daemon.init"}"#, "method: is of a request"),
         (&" ".repeat(1024 * 1024 + 1), "a definition is at most 1048576 bytes"),
     ] {

@@ -87,6 +87,13 @@ fn what_cargo_says_of_polaris_is_so() {
         format!("An expression has at most {} bytes", limits::MAX_TARGET_BYTES),
         format!("parentheses and not at most {} deep", limits::MAX_TARGET_DEPTH),
         format!("so is one for more than {} hosts", limits::MAX_HOSTS_PER_REQUEST),
+        format!(
+            "The latest {} of each daemon are kept, and {} of a host; of the last lines, {} KiB",
+            limits::MAX_EVENTS_PER_DAEMON,
+            limits::MAX_EVENTS_PER_HOST,
+            limits::MAX_EVENT_OUTPUT_BYTES / 1024
+        ),
+        format!("A target selects at most {} hosts here", limits::MAX_LISTED_HOSTS),
     ] {
         assert!(text.contains(&sentence), "it does not say {sentence:?}");
     }
