@@ -198,7 +198,8 @@ async fn keep(
     event: &EventRow<'_>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "INSERT INTO daemon_events (host, id, daemon, since, seq, removed, retcode, detail, entry, gmt_create) \
+        "INSERT INTO daemon_events \
+         (host, id, daemon, since, seq, removed, retcode, detail, entry, gmt_create) \
          SELECT h.id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM hosts h WHERE h.id = ? AND h.revoked IS NULL \
          AND NOT EXISTS (SELECT 1 FROM daemon_events e WHERE e.host = h.id AND e.id = ?)",
     )
