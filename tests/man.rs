@@ -13,7 +13,7 @@ use aspire::gearman::Config;
 use aspire::machine::{Effect, Event, Launch, Program, limits};
 use aspire::wire::frame::{MAX_FRAME_BYTES, encode};
 use aspire::wire::session::Frame;
-use aspire::wire::{JobState, Retcode, command, cron, job, request};
+use aspire::wire::{DaemonInit, DaemonStatus, JobState, Retcode, command, cron, daemon, job, request};
 use page::{Page, flags_of_help};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -216,6 +216,97 @@ fn what_is_promised_of_jobs_and_entries_is_in_the_code() {
         assert!(text.contains(&sentence), "{sentence:?} is not in {section}:\n{text}");
     }
     assert_eq!(limits::ANSWERED_AGE, Duration::from_hours(24));
+}
+
+#[test]
+fn the_fields_of_a_daemon_are_those_of_the_code() {
+    let page = page("cargo-daemon.5");
+    let init = json!({
+        "name": "a", "version": "1", "url": "file:///a.deb", "start": "a", "stop": "kill:TERM",
+        "checksum": format!("SHA256:{}", "a".repeat(64)), "precheck": "a", "user": "a", "group": "a",
+        "pidfile": "/a", "socket": "/a"
+    });
+    let init: DaemonInit = serde_json::from_value(init).unwrap();
+    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(&init) else { panic!("no object") };
+    let documented = page.section("DEFINITION").names();
+    assert_eq!(documented, fields.keys().cloned().collect::<BTreeSet<_>>());
+    let number = |field: &str| fields[field].as_u64().unwrap();
+    let items = page.section("DEFINITION").items();
+    for (field, range) in [
+        ("precheck_retries", &daemon::PRECHECK_RETRIES),
+        ("start_delay", &daemon::START_DELAY_SECONDS),
+        ("stop_timeout", &daemon::STOP_TIMEOUT_SECONDS),
+        ("check_interval", &daemon::CHECK_INTERVAL_SECONDS),
+        ("check_timeout", &daemon::CHECK_TIMEOUT_SECONDS),
+        ("check_failures", &daemon::CHECK_FAILURES),
+        ("heartbeat", &daemon::DAEMON_HEARTBEAT_SECONDS),
+        ("max_restarts", &daemon::MAX_RESTARTS),
+        ("restart_window", &daemon::RESTART_WINDOW_SECONDS),
+    ] {
+        let (_, text) = items.iter().find(|(head, _)| head == field).unwrap();
+        let says = format!("from {} to {}; {}", range.start(), range.end(), number(field));
+        assert!(text.contains(&says), "{field}: {says:?} is not in {text:?}");
+    }
+    for (section, sentence) in [
+        ("DEFINITION", format!("1 to {} letters", daemon::SHORT_BYTES)),
+        ("DEFINITION", format!("at most {} bytes", daemon::LONG_BYTES)),
+        ("DEFINITION", format!("at most {} bytes in all", daemon::ENV_BYTES)),
+        ("DEFINITION", format!("has at most {} daemons", daemon::MAX_DAEMONS)),
+        ("DEFINITION", format!("may take {} seconds", limits::PRECHECK_TIMEOUT.as_secs())),
+        ("PACKAGES", format!("may have {} GiB", limits::PACKAGE_BYTES >> 30)),
+        ("PACKAGES", format!("may take {} minutes", limits::INSTALL_TIMEOUT.as_secs() / 60)),
+        ("PACKAGES", format!("does not in {} attempts", limits::TRIES_OF_A_CHANGE)),
+        ("PROCESSES", format!("up to {} seconds later", limits::PIDFILE_WAIT.as_secs())),
+        ("RESTARTS", format!("ran for {} seconds or longer", limits::STABLE_DAEMON.as_secs())),
+        ("RESTARTS", format!("first wait is {} second,", limits::RESTART_DELAY_MIN.as_secs())),
+        ("RESTARTS", format!("up to {} seconds", limits::RESTART_DELAY_MAX.as_secs())),
+        (
+            "LIMITS",
+            format!(
+                "from {} to {}; {}",
+                daemon::HITS.start(),
+                daemon::HITS.end(),
+                daemon::DaemonLimits::default().hits
+            ),
+        ),
+        ("LIMITS", format!("{}% to {}%", daemon::PERCENT.start(), daemon::PERCENT.end())),
+        ("EVENTS", format!("the last {} bytes", limits::LAST_LINES_BYTES)),
+    ] {
+        let text = page.section(section).text();
+        assert!(text.contains(&sentence), "{sentence:?} is not in {section}:\n{text}");
+    }
+    assert_eq!(
+        (limits::FETCH_TIMEOUT, limits::CHECK_AGAIN),
+        (Duration::from_hours(1), Duration::from_secs(1))
+    );
+}
+
+#[test]
+fn the_states_and_settings_of_daemons_are_those_of_the_code() {
+    let page = page("cargo-daemon.5");
+    let statuses = DaemonStatus::ALL.iter().map(|status| status.name().to_owned()).collect();
+    assert_eq!(page.section("STATUS").items_of("Cm"), statuses);
+    let settings = Config::parse("", None).unwrap().daemon;
+    let items = page.section("CONFIGURATION").items();
+    let begins = [
+        ("daemon.dir", format!("{}.", settings.dir.display())),
+        ("daemon.log", format!("{}.", settings.log.display())),
+        ("daemon.run", format!("{}.", settings.run.display())),
+        ("daemon.output_limit", format!("{} bytes,", settings.output_limit)),
+        ("daemon.output_files", format!("{},", settings.output_files)),
+    ];
+    assert_eq!(items.len(), begins.len());
+    for ((head, text), (key, begin)) in items.iter().zip(&begins) {
+        assert!(head == key && text.starts_with(begin), "{head}: {text}");
+        let Some((_, range)) = text.split_once("from ") else { continue };
+        let (least, most) = range.trim().trim_end_matches('.').split_once(" to ").unwrap();
+        let (least, most): (i64, i64) = (least.parse().unwrap(), most.parse().unwrap());
+        let key = head.strip_prefix("daemon.").unwrap();
+        for (value, taken) in [(least - 1, false), (least, true), (most, true), (most + 1, false)] {
+            let config = Config::parse(&format!("[daemon]\n{key} = {value}"), None);
+            assert_eq!(config.is_ok(), taken, "{key} = {value}");
+        }
+    }
 }
 
 #[test]
