@@ -35,7 +35,7 @@ fn a_daemon_is_installed_started_caught_stopped_and_removed() {
     host.asks("daemon.init", &definition("web", &package, &json!({}))).unwrap();
     let running = host.comes_to("web", "running");
     assert_eq!((running["installed"].as_str(), running["restarts"].as_u64()), (Some("1"), Some(0)));
-    assert_eq!(host.written("web"), "begun\n");
+    until("its words", || (host.written("web") == "begun\n").then_some(()));
     kill(pid(&running), Signal::SIGKILL).unwrap();
     let again = until("another process", || {
         let again = host.comes_to("web", "running");
