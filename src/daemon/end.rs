@@ -57,9 +57,7 @@ impl Daemon {
         self.main = None;
         self.is_changed = true;
         let family = self.family.take();
-        if self.started.as_ref().is_some_and(|started| started.heartbeat > 0) {
-            turn.fx.push(Effect::Unhear { path: turn.place.settings.heartbeat(&self.init.name) });
-        }
+        self.unhear(turn);
         if self.state == State::Halting {
             return self.feed(turn, Cause::Passed);
         }

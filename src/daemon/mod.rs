@@ -41,6 +41,8 @@ pub struct Daemons {
     /// The store failed: it is left alone until then.
     pause: Option<Instant>,
     has_begun: bool,
+    /// The agent is stopping: they are left to the next.
+    is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl Daemons {
             chance: fastrand::Rng::with_seed(seed),
             pause: None,
             has_begun: false,
+            is_closed: false,
         };
         Ok((daemons, unreadable))
     }
@@ -101,6 +104,9 @@ impl Daemons {
         store: &mut Store,
         facts: &mut Vec<Fact>,
     ) {
+        if self.is_closed {
+            return;
+        }
         let Daemons { place, by_name, chance, .. } = self;
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         for Supervised { daemon, .. } in by_name.values_mut() {
@@ -116,7 +122,19 @@ impl Daemons {
         self.save(now, fx, store, facts);
     }
 
+    /// Leaves them to the next agent. What only finds out something is ended; what is being
+    /// installed, or ends a daemon, may come to its end.
+    pub fn close(&mut self, fx: &mut Effects) {
+        self.is_closed = true;
+        for Supervised { daemon, .. } in self.by_name.values_mut() {
+            daemon.leave(fx);
+        }
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
+        if self.is_closed {
+            return None;
+        }
         let daemons = self.by_name.values().map(|supervised| supervised.daemon.deadline());
         earliest(daemons.chain([self.pause]))
     }

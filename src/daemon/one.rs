@@ -150,52 +150,6 @@ impl Daemon {
         }
     }
 
-    /// Takes another definition. False where it is the one that it has.
-    pub fn define(&mut self, now: Now, init: DaemonInit) -> bool {
-        let was_to_go = self.wanted == Wanted::Removed;
-        if init == self.init && !was_to_go {
-            return false;
-        }
-        if was_to_go {
-            self.wanted = Wanted::Running;
-        }
-        if self.started.as_ref().is_some_and(|started| init.runs_as(started)) {
-            // What does not change the processes holds from now on.
-            self.started = Some(Box::new(init.clone()));
-            if self.state == State::Running {
-                self.due = Some(now.mono + Duration::from_secs(init.check_interval));
-            }
-        }
-        self.init = init;
-        self.begin_anew();
-        true
-    }
-
-    /// False where that is wanted already, and so it is.
-    pub fn want(&mut self, wanted: Wanted) -> bool {
-        let waits = matches!(self.state, State::Fatal | State::Backoff | State::Killed);
-        if self.wanted == wanted && !waits {
-            return false;
-        }
-        self.wanted = wanted;
-        self.begin_anew();
-        true
-    }
-
-    /// What runs is ended, and it is started again.
-    pub fn restart(&mut self) {
-        self.renew = self.state != State::Stopped;
-        self.wanted = Wanted::Running;
-        self.begin_anew();
-    }
-
-    fn begin_anew(&mut self) {
-        self.restarts = Restarts::default();
-        self.tries = 0;
-        self.told = true;
-        self.is_changed = true;
-    }
-
     /// Takes in an event, and brings the daemon on towards what is wanted.
     pub fn handle(&mut self, turn: &mut Turn<'_>, event: &Event<'_>) {
         match event {
@@ -210,6 +164,7 @@ impl Daemon {
             Event::Started(child, process) if self.is_main(*child) => self.has_process(*process),
             Event::NotStarted(child, error) if self.is_main(*child) => {
                 (self.main, self.family) = (None, None);
+                self.unhear(turn);
                 self.failed(turn, Outcome::with_detail(Retcode::CouldNotStart, error.to_string()));
             }
             Event::Exited(child, exit) if self.is_main(*child) => self.main_ended(turn, *exit),
@@ -228,6 +183,16 @@ impl Daemon {
             _ => {}
         }
         self.reconcile(turn);
+    }
+
+    /// The agent ends.
+    pub fn leave(&mut self, fx: &mut Effects) {
+        if let Some(work @ (Work::LookUp(_) | Work::Precheck(_))) = &self.work {
+            work.cancel(fx);
+        }
+        if let Some(probe) = &self.probe {
+            probe.cancel(fx);
+        }
     }
 
     pub fn is_gone(&self) -> bool {

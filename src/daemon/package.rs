@@ -87,7 +87,7 @@ impl Daemon {
             Supply::Here(here) if !is_needed || !here.has_package_of(&self.init) => {
                 self.supply = Supply::Idle;
             }
-            Supply::Failed(_) if !is_needed || self.told => self.supply = Supply::Idle,
+            Supply::Failed(_) if !is_needed => self.supply = Supply::Idle,
             _ => {}
         }
         let may_begin =

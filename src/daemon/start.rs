@@ -133,10 +133,13 @@ impl Daemon {
             return self.nobody_is_left(turn);
         }
         match left.main {
-            // The agent ended just when it had started it.
-            None => self.adopt(turn, survey.processes[0]),
             Some(main) if survey.processes.contains(&main) => self.adopt(turn, main),
-            Some(_) if self.state == State::Starting => self.find_main(turn, survey),
+            // It may have left others behind, or that agent ended just when it had started it.
+            _ if self.state == State::Starting => {
+                self.exit = Some(Exit::Code(0));
+                self.find_main(turn, survey);
+            }
+            None => self.adopt(turn, survey.processes[0]),
             Some(_) => {
                 self.exit = Some(Exit::Unknown);
                 return self.feed(turn, Cause::Left);
@@ -171,6 +174,12 @@ impl Daemon {
                 self.identity = Some(own.clone());
                 self.survey(turn);
             }
+        }
+    }
+
+    pub(super) fn unhear(&self, turn: &mut Turn<'_>) {
+        if self.started.as_ref().is_some_and(|started| started.heartbeat > 0) {
+            turn.fx.push(Effect::Unhear { path: turn.place.settings.heartbeat(&self.init.name) });
         }
     }
 

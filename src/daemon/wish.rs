@@ -1,11 +1,68 @@
-//! What is wanted of a daemon, against what it is at.
+//! What is wanted of a daemon, and what it is at against that.
 
 use super::one::{Daemon, Turn};
+use super::package::Supply;
+use super::restarts::Restarts;
 use super::table::{Event as Cause, State};
 use crate::machine::Now;
+use crate::wire::DaemonInit;
 use crate::wire::daemon::Wanted;
+use std::time::Duration;
 
 impl Daemon {
+    /// Takes another definition. False where it is the one that it has.
+    pub fn define(&mut self, now: Now, init: DaemonInit) -> bool {
+        let was_to_go = self.wanted == Wanted::Removed;
+        if init == self.init && !was_to_go {
+            return false;
+        }
+        if was_to_go {
+            self.wanted = Wanted::Running;
+        }
+        if self.started.as_ref().is_some_and(|started| init.runs_as(started)) {
+            // What does not change the processes holds from now on.
+            self.started = Some(Box::new(init.clone()));
+            if self.state == State::Running {
+                self.due = Some(now.mono + Duration::from_secs(init.check_interval));
+            }
+        }
+        self.init = init;
+        self.begin_anew();
+        true
+    }
+
+    /// False where that is wanted already, and so it is.
+    pub fn want(&mut self, wanted: Wanted) -> bool {
+        if self.wanted == wanted && !self.is_waiting() {
+            return false;
+        }
+        self.wanted = wanted;
+        self.begin_anew();
+        true
+    }
+
+    /// What runs is ended, and it is started again.
+    pub fn restart(&mut self) {
+        self.renew = self.state != State::Stopped;
+        self.wanted = Wanted::Running;
+        self.begin_anew();
+    }
+
+    /// Whether it is left alone for a while, or for good.
+    fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Fatal | State::Backoff | State::Killed)
+    }
+
+    fn begin_anew(&mut self) {
+        self.restarts = Restarts::default();
+        self.tries = 0;
+        self.told = self.is_waiting();
+        if matches!(self.supply, Supply::Failed(_)) {
+            self.supply = Supply::Idle;
+        }
+        self.is_changed = true;
+    }
+
     /// Brings to the table what is wanted and not so, until nothing is left to be begun.
     pub(super) fn reconcile(&mut self, turn: &mut Turn<'_>) {
         while self.left.is_none()

@@ -12,12 +12,9 @@ use crate::wire::{Call, DaemonStatus, DaemonTold, Daemons, Outcome};
 use log::{error, info, warn};
 
 impl Gearman {
-    /// Brings the daemons on. An agent that stops leaves them to the next.
+    /// Brings the daemons on.
     pub(super) fn supervise(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, news: &mut News) {
         let Ok(kept) = &mut self.kept else { return };
-        if self.stopping {
-            return;
-        }
         kept.daemons.handle(now, event, fx, &mut kept.store, &mut news.daemons);
         for fact in std::mem::take(&mut news.daemons) {
             match fact {

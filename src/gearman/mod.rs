@@ -232,6 +232,9 @@ impl Gearman {
                 self.stopping = true;
                 self.exec.close(now, STOPPING, fx, &mut news.exec);
                 self.host_facts.link_down(fx);
+                if let Ok(kept) = &mut self.kept {
+                    kept.daemons.close(fx);
+                }
                 for (id, outcome) in self.queries.close(STOPPING, fx) {
                     self.request_ended(now, id, outcome, fx);
                 }

@@ -130,6 +130,11 @@ impl Host {
         self.run();
     }
 
+    pub fn close(&mut self) {
+        self.daemons.close(&mut self.fx);
+        self.fx.take();
+    }
+
     pub fn tick(&mut self) {
         self.hand_over(&Event::Tick);
         self.run();

@@ -434,6 +434,52 @@ fn what_may_not_be_is_refused() {
 }
 
 #[test]
+fn an_order_to_one_that_runs_does_not_spare_it_the_back_off_later() {
+    let mut host = Host::new();
+    host.init(&json!({"start": "ends:5:1", "max_restarts": 3}));
+    host.pass(2.0);
+    host.init(&json!({"start": "ends:5:1", "max_restarts": 3, "check_interval": 7}));
+    host.want(Wanted::Running);
+    host.pass(3.1);
+    assert_eq!(host.status(), "backoff");
+    host.pass(100.0);
+    assert_eq!(host.status(), "fatal");
+}
+
+#[test]
+fn an_agent_that_was_killed_before_it_knew_the_process_is_followed_by_one_that_finds_it() {
+    for (start, living) in [("stays", "stays"), ("forks", "left")] {
+        let mut host = Host::new();
+        host.init(&json!({"start": start, "start_delay": 3}));
+        let daemon = &mut host.daemons.by_name.get_mut("web").unwrap().daemon;
+        daemon.main = None;
+        let row = daemon.row("boot");
+        host.store.save_daemon(&row, false, None::<fn(u64) -> Vec<u8>>).unwrap();
+        host.next_agent("boot");
+        host.pass(4.0);
+        assert_eq!((host.status().as_str(), host.living()), ("running", vec![living]), "{start}");
+        host.kill(living);
+        host.pass(6.0);
+        assert_eq!(host.status(), "running", "{start}");
+    }
+}
+
+#[test]
+fn an_agent_that_stops_wakes_up_no_more_for_them() {
+    let mut host = Host::new();
+    host.init(&json!({"check": "script:hangs", "start_delay": 0}));
+    host.pass(0.5);
+    assert!(host.daemons.deadline().is_some());
+    host.close();
+    assert_eq!(host.daemons.deadline(), None);
+    host.kill("stays");
+    assert!(host.living().is_empty(), "the next agent starts it");
+    host.next_agent("boot");
+    host.pass(2.0);
+    assert_eq!(host.living(), ["stays"]);
+}
+
+#[test]
 fn nothing_is_started_that_the_store_does_not_know_of() {
     let mut host = Host::new();
     host.init(&json!({}));
