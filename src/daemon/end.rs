@@ -39,12 +39,12 @@ impl Daemon {
         if survey.processes.is_empty() {
             return self.nobody_is_left(turn);
         }
-        if self.state == State::Starting && self.exit == Some(Exit::Code(0)) {
+        if self.state == State::Starting && self.may_have_forked() {
             return self.find_main(turn, survey);
         }
-        if self.exit.take().is_some() {
+        if let Some(exit) = self.exit.take() {
             // Whoever is left has lost the one that it came from.
-            self.keep_exit_as_failure();
+            self.keep_as_failure(exit);
             self.feed(turn, Cause::Left);
         }
         self.look = Some(turn.now.mono + LOOK_AGAIN);
@@ -73,10 +73,10 @@ impl Daemon {
         self.failed(turn, outcome);
     }
 
-    fn keep_exit_as_failure(&mut self) {
+    fn keep_as_failure(&mut self, exit: Exit) {
         let came_up = self.state != State::Starting;
         if self.failure.is_none() && matches!(self.state, State::Starting | State::Running) {
-            self.failure = Some(of_exit(self.exit, came_up));
+            self.failure = Some(of_exit(Some(exit), came_up));
         }
     }
 

@@ -70,6 +70,16 @@ impl Daemon {
         }
     }
 
+    /// Whether whoever is left may be the daemon itself, and not what a failed one left behind. How a
+    /// process ended that an earlier agent had started nobody knows: then its pidfile tells.
+    pub(super) fn may_have_forked(&self) -> bool {
+        match self.exit {
+            None | Some(Exit::Code(0)) => true,
+            Some(Exit::Unknown) => self.init.pidfile.is_some(),
+            Some(_) => false,
+        }
+    }
+
     /// Its starter has left: the process that it left behind is the daemon.
     pub(super) fn find_main(&mut self, turn: &mut Turn<'_>, survey: &Survey) {
         match &self.init.pidfile {
