@@ -19,12 +19,15 @@ use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A family of this test's own, which does not outlive it.
 struct Home {
     family: String,
+    /// Where its agents are, so that those of other tests do not tidy up after them.
+    cgroup: Option<PathBuf>,
     folder: TempDir,
 }
 
@@ -32,7 +35,17 @@ impl Home {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        Home { family: format!("test-{:016x}", fastrand::u64(..)), folder }
+        let family = format!("test-{:016x}", fastrand::u64(..));
+        let cgroup = own_cgroup().map(|own| own.join(&family));
+        let is_one = |cgroup: &PathBuf| {
+            let made = fs::create_dir(cgroup).is_ok();
+            made && (cgroup.join("cgroup.kill").exists() || fs::remove_dir(cgroup).is_err())
+        };
+        Home { cgroup: cgroup.filter(is_one), family, folder }
+    }
+
+    fn agent(&self) -> SmallAgent {
+        SmallAgent::start(self.cgroup.as_deref())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -73,7 +86,20 @@ impl Drop for Home {
         for pid in marked(&self.family) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
+        // Those who are killed there have not ended yet.
+        if let Some(cgroup) = &self.cgroup {
+            let _ = fs::write(cgroup.join("cgroup.kill"), "1");
+            until("the cgroup to be empty", || remove_empty(cgroup).is_ok().then_some(()));
+        }
     }
+}
+
+/// Removes a cgroup with those below it.
+fn remove_empty(cgroup: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(cgroup)?.flatten().filter(|entry| entry.file_type().unwrap().is_dir()) {
+        remove_empty(&entry.path())?;
+    }
+    fs::remove_dir(cgroup)
 }
 
 /// Whoever has this family's name in its environment.
@@ -83,6 +109,12 @@ fn marked(family: &str) -> Vec<i32> {
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let environment = |pid: &i32| fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     pids.filter(|pid| environment(pid).split(|byte| *byte == 0).any(|line| line == mark.as_bytes())).collect()
+}
+
+/// Cgroups of v1 are in one place for all tests, and the first limit of an agent's life tidies up there.
+fn limits_alone() -> MutexGuard<'static, ()> {
+    static LIMITS: Mutex<()> = Mutex::new(());
+    LIMITS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn script(name: &str) -> String {
@@ -110,6 +142,12 @@ fn unified() -> Option<String> {
     Some(mount.split(' ').nth(1).unwrap().to_owned())
 }
 
+/// The cgroup of this test.
+fn own_cgroup() -> Option<PathBuf> {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    Some(Path::new(&unified()?).join(cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?))
+}
+
 /// The cgroup of a process, where it is that of a family.
 fn cgroup_of(pid: i32) -> Option<PathBuf> {
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
@@ -132,7 +170,7 @@ fn what_a_daemon_writes_goes_to_its_file_whoever_of_its_agents_is_there() {
     with_and_without_cgroups(|| {
         for clean in [true, false] {
             let home = Home::new();
-            let mut agent = SmallAgent::start();
+            let mut agent = home.agent();
             let lines = "n=0; while :; do n=$((n + 1)); echo out $n; echo err $n >&2; sleep 0.02; done";
             let (_, (pid, _)) = agent.begin(home.script(lines));
             until("some lines", || home.output().contains("err 2\n").then_some(()));
@@ -150,7 +188,7 @@ fn what_a_daemon_writes_goes_to_its_file_whoever_of_its_agents_is_there() {
                 (about.mode() & 0o7777, fs::metadata(home.path("log")).unwrap().mode() & 0o7777),
                 (0o640, 0o755)
             );
-            let mut next = SmallAgent::start();
+            let mut next = home.agent();
             let survey = next.survey(&home.relation(None));
             assert!(survey.written > 0);
             next.signal_family(&home.relation(None), libc::SIGKILL);
@@ -162,7 +200,7 @@ fn what_a_daemon_writes_goes_to_its_file_whoever_of_its_agents_is_there() {
 #[test]
 fn it_begins_as_any_program_does_with_the_name_of_its_family() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let tell = "echo $ASPIRE_DAEMON; readlink /proc/self/fd/0; ls /proc/self/fd | wc -l; grep SigIgn /proc/self/status; \
                 test $(cut -d' ' -f6 /proc/$$/stat) = $$ && echo leader";
     let (child, _) = agent.begin(home.script(tell));
@@ -177,7 +215,7 @@ fn it_begins_as_any_program_does_with_the_name_of_its_family() {
 fn its_end_is_told_as_it_was_and_nobody_else_ends_with_it() {
     with_and_without_cgroups(|| {
         let home = Home::new();
-        let mut agent = SmallAgent::start();
+        let mut agent = home.agent();
         let (child, (pid, _)) = agent.begin(home.script("sleep 600 & echo $!; wait"));
         let other: i32 = until("the other", || home.output().trim().parse().ok());
         agent.send(&Order::Signal { child, signal: libc::SIGTERM });
@@ -192,14 +230,14 @@ fn its_end_is_told_as_it_was_and_nobody_else_ends_with_it() {
 fn a_daemon_that_let_go_of_its_starter_is_found_and_killed_by_whatever_agent() {
     with_and_without_cgroups(|| {
         let home = Home::new();
-        let mut agent = SmallAgent::start();
+        let mut agent = home.agent();
         let pid_file = home.path("pid");
         let (child, _) = agent.begin(home.program(&[&script("lets-go.sh"), pid_file.to_str().unwrap()]));
         agent.expect_end(child, Some(0));
         let pid = home.pid_in("pid");
         assert_eq!(agent.pids(&home.relation(None)), [pid]);
         agent.kill();
-        let mut next = SmallAgent::start();
+        let mut next = home.agent();
         let survey = next.survey(&home.relation(None));
         assert_eq!(survey.processes, [(pid, start_of(pid))]);
         assert!(survey.memory > 0);
@@ -213,7 +251,7 @@ fn a_daemon_that_let_go_of_its_starter_is_found_and_killed_by_whatever_agent() {
 fn a_child_that_forgot_its_name_is_found_while_its_parent_lives() {
     with_and_without_cgroups(|| {
         let home = Home::new();
-        let mut agent = SmallAgent::start();
+        let mut agent = home.agent();
         let pid_file = home.path("pid");
         let start = home.program(&[&script("forgets-its-name.sh"), pid_file.to_str().unwrap()]);
         let (_, main) = agent.begin(start);
@@ -221,7 +259,7 @@ fn a_child_that_forgot_its_name_is_found_while_its_parent_lives() {
         until("it to have forgotten", || (!marked(&home.family).contains(&pid)).then_some(()));
         assert_eq!(agent.pids(&home.relation(None)), [main.0, pid]);
         agent.kill();
-        let mut next = SmallAgent::start();
+        let mut next = home.agent();
         assert_eq!(next.pids(&home.relation(Some(main))), [main.0, pid]);
         next.signal_family(&home.relation(None), libc::SIGKILL);
         until_gone(main.0);
@@ -233,7 +271,7 @@ fn a_child_that_forgot_its_name_is_found_while_its_parent_lives() {
 fn a_process_of_the_same_number_is_neither_found_nor_signalled() {
     with_and_without_cgroups(|| {
         let home = Home::new();
-        let mut agent = SmallAgent::start();
+        let mut agent = home.agent();
         let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
         let pid = stranger.id().cast_signed();
         let mistaken = home.relation(Some((pid, start_of(pid) + 1)));
@@ -253,7 +291,7 @@ fn a_process_of_the_same_number_is_neither_found_nor_signalled() {
 fn nobody_escapes_the_last_signal_by_forking() {
     with_and_without_cgroups(|| {
         let home = Home::new();
-        let mut agent = SmallAgent::start();
+        let mut agent = home.agent();
         let (child, main) = agent.begin(home.program(&[&script("forks-on.sh")]));
         until("a few", || (agent.pids(&home.relation(Some(main))).len() > 10).then_some(()));
         agent.signal_family(&home.relation(Some(main)), libc::SIGKILL);
@@ -266,7 +304,7 @@ fn nobody_escapes_the_last_signal_by_forking() {
 #[test]
 fn a_family_whose_members_never_live_for_long_dies_with_its_cgroup() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let (_, (pid, _)) = agent.begin(home.script("exec sleep 600"));
     if cgroup_of(pid).is_none() {
         return aloud("that a family of short lives dies, which takes a cgroup");
@@ -287,7 +325,7 @@ fn a_family_whose_members_never_live_for_long_dies_with_its_cgroup() {
 fn an_orphan_that_is_adopted_ends_once_and_its_reaper_knows_how() {
     with_and_without_cgroups(|| {
         let home = Home::new();
-        let mut agent = SmallAgent::start();
+        let mut agent = home.agent();
         let quits = format!(
             "sh -c 'echo $$ > {0}.new; mv {0}.new {0}; until [ -e {1} ]; do sleep 0.01; done; exit 7' &",
             home.path("pid").display(),
@@ -310,12 +348,12 @@ fn an_orphan_that_is_adopted_ends_once_and_its_reaper_knows_how() {
 #[test]
 fn what_is_nobodys_child_of_ours_is_adopted_signalled_and_its_end_told_once() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let trap = "trap 'echo term; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
     let (_, (pid, start)) = agent.begin(home.script(trap));
     until("it to be ready", || home.output().contains("ready").then_some(()));
     agent.kill();
-    let mut next = SmallAgent::start();
+    let mut next = home.agent();
     let child = next.adopt((pid, start));
     next.send(&Order::Signal { child, signal: libc::SIGTERM });
     next.expect_end(child, None);
@@ -328,7 +366,7 @@ fn what_is_nobodys_child_of_ours_is_adopted_signalled_and_its_end_told_once() {
 #[test]
 fn a_child_that_is_adopted_too_is_told_to_end_to_both() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let (child, (pid, start)) = agent.begin(home.script("exec sleep 600"));
     let adopted = agent.adopt((pid, start));
     agent.send(&Order::Signal { child: adopted, signal: libc::SIGUSR1 });
@@ -342,7 +380,7 @@ fn a_child_that_is_adopted_too_is_told_to_end_to_both() {
 fn what_a_family_uses_is_counted_with_those_that_have_ended() {
     with_and_without_cgroups(|| {
         let home = Home::new();
-        let mut agent = SmallAgent::start();
+        let mut agent = home.agent();
         let work = "timeout 0.3 sh -c 'while :; do :; done'; echo done; sleep 600";
         let (_, main) = agent.begin(home.script(work));
         until("the work to be done", || home.output().contains("done").then_some(()));
@@ -358,7 +396,7 @@ fn what_a_family_uses_is_counted_with_those_that_have_ended() {
 #[test]
 fn a_cgroup_goes_with_the_last_of_its_family_and_is_not_used_again() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let (_, (pid, _)) = agent.begin(home.script("exec sleep 600"));
     let Some(cgroup) = cgroup_of(pid) else {
         return aloud("what becomes of cgroups, of which this host does not let us make any");
@@ -386,7 +424,7 @@ fn a_cgroup_goes_with_the_last_of_its_family_and_is_not_used_again() {
 #[test]
 fn what_ended_families_left_is_removed_by_the_next_agent_that_starts_one() {
     let (home, other) = (Home::new(), Home::new());
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let (_, (pid, _)) = agent.begin(home.script("exec sleep 600"));
     let Some(cgroup) = cgroup_of(pid) else {
         return aloud("what becomes of cgroups, of which this host does not let us make any");
@@ -396,7 +434,7 @@ fn what_ended_families_left_is_removed_by_the_next_agent_that_starts_one() {
     until("its folder to be empty", || {
         fs::read_to_string(cgroup.join("cgroup.events")).unwrap().contains("populated 0").then_some(())
     });
-    let mut next = SmallAgent::start();
+    let mut next = home.agent();
     next.begin(other.script("exit 0"));
     assert!(!cgroup.exists());
 }
@@ -404,7 +442,7 @@ fn what_ended_families_left_is_removed_by_the_next_agent_that_starts_one() {
 #[test]
 fn a_family_within_a_cgroup_of_its_own_making_is_found_and_killed() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let (_, main) = agent.begin(home.script("sleep 600 & echo $!; wait"));
     let Some(cgroup) = cgroup_of(main.0) else {
         return aloud("cgroups below a family's, of which this host does not let us make any");
@@ -429,7 +467,8 @@ fn a_family_within_a_cgroup_of_its_own_making_is_found_and_killed() {
 
 #[test]
 fn an_agent_without_a_free_descriptor_learns_of_ends_all_the_same() {
-    let mut agent = SmallAgent::start();
+    let home = Home::new();
+    let mut agent = home.agent();
     let before = agent.descriptors();
     let mut strangers: Vec<Child> =
         (0..3).map(|_| Command::new("sleep").arg("600").spawn().unwrap()).collect();
@@ -456,7 +495,7 @@ fn an_agent_without_a_free_descriptor_learns_of_ends_all_the_same() {
 #[test]
 fn without_a_free_descriptor_no_daemon_is_started() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     agent.ask(&Order::Exhaust(true), "Exhausted");
     let refused = agent.ask(&Order::Start(home.script("exec sleep 600")), "NotStarted");
     assert!(refused["reason"].as_str().unwrap().contains("Too many open files"), "{refused}");
@@ -468,7 +507,7 @@ fn without_a_free_descriptor_no_daemon_is_started() {
 #[test]
 fn what_is_no_place_for_output_is_named() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let before = agent.descriptors();
     nix::unistd::mkfifo(&home.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (output, reason) in [
@@ -494,7 +533,7 @@ fn what_is_no_place_for_output_is_named() {
 #[test]
 fn a_script_that_names_no_interpreter_runs_all_the_same() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let path = home.path("plain");
     fs::write(home.path("draft"), "echo \"$0\" \"$@\"\n").unwrap();
     // Not by us: what another test starts at this moment would hold it open to be written to, and
@@ -515,8 +554,9 @@ fn a_script_that_names_no_interpreter_runs_all_the_same() {
 
 #[test]
 fn the_kernel_keeps_the_limits_that_it_is_given() {
+    let _alone = limits_alone();
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     // No program may have so little: the kernel has somebody's word for it, or none.
     let start = Start {
         cpu_max: Some(20),
@@ -557,8 +597,9 @@ fn the_kernel_keeps_the_limits_that_it_is_given() {
 
 #[test]
 fn who_asks_for_more_memory_than_a_family_may_have_is_killed_by_the_kernel() {
+    let _alone = limits_alone();
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let glutton = "head -c 200M /dev/zero | tail -c 150M >/dev/null; echo $?";
     let start =
         Start { memory_max: Some(64 << 20), ..home.script(&format!("cat /proc/self/cgroup; {glutton}")) };
@@ -575,7 +616,7 @@ fn who_asks_for_more_memory_than_a_family_may_have_is_killed_by_the_kernel() {
 #[test]
 fn one_user_and_root_are_heard_and_nobody_else() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let path = home.path("run/notify");
     let before = agent.descriptors();
     // What an agent left that was killed.
@@ -637,7 +678,7 @@ fn say_as(uid: u32, path: &Path, well: bool) {
 #[test]
 fn the_end_of_a_file_is_told() {
     let home = Home::new();
-    let mut agent = SmallAgent::start();
+    let mut agent = home.agent();
     let path = home.path("output");
     let read = || Order::ReadEnd { path: path.clone(), most_bytes: 6 };
     assert_eq!(agent.ask(&read(), "FileRead")["text"], Value::Null);
@@ -649,7 +690,9 @@ fn the_end_of_a_file_is_told() {
 
 #[test]
 fn no_descriptor_is_left_of_many_daemons() {
-    let mut agent = SmallAgent::start();
+    let _alone = limits_alone();
+    let home = Home::new();
+    let mut agent = home.agent();
     let settle = |agent: &mut SmallAgent| {
         let home = Home::new();
         let (_, main) = agent.begin(Start { cpu_max: Some(50), ..home.script("exec sleep 600") });
@@ -671,7 +714,7 @@ fn what_a_look_at_a_daemon_costs() {
     with_and_without_cgroups(|| {
         const TIMES: usize = 200;
         let home = Home::new();
-        let mut agent = SmallAgent::start();
+        let mut agent = home.agent();
         let (_, main) = agent.begin(home.script("exec sleep 600"));
         let relation = home.relation(Some(main));
         let begun = Instant::now();

@@ -228,13 +228,14 @@ pub struct SmallAgent {
 }
 
 impl SmallAgent {
-    pub fn start() -> Self {
+    /// In this cgroup, where there is one.
+    pub fn start(cgroup: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("test.sock");
         // SAFETY: of the C library's locks fork(3) sees to the allocator's, and no other is taken
         // by what this child does.
         let pid = match unsafe { fork() }.unwrap() {
-            ForkResult::Child => become_agent(&socket),
+            ForkResult::Child => become_agent(&socket, cgroup),
             ForkResult::Parent { child } => child,
         };
         let stream = until("the small agent to listen", || UnixStream::connect(&socket).ok());
@@ -333,11 +334,14 @@ pub struct Surveyed {
     pub written: u64,
 }
 
-fn become_agent(socket: &Path) -> ! {
+fn become_agent(socket: &Path, cgroup: Option<&Path>) -> ! {
     // What other tests have open is not for what this one starts.
     // SAFETY: nothing here uses a descriptor from before.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
     let run = || {
+        if let Some(cgroup) = cgroup {
+            fs::write(cgroup.join("cgroup.procs"), "0").unwrap();
+        }
         setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
         let mut reactor = Reactor::new(Clock::new(), Box::new(|| {})).unwrap();
         reactor.listen(socket);

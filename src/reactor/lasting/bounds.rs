@@ -39,6 +39,10 @@ fn wanted(lasting: &Lasting) -> Vec<Bound> {
     cpu.into_iter().chain(memory).collect()
 }
 
+pub(super) fn any(lasting: &Lasting) -> bool {
+    lasting.cpu_max.is_some() || lasting.memory_max.is_some()
+}
+
 /// Sets a family's limits, with its cgroup of v2, where there is one. Returns the files of v1 that
 /// its first process must write a 0 to. A limit that nobody keeps is logged.
 pub(super) fn set(lasting: &Lasting, cgroup: Option<&Path>) -> Vec<File> {

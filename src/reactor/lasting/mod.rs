@@ -28,6 +28,8 @@ const HOME: &str = "aspire.daemons";
 const MARK: &str = "ASPIRE_DAEMON";
 /// Who forks while it is looked for is found at the next look.
 const LOOKS: usize = 32;
+/// To make a cgroup.
+const ATTEMPTS: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Families {
@@ -35,6 +37,8 @@ pub(super) struct Families {
     home: Option<PathBuf>,
     /// Whether one was made there, and found to be of use.
     tried_out: bool,
+    /// Whether what ended families left of limits was removed.
+    tidied_limits: bool,
     /// The host's processes as they were in this turn: one look is enough for all families.
     census: Option<Census>,
     ticks_a_second: u64,
@@ -67,6 +71,7 @@ impl Families {
         Families {
             home: cgroup::own().map(|own| own.join(HOME)),
             tried_out: false,
+            tidied_limits: false,
             census: None,
             ticks_a_second: number(SysconfVar::CLK_TCK).filter(|ticks| *ticks > 0).unwrap_or(100),
             page_bytes: number(SysconfVar::PAGE_SIZE).unwrap_or(4096),
@@ -88,6 +93,10 @@ impl Families {
         let output = output::open(&lasting.output)?;
         let cgroup = self.make(&lasting.family).map_err(|error| failed("cgroup", error.to_string()))?;
         let folder = cgroup.as_ref().map(|(folder, _)| folder.as_path());
+        if bounds::any(lasting) && !self.tidied_limits {
+            bounds::remove_abandoned();
+            self.tidied_limits = true;
+        }
         let entrances = bounds::set(lasting, folder);
         Ok(Cradle { output, cgroup: cgroup.map(|(_, descriptor)| descriptor), entrances })
     }
@@ -179,7 +188,17 @@ impl Families {
 
     /// The family's own cgroup, made anew. `None` where there can be none.
     fn make(&mut self, family: &str) -> io::Result<Option<(PathBuf, File)>> {
-        match self.try_make(family) {
+        let mut made = self.try_make(family);
+        for _ in 1..ATTEMPTS {
+            // Another agent in the same place has tidied up.
+            if made
+                .as_ref()
+                .is_err_and(|error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)))
+            {
+                made = self.try_make(family);
+            }
+        }
+        match made {
             Err(error) if cgroup::passes(&error) || error.kind() == ErrorKind::AlreadyExists => Err(error),
             Err(error) => {
                 self.do_without(&error.to_string());
@@ -193,7 +212,6 @@ impl Families {
         let Some(home) = &self.home else { return Ok(None) };
         if !self.tried_out {
             remove_empty(home);
-            bounds::remove_abandoned();
         }
         let folder = home.join(family);
         // Some kernels kill whatever is started in a cgroup that was killed before: an empty one is
