@@ -440,6 +440,20 @@ fn what_ended_families_left_is_removed_by_the_next_agent_that_starts_one() {
 }
 
 #[test]
+fn an_agent_in_a_part_of_what_systemd_delegates_has_its_families_beside_it() {
+    let home = Home::new();
+    let Some(cgroup) = &home.cgroup else {
+        return aloud("where systemd puts an agent, which takes a cgroup");
+    };
+    let own = cgroup.join("aspire.agent");
+    fs::create_dir(&own).unwrap();
+    let mut agent = SmallAgent::start(Some(&own));
+    let (_, (pid, _)) = agent.begin(home.script("exec sleep 600"));
+    assert_eq!(cgroup_of(pid).unwrap(), cgroup.join("aspire.daemons").join(&home.family));
+    assert_eq!(agent.pids(&home.relation(None)), [pid]);
+}
+
+#[test]
 fn a_family_within_a_cgroup_of_its_own_making_is_found_and_killed() {
     let home = Home::new();
     let mut agent = home.agent();

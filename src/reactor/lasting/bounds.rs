@@ -84,12 +84,22 @@ pub(super) fn remove_abandoned() {
 
 fn set_unified(cgroup: &Path, bound: &Bound) -> io::Result<()> {
     let (file, value) = &bound.unified;
-    if !cgroup.join(file).exists()
-        && let Some(home) = cgroup.parent()
-    {
-        fs::write(home.join("cgroup.subtree_control"), format!("+{}", bound.controller))?;
+    if !cgroup.join(file).exists() {
+        hand_down(cgroup, bound.controller)?;
     }
     fs::write(cgroup.join(file), value)
+}
+
+/// From where systemd lets us have it, if it does, to the families' home, and on to the family.
+fn hand_down(cgroup: &Path, controller: &str) -> io::Result<()> {
+    let above = cgroup.ancestors().skip(1).take(2).collect::<Vec<_>>();
+    for folder in above.into_iter().rev() {
+        // Of our own cgroup, in which we are, the kernel would refuse it.
+        if folder.ends_with(super::HOME) || folder.join(super::AGENT).exists() {
+            fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn set_old(family: &str, bound: &Bound) -> Result<(PathBuf, File), String> {

@@ -24,6 +24,9 @@ use std::time::Duration;
 /// Below the agent's own cgroup, whoever the agent is. Not what the folders of its commands are
 /// named like: those go with it.
 const HOME: &str = "aspire.daemons";
+/// Where systemd puts the agent in the cgroup that it delegates to it, if it is told to
+/// (`DelegateSubgroup`): only beside a cgroup with processes in it can others have controllers.
+const AGENT: &str = "aspire.agent";
 /// The variable that names the family.
 const MARK: &str = "ASPIRE_DAEMON";
 /// Who forks while it is looked for is found at the next look.
@@ -69,7 +72,7 @@ impl Families {
     pub fn new() -> Self {
         let number = |name| sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok());
         Families {
-            home: cgroup::own().map(|own| own.join(HOME)),
+            home: cgroup::own().map(|own| home_in(&own)),
             tried_out: false,
             tidied_limits: false,
             census: None,
@@ -266,6 +269,13 @@ impl Drop for Families {
     }
 }
 
+fn home_in(own: &Path) -> PathBuf {
+    match own.parent().filter(|_| own.ends_with(AGENT)) {
+        Some(delegated) => delegated.join(HOME),
+        None => own.join(HOME),
+    }
+}
+
 fn is_plain(family: &str) -> bool {
     !["", ".", ".."].contains(&family) && !family.contains(|c: char| c == '/' || c.is_control())
 }
@@ -326,4 +336,38 @@ fn remove_empty(folder: &Path) {
         remove_empty(&below);
     }
     let _ = fs::remove_dir(folder);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_below_the_agent_or_beside_it_where_systemd_has_made_room_for_them() {
+        for (own, home) in [
+            ("/sys/fs/cgroup/unified/", "/sys/fs/cgroup/unified/aspire.daemons"),
+            ("/c/system.slice/gearman.service", "/c/system.slice/gearman.service/aspire.daemons"),
+            (
+                "/c/system.slice/gearman.service/aspire.agent",
+                "/c/system.slice/gearman.service/aspire.daemons",
+            ),
+        ] {
+            assert_eq!(home_in(Path::new(own)), Path::new(home));
+        }
+    }
+
+    #[test]
+    fn a_plain_name_leads_nowhere_else() {
+        for (name, plain) in [
+            ("web-1", true),
+            ("a b", true),
+            ("..a", true),
+            ("", false),
+            ("..", false),
+            ("a/b", false),
+            ("a\n", false),
+        ] {
+            assert_eq!(is_plain(name), plain, "{name:?}");
+        }
+    }
 }
