@@ -15,7 +15,7 @@ use rig::{aloud, is_root, process, until};
 use serde_json::{Value, json};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -507,6 +507,22 @@ fn an_agent_without_a_free_descriptor_learns_of_ends_all_the_same() {
 }
 
 #[test]
+fn an_agent_without_a_free_descriptor_does_not_take_a_family_for_dead() {
+    with_and_without_cgroups(|| {
+        let home = Home::new();
+        let mut agent = home.agent();
+        let (_, main) = agent.begin(home.script("exec sleep 600"));
+        agent.ask(&Order::Exhaust(true), "Exhausted");
+        agent.send(&Order::Survey(home.relation(None)));
+        agent.send(&Order::Survey(home.relation(Some(main))));
+        agent.send(&Order::Exhaust(false));
+        let late: Surveyed = serde_json::from_value(agent.expect("Surveyed")).unwrap();
+        assert_eq!(late.processes, [main]);
+        assert_eq!(agent.pids(&home.relation(None)), [main.0], "one answer for each family is enough");
+    });
+}
+
+#[test]
 fn without_a_free_descriptor_no_daemon_is_started() {
     let home = Home::new();
     let mut agent = home.agent();
@@ -687,6 +703,49 @@ fn say_as(uid: u32, path: &Path, well: bool) {
     let said = python.args(["-c", say]).arg(path).uid(uid).output().unwrap();
     assert_eq!(said.status.success(), well, "{said:?}");
     assert_eq!(String::from_utf8_lossy(&said.stderr).contains("PermissionError"), !well, "{said:?}");
+}
+
+#[test]
+fn a_daemon_goes_on_in_its_file_when_that_was_rotated() {
+    let home = Home::new();
+    let mut agent = home.agent();
+    let lines = "n=0; while :; do n=$((n + 1)); echo $n; sleep 0.002; done";
+    let (child, (pid, _)) = agent.begin(home.script(lines));
+    let path = home.path("log/output");
+    for turn in 0..5 {
+        until("some lines", || (fs::metadata(&path).unwrap().len() > 20).then_some(()));
+        // What is written between the last copy and the cut would be lost, which is the price of
+        // not asking the daemon to open its file anew.
+        agent.send(&Order::Signal { child, signal: libc::SIGSTOP });
+        until("it to stand still", || {
+            fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ").then_some(())
+        });
+        let rotate = Order::Rotate { path: path.clone(), files: 9 };
+        assert_eq!(agent.task(&rotate), ("null".into(), json!(0)), "turn {turn}");
+        agent.send(&Order::Signal { child, signal: libc::SIGCONT });
+    }
+    agent.send(&Order::Signal { child, signal: libc::SIGTERM });
+    agent.expect_end(child, Some(-15));
+    let older =
+        (1..=5).rev().map(|number| fs::read_to_string(format!("{}.{number}", path.display())).unwrap());
+    let all: String = older.chain([home.output()]).collect();
+    let numbers: Vec<usize> = all.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
+}
+
+#[test]
+fn whether_somebody_is_at_a_socket_is_tried_by_a_task() {
+    let home = Home::new();
+    let mut agent = home.agent();
+    let path = home.path("web.sock");
+    let probe = || Order::Probe(path.clone());
+    let (reason, exit) = agent.task(&probe());
+    assert_eq!(
+        (reason, exit),
+        (format!("{}: No such file or directory (os error 2)", path.display()), json!(1))
+    );
+    let _listener = UnixListener::bind(&path).unwrap();
+    assert_eq!(agent.task(&probe()), ("null".into(), json!(0)));
 }
 
 #[test]

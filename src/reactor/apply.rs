@@ -19,10 +19,10 @@ impl Reactor {
                 Effect::Spawn { child, program } => self.spawn(child, &program),
                 Effect::Adopt { child, process, lasting } => self.adopt(child, process, lasting),
                 Effect::Signal { child, signal } => self.children.signal(child, signal),
-                Effect::Survey(kin) => {
-                    let survey = self.children.families.survey(&kin);
-                    self.outcomes.push_back(AtOnce::Surveyed(kin.family, survey));
-                }
+                Effect::Survey(kin) => match self.children.families.survey(&kin) {
+                    Some(survey) => self.outcomes.push_back(AtOnce::Surveyed(kin.family, survey)),
+                    None => self.survey_later(kin),
+                },
                 Effect::SignalFamily { kin, signal } => self.children.families.signal(&kin, signal),
                 Effect::Hear { path, uid } => self.hear(&path, uid),
                 Effect::Unhear { path } => self.unhear(&path),

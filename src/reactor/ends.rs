@@ -4,7 +4,7 @@ use super::children::{Reaped, Watch};
 use super::sources::Source;
 use super::{Reactor, sys};
 use crate::machine::limits::WATCH_AGAIN;
-use crate::machine::{ChildId, Event, Exit, Machine, Signal};
+use crate::machine::{ChildId, Event, Exit, Kin, Machine, Signal};
 use mio::Token;
 use nix::sys::signal::{SigSet, Signal as UnixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -69,9 +69,22 @@ impl Reactor {
         }
     }
 
-    /// Looks at those that could not be watched.
-    pub(super) fn look_at_unwatchable(&mut self, machine: &mut impl Machine) {
+    /// For now nobody knows who is left of a family.
+    pub(super) fn survey_later(&mut self, kin: Kin) {
+        self.unsurveyed.retain(|other| other.family != kin.family);
+        self.unsurveyed.push(kin);
+        self.look_again.get_or_insert(self.turn.mono + WATCH_AGAIN);
+    }
+
+    /// Looks at those that could not be watched or surveyed.
+    pub(super) fn look_again(&mut self, machine: &mut impl Machine) {
         self.look_again = None;
+        for kin in std::mem::take(&mut self.unsurveyed) {
+            match self.children.families.survey(&kin) {
+                Some(survey) => self.hand_over(machine, Event::Surveyed(&kin.family, &survey)),
+                None => self.survey_later(kin),
+            }
+        }
         for child in std::mem::take(&mut self.unwatchable) {
             match self.children.watch_again(child) {
                 Some(Watch::Gone) => {

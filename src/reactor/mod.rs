@@ -35,8 +35,8 @@ pub use tls::{common_name, fingerprint, identity_fits};
 
 use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};
 use crate::machine::{
-    ChildId, ConnId, ConnectionEnd, Effects, Event, Exit, Instant, Machine, Now, Process, StartError, Stream,
-    Survey, earliest,
+    ChildId, ConnId, ConnectionEnd, Effects, Event, Exit, Instant, Kin, Machine, Now, Process, StartError,
+    Stream, Survey, earliest,
 };
 use children::Children;
 use connection::Step;
@@ -65,8 +65,10 @@ pub struct Reactor {
     listener: Option<Token>,
     /// When those are accepted for whom there was no descriptor.
     accept_again: Option<Instant>,
-    /// Adopted processes of whose end nothing would tell us, and when they are looked at.
+    /// Adopted processes of whose end nothing would tell us, families at which we cannot look, and
+    /// when they are looked at.
     unwatchable: Vec<ChildId>,
+    unsurveyed: Vec<Kin>,
     look_again: Option<Instant>,
     fx: Effects,
     /// What an effect brought about at once, not yet handed to the machine.
@@ -112,6 +114,7 @@ impl Reactor {
             listener: None,
             accept_again: None,
             unwatchable: Vec::new(),
+            unsurveyed: Vec::new(),
             look_again: None,
             fx: Effects::default(),
             outcomes: VecDeque::new(),
@@ -181,7 +184,7 @@ impl Reactor {
             self.drop_lingering();
         }
         if self.look_again.is_some_and(|again| self.turn.mono >= again) {
-            self.look_at_unwatchable(machine);
+            self.look_again(machine);
         }
         if self.accept_again.is_some_and(|again| self.turn.mono >= again) {
             self.listener.into_iter().for_each(|token| self.sources.make_ready(token));

@@ -60,3 +60,30 @@ impl<T: DeserializeOwned> PendingTask<T> {
         self.task.cancel(fx);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Effect;
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_task_has_the_time_that_it_is_given_and_is_killed_then() {
+        let at = |millis| Now { mono: Instant(Duration::from_millis(millis)), wall: SystemTime::UNIX_EPOCH };
+        let mut fx = Effects::default();
+        let timeout = Duration::from_millis(2500);
+        let mut task = PendingTask::<()>::start_within(at(1000), Task::Reach("/".into()), timeout, &mut fx);
+        fx.take();
+        assert_eq!(task.deadline(), at(3500).mono);
+        assert_eq!(task.handle(at(3499), &Event::Tick, &mut fx), None);
+        assert_eq!(fx.take(), []);
+        let end = task.handle(at(3500), &Event::Tick, &mut fx);
+        assert_eq!(end, Some(Err("no answer within 2.5 seconds".into())));
+        assert!(matches!(
+            fx.take()[..],
+            [Effect::Signal { signal: libc::SIGKILL, .. }, Effect::Release { .. }]
+        ));
+        let usual = PendingTask::<()>::start(at(0), Task::Reach("/".into()), &mut fx);
+        assert_eq!(usual.deadline(), Instant(TASK_TIMEOUT));
+    }
+}

@@ -5,8 +5,8 @@
 
 use crate::rig::{PATIENCE, until};
 use aspire::machine::{
-    ConnId, Credentials, Effect, Effects, Event, Exit, Instant, Kin, Lasting, Launch, Machine, Now, Process,
-    Program,
+    ConnId, Credentials, Effect, Effects, Event, Exit, Instant, Kin, Lasting, Launch, Machine, Now, Probe,
+    Process, Program, Rotation, Task,
 };
 use aspire::reactor::{Clock, Reactor};
 use nix::sys::resource::{Resource, setrlimit};
@@ -54,6 +54,12 @@ pub enum Order {
         path: PathBuf,
         most_bytes: usize,
     },
+    Rotate {
+        path: PathBuf,
+        files: usize,
+    },
+    /// Whether there is somebody at this socket.
+    Probe(PathBuf),
     Descriptors,
     /// Takes every descriptor that is free, or frees them again.
     Exhaust(bool),
@@ -177,6 +183,10 @@ impl Obedient {
                 self.tell(&json!({"event": "Hears"}), fx);
             }
             Order::ReadEnd { path, most_bytes } => fx.push(Effect::ReadEnd { path, most_bytes }),
+            Order::Rotate { path, files } => {
+                fx.spawn(Program::Task(Task::Rotate(Rotation { path, files })));
+            }
+            Order::Probe(path) => drop(fx.spawn(Program::Task(Task::Probe(Probe::Unix(path))))),
             Order::Descriptors => {
                 let open: Vec<PathBuf> = fs::read_dir("/proc/self/fd")
                     .unwrap()
@@ -302,6 +312,14 @@ impl SmallAgent {
         let mut open: Vec<String> = serde_json::from_value(told["open"].clone()).unwrap();
         open.sort();
         open
+    }
+
+    /// What a task says, and how it ended.
+    pub fn task(&mut self, order: &Order) -> (String, Value) {
+        self.ask(order, "Started");
+        let mut told = [self.hear(), self.hear()];
+        told.sort_by_key(|report| report["event"] == "Exited");
+        (told[0]["text"].as_str().unwrap().to_owned(), told[1]["exit"].clone())
     }
 
     pub fn stop(mut self) {

@@ -134,7 +134,8 @@ impl Families {
         bounds::warn_unlimited(family, "cpu_max,memory_max", reason);
     }
 
-    pub fn survey(&mut self, kin: &Kin) -> Survey {
+    /// `None` where we cannot look for want of descriptors: that would show nobody.
+    pub fn survey(&mut self, kin: &Kin) -> Option<Survey> {
         let found = self.find(kin);
         let processes = || found.inside.iter().chain(&found.outside);
         let ticks = |stats: &[Stat]| {
@@ -148,17 +149,21 @@ impl Families {
         let mut oldest: Vec<Process> = processes().map(Stat::process).collect();
         oldest.sort_by_key(|process| (process.start, process.pid));
         oldest.truncate(FAMILY_SHOWN);
+        if oldest.is_empty() && !can_look() {
+            self.census = None;
+            return None;
+        }
         if oldest.is_empty() && is_plain(&kin.family) {
             found.cgroup.as_deref().into_iter().for_each(remove_empty);
             bounds::remove(&kin.family);
         }
         let written = fs::symlink_metadata(&kin.output).ok().filter(fs::Metadata::is_file);
-        Survey {
+        Some(Survey {
             processes: oldest,
             cpu,
             memory: pages.saturating_mul(self.page_bytes),
             written: written.map_or(0, |file| file.len()),
-        }
+        })
     }
 
     /// By the kernel where it can, which spares nobody; else whoever is found is stopped first, so
@@ -290,6 +295,12 @@ fn cgroup_of(main: Process, family: &str) -> Option<PathBuf> {
     let folder = own_folder(&fs::read_to_string("/proc/self/mounts").ok()?, &cgroups)?;
     // Looked at afterwards: until now it was the one that we mean.
     (folder.ends_with(Path::new(HOME).join(family)) && living(main).is_some()).then_some(folder)
+}
+
+/// A look takes two descriptors: for a folder, and for what is in it.
+fn can_look() -> bool {
+    let own = || File::open("/proc/self/stat");
+    matches!((own(), own()), (Ok(_), Ok(_)))
 }
 
 /// Whoever lives there or below, each once.
