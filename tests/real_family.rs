@@ -535,6 +535,26 @@ fn without_a_free_descriptor_no_daemon_is_started() {
 }
 
 #[test]
+fn whoever_was_taken_out_of_the_cgroup_is_found_when_nobody_is_left_in_it() {
+    let home = Home::new();
+    let mut agent = home.agent();
+    let (child, main) = agent.begin(home.script("sleep 600 & echo $!; wait"));
+    let Some(cgroup) = cgroup_of(main.0) else {
+        return aloud("who is taken out of a cgroup, of which this host does not let us make any");
+    };
+    let other: i32 = until("the other", || home.output().trim().parse().ok());
+    let elsewhere = home.cgroup.as_ref().unwrap().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("cgroup.procs"), other.to_string()).unwrap();
+    agent.send(&Order::Signal { child, signal: libc::SIGKILL });
+    agent.expect_end(child, Some(-9));
+    assert_eq!(agent.pids(&home.relation(Some(main))), [other]);
+    agent.signal_family(&home.relation(None), libc::SIGKILL);
+    until("nobody to be left", || agent.pids(&home.relation(None)).is_empty().then_some(()));
+    assert!(!is_alive(other) && !cgroup.exists());
+}
+
+#[test]
 fn what_is_no_place_for_output_is_named() {
     let home = Home::new();
     let mut agent = home.agent();

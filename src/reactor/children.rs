@@ -149,7 +149,7 @@ impl Children {
         if let Some(errno) = started.unlimited {
             Families::warn_unlimited(&lasting.family, errno.desc());
         }
-        // Without a device somebody has removed that one folder.
+        // Of no such device (ENODEV) is a folder that somebody has removed meanwhile: this one alone.
         if let Some(errno) = started.uncontained.filter(|errno| *errno != Errno::ENODEV) {
             self.families.do_without(errno.desc());
         }

@@ -240,11 +240,11 @@ impl Families {
 
     fn find(&mut self, kin: &Kin) -> Found {
         let mut found = self.in_cgroup(kin).unwrap_or_default();
-        // A daemon that another service of the host has moved elsewhere is looked for as if it
-        // never had been there.
+        // Another service of the host may have moved some elsewhere, as it does with whoever logs in:
+        // before nobody is said to be left they are looked for as if there were no cgroup.
         let is_inside = |main| found.inside.iter().any(|stat| stat.process() == main);
         let escaped = kin.main.is_some_and(|main| !is_inside(main) && living(main).is_some());
-        if found.cgroup.is_none() || escaped {
+        if found.inside.is_empty() || escaped {
             let census = self.census.get_or_insert_with(Census::take);
             let inside = |stat: &Stat| found.inside.iter().any(|other| other.process() == stat.process());
             found.outside = census.kindred(kin).into_iter().filter(|stat| !inside(stat)).collect();
