@@ -39,16 +39,13 @@ impl Tools {
         let paths = self.folders.split(':').map(|folder| PathBuf::from(folder).join(program));
         let path = paths.into_iter().find(|path| path.is_file());
         let path = path.ok_or_else(|| {
-            format!("{program} is not on this host (looked in {}): install it, or publish another kind of package", self.folders)
+            let remedy = "install it, or publish a package of another kind";
+            format!("{program} is not on this host (looked in {}): {remedy}", self.folders)
         })?;
         let mut command = Command::new(path);
-        command
-            .env_clear()
-            .env("PATH", &self.folders)
-            .env("HOME", "/root")
-            .env("LC_ALL", "C.UTF-8")
-            .current_dir("/");
+        command.env_clear().env("PATH", &self.folders).env("HOME", "/root").env("LC_ALL", "C.UTF-8");
         command.env("DEBIAN_FRONTEND", "noninteractive").env("DEBCONF_NONINTERACTIVE_SEEN", "true");
+        command.current_dir("/");
         Ok(Call { program: program.to_owned(), command, kept_bytes: KEPT_BYTES })
     }
 }
