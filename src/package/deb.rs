@@ -30,9 +30,9 @@ pub(crate) fn install(tools: &Tools, file: &Path) -> Result<String, String> {
 /// Removes a package and keeps its configuration files.
 pub(crate) fn uninstall(tools: &Tools, package: &str) -> Result<(), String> {
     names::check_package(package)?;
+    let query = tools.call("dpkg-query")?.args(["--show", "--showformat=${db:Status-Status}", package]);
     let _lock = Lock::wait(DATABASE.as_ref())?;
-    let query = ["--show", "--showformat=${db:Status-Status}", package];
-    let state = tools.call("dpkg-query")?.args(query).run()?;
+    let state = query.run()?;
     let state = if state.success() { state.text().unwrap_or_default() } else { String::new() };
     if ["", "not-installed", "config-files"].contains(&state.trim()) {
         return Ok(());

@@ -30,7 +30,8 @@ pub(crate) fn download(
     size.map_or(Ok(()), |bytes| part.check_size(bytes))?;
     let validator = control.validator(&path, size)?;
     let mut offset = part.len();
-    let same = known.is_some_and(|origin| validator.as_ref() == Some(&origin.validator));
+    let same = known.is_some_and(|origin| validator.as_ref() == Some(&origin.validator))
+        && size.is_some_and(|size| offset <= size);
     if same && size == Some(offset) {
         return Ok(offset);
     }

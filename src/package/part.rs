@@ -121,11 +121,17 @@ impl Part {
             self.file.write_all(&buffer[..bytes]).map_err(|error| self.trouble(&error))?;
             self.len = len;
         }
-        match expected {
-            Some(expected) if self.len - begun != expected => {
-                Err(format!("ended after {} of {} bytes", self.len, begun.saturating_add(expected)))
+        let total = expected.map(|expected| begun.saturating_add(expected));
+        match total.filter(|total| *total != self.len) {
+            Some(total) => {
+                let got = self.len;
+                // More than there should be is no part of anything.
+                if got > total {
+                    self.discard();
+                }
+                Err(format!("ended after {got} of {total} bytes"))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

@@ -112,14 +112,17 @@ impl Server {
 
     fn nginx(&self, slow: bool) -> String {
         let (folder, address) = (self.folder.path().display(), self.address);
-        let rate =
-            if slow { format!("limit_rate_after {AT_ONCE_BYTES}; limit_rate 1;") } else { String::new() };
+        let slowly = format!("limit_rate_after {AT_ONCE_BYTES}; limit_rate 1;");
+        let rate = if slow { slowly.as_str() } else { "" };
+        let private =
+            format!("alias {folder}/files/pub/; auth_basic x; auth_basic_user_file {folder}/users;");
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let temporary = temporary.map(|name| format!("{name}_temp_path {folder}/temporary;")).concat();
         format!(
             "daemon off; master_process off; pid {folder}/pid; error_log stderr; events {{}}\n\
-             http {{ access_log off; {temporary} server {{ listen {address}:{PORT}; root {folder}/files; {rate}\n\
-             location /private/ {{ alias {folder}/files/pub/; auth_basic x; auth_basic_user_file {folder}/users; }}\n\
+             http {{ access_log off; {temporary}\n\
+             server {{ listen {address}:{PORT}; root {folder}/files; {rate}\n\
+             location /private/ {{ {private} }}\n\
              location /moved/ {{ rewrite ^/moved/(.*)$ /pub/$1 redirect; }} }} }}\n"
         )
     }
@@ -128,9 +131,9 @@ impl Server {
         let (folder, address) = (self.folder.path().display(), self.address);
         let rate = if slow { AT_ONCE_BYTES / 2 } else { 0 };
         format!(
-            "listen=YES\nlisten_address={address}\nlisten_port={PORT}\nbackground=NO\nanonymous_enable=YES\n\
-             local_enable=NO\nanon_root={folder}/files\nsecure_chroot_dir={folder}/empty\nanon_max_rate={rate}\n\
-             xferlog_enable=NO\nseccomp_sandbox=NO\n"
+            "listen=YES\nlisten_address={address}\nlisten_port={PORT}\nbackground=NO\n\
+             anonymous_enable=YES\nlocal_enable=NO\nanon_root={folder}/files\nsecure_chroot_dir={folder}/empty\n\
+             anon_max_rate={rate}\nxferlog_enable=NO\nseccomp_sandbox=NO\n"
         )
     }
 

@@ -82,6 +82,19 @@ fn another_part_than_was_asked_for_is_not_taken() {
 }
 
 #[test]
+fn a_part_that_does_not_fit_costs_the_next_try_its_beginning_and_no_more() {
+    let (here, body) = (Here::new(), body(1000));
+    let odd =
+        "HTTP/1.1 206 Partial Content\nContent-Length: 600\nContent-Range: bytes 400-999/300\nETag: \"a\"";
+    let server = Server::http(vec![broken("a", &body, 400), answer(odd, &body[400..]), whole("a", &body)]);
+    let fetch = here.fetch(&server.url("/x"), &body);
+    reason(&fetch);
+    let error = reason(&fetch);
+    assert!(error.ends_with("ended after 1000 of 400 bytes"), "{error}");
+    assert_eq!(fetched(&fetch), Ok((1000, 0)));
+}
+
+#[test]
 fn a_server_without_ranges_sends_all_again() {
     let (here, body) = (Here::new(), body(1000));
     let server = Server::http(vec![broken("a", &body, 400), whole("a", &body)]);

@@ -52,9 +52,8 @@ impl Deb {
     /// A script that tells the test its own and dpkg's process ids, and waits for it.
     pub fn waiting(&self) -> String {
         let folder = self.folder.path().display();
-        format!(
-            "echo $$ $PPID > {folder}/new; mv {folder}/new {folder}/pids; while [ ! -e {folder}/go ]; do sleep 0.05; done"
-        )
+        let told = format!("echo $$ $PPID > {folder}/new; mv {folder}/new {folder}/pids");
+        format!("{told}; while [ ! -e {folder}/go ]; do sleep 0.05; done")
     }
 
     pub fn pids(&self) -> Option<Vec<i32>> {
