@@ -108,7 +108,7 @@ fn bring(fetch: &Fetch, place: &Place, silence: Duration, part: &mut Part) -> Re
         Place::File(path) => return copy(path, part).map(|()| 0),
         Place::Remote(remote) => remote,
     };
-    let known = part.origin(&remote.to_string(), fetch.checksum.is_some());
+    let known = part.origin(&remote.id(), fetch.checksum.is_some());
     match remote.protocol {
         Protocol::Ftp => ftp::download(remote, silence, known, part),
         Protocol::Http | Protocol::Https => {

@@ -37,7 +37,7 @@ pub(crate) fn download(
     }
     if !same || !control.rest(offset)? {
         offset = 0;
-        let origin = validator.map(|validator| Origin::new(remote.to_string(), validator));
+        let origin = validator.map(|validator| Origin::new(remote.id(), validator));
         part.begin(origin.as_ref())?;
     }
     let data = control.retrieve(&path)?;

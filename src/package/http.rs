@@ -8,6 +8,7 @@ use crate::url::Remote;
 use base64::Engine as _;
 use std::path::Path;
 use std::time::Duration;
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{self, HeaderMap, HeaderValue};
 use ureq::http::{Response, StatusCode};
 use ureq::unversioned::resolver::DefaultResolver;
@@ -34,7 +35,7 @@ pub(crate) fn download(
                 let validator = validator(response.headers());
                 let expected = content_length(response.headers());
                 expected.map_or(Ok(()), |bytes| part.check_size(bytes))?;
-                let origin = validator.map(|validator| Origin::new(remote.to_string(), validator));
+                let origin = validator.map(|validator| Origin::new(remote.id(), validator));
                 part.begin(origin.as_ref())?;
                 return part.fill(response.into_body().into_reader(), expected).map(|()| 0);
             }
@@ -63,6 +64,7 @@ fn agent(dial: Dial) -> Agent {
         .proxy(None)
         .http_status_as_error(false)
         .max_redirects(MOST_REDIRECTS)
+        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
         .max_response_header_size(MOST_HEADER_BYTES)
         .user_agent(concat!("gearman/", env!("CARGO_PKG_VERSION")))
         .build();

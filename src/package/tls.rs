@@ -22,13 +22,17 @@ pub(crate) struct Tls(Arc<ClientConfig>);
 impl Tls {
     pub fn new(identity: Option<&Path>) -> Result<Tls, String> {
         let provider = Arc::new(ring::default_provider());
-        let mut config = match identity {
+        let config = match identity {
             Some(folder) => of_the_link(provider, folder)?,
-            None => of_the_world(provider)?,
+            None => of_the_world(provider, rustls_native_certs::load_native_certs().certs)?,
         };
+        Ok(Tls::with(config))
+    }
+
+    fn with(mut config: ClientConfig) -> Tls {
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
-        Ok(Tls(Arc::new(config)))
+        Tls(Arc::new(config))
     }
 
     pub fn handshake(&self, host: &str, tcp: TcpStream) -> io::Result<TlsStream> {
@@ -43,9 +47,12 @@ impl Tls {
     }
 }
 
-fn of_the_world(provider: Arc<CryptoProvider>) -> Result<ClientConfig, String> {
+fn of_the_world(
+    provider: Arc<CryptoProvider>,
+    cas: Vec<CertificateDer<'static>>,
+) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(cas);
     if roots.is_empty() {
         return Err("this host trusts no CA: install its ca-certificates".into());
     }
@@ -125,3 +132,7 @@ impl ServerCertVerifier for OwnServer {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

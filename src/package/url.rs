@@ -76,6 +76,11 @@ impl Place {
 }
 
 impl Remote {
+    /// What tells it from every other file, its query included: not to be shown.
+    pub fn id(&self) -> String {
+        self.uri.to_string()
+    }
+
     /// Without the brackets around an IPv6 address.
     pub fn host(&self) -> &str {
         let host = self.uri.host().unwrap_or_default();

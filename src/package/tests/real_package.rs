@@ -132,8 +132,8 @@ impl Server {
         let rate = if slow { AT_ONCE_BYTES / 2 } else { 0 };
         format!(
             "listen=YES\nlisten_address={address}\nlisten_port={PORT}\nbackground=NO\n\
-             anonymous_enable=YES\nlocal_enable=NO\nanon_root={folder}/files\nsecure_chroot_dir={folder}/empty\n\
-             anon_max_rate={rate}\nxferlog_enable=NO\nseccomp_sandbox=NO\n"
+             anonymous_enable=YES\nlocal_enable=NO\nanon_root={folder}/files\n\
+             secure_chroot_dir={folder}/empty\nanon_max_rate={rate}\nxferlog_enable=NO\nseccomp_sandbox=NO\n"
         )
     }
 

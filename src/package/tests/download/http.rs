@@ -119,8 +119,8 @@ fn what_nothing_tells_from_its_next_version_begins_anew() {
 fn a_part_of_another_url_begins_anew() {
     let (here, body) = (Here::new(), body(1000));
     let server = Server::http(vec![broken("a", &body, 400), whole("a", &body)]);
-    reason(&here.fetch(&server.url("/x"), &body));
-    assert_eq!(fetched(&here.fetch(&server.url("/y"), &body)), Ok((1000, 0)));
+    reason(&here.fetch(&server.url("/x?file=1"), &body));
+    assert_eq!(fetched(&here.fetch(&server.url("/x?file=2"), &body)), Ok((1000, 0)));
 }
 
 #[test]
@@ -237,6 +237,16 @@ fn a_login_is_sent_and_never_shown() {
     assert!(head.contains("\r\nauthorization: basic qwxhzgrpbjpvcgvuihnlc2ftzq==\r\n"), "{head}");
     assert!(!head.contains("sesame"), "{head}");
     assert!(!second.heads()[0].to_lowercase().contains("authorization"), "it is another server's");
+}
+
+#[test]
+fn a_login_goes_with_a_redirect_on_its_own_server() {
+    let (here, body) = (Here::new(), body(10));
+    let hop = answer("HTTP/1.1 302 Found\nContent-Length: 0\nLocation: /y", b"");
+    let server = Server::http(vec![hop, whole("a", &body)]);
+    let url = format!("http://me:secret@127.0.0.1:{}/x", server.port);
+    assert_eq!(fetched(&here.fetch(&url, &body)), Ok((10, 0)));
+    assert!(server.heads()[1].to_lowercase().contains("authorization: basic "));
 }
 
 #[test]
