@@ -5,9 +5,9 @@ use crate::archive;
 use crate::names;
 use crate::part::sync_folder_of;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 const CURRENT: &str = "current";
@@ -21,7 +21,11 @@ const OLD: &str = ".old";
 pub(crate) fn install(file: &Path, folder: &Path, version: &str) -> Result<(), String> {
     names::check_version(version)?;
     let trouble = |error: io::Error| format!("folder: {}: {error}", folder.display());
-    DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(trouble)?;
+    if !folder.exists() {
+        DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(trouble)?;
+        // Whatever our umask is: the daemon may run as another user.
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(trouble)?;
+    }
     if !folder.symlink_metadata().map_err(trouble)?.is_dir() {
         return Err(format!("folder: must be a folder, not a link: {}", folder.display()));
     }

@@ -5,6 +5,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
 /// What one test leaves half done another one's dpkg would finish.
@@ -118,6 +119,28 @@ fn a_script_that_fails_is_told_and_a_better_version_takes_over() {
     assert!(error.contains("no such database") && error.contains("dpkg failed"), "{error}");
     put(Kind::Deb, deb.build("1.1", "", &[])).unwrap();
     assert_eq!(deb.state(), "installed ok");
+}
+
+#[test]
+fn another_dpkg_at_work_is_waited_for() {
+    let Some(_system) = system() else { return };
+    let (other, deb) = (Deb::new("busy"), Deb::new("patient"));
+    let file = other.build("1.0", "", &[("postinst", &other.waiting())]);
+    let mut busy = Command::new("dpkg").arg("--install").arg(file).stdout(Stdio::null()).spawn().unwrap();
+    until("the other's script", || other.pids());
+    let file = deb.build("1.0", "", &[]);
+    let installation = std::thread::spawn(move || put(Kind::Deb, file));
+    let lock = Path::new("/var/lib/dpkg/lock-frontend");
+    until("our turn to be waited for", || {
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+        let mut leads = descriptors.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        leads.any(|path| path == lock).then_some(())
+    });
+    assert_eq!(deb.version(), None);
+    other.go();
+    assert!(busy.wait().unwrap().success());
+    assert_eq!(installation.join().unwrap(), Ok(Some(deb.name.clone())));
+    assert_eq!((other.state().as_str(), deb.state().as_str()), ("installed ok", "installed ok"));
 }
 
 #[test]
