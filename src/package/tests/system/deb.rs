@@ -88,6 +88,19 @@ fn what_a_killed_dpkg_did_not_unpack_is_installed_again() {
 }
 
 #[test]
+fn an_upgrade_that_was_killed_can_be_rolled_back() {
+    let Some(_system) = system() else { return };
+    for script in ["preinst", "postinst"] {
+        let deb = Deb::new(&format!("back-{script}"));
+        let first = deb.build("1.0", "", &[]);
+        put(Kind::Deb, first.clone()).unwrap();
+        killed_meanwhile(&deb, "2.0", script);
+        put(Kind::Deb, first).unwrap();
+        assert_eq!((deb.version().as_deref(), deb.state().as_str()), (Some("1.0"), "installed ok"));
+    }
+}
+
+#[test]
 fn what_a_killed_dpkg_left_can_be_removed() {
     let Some(_system) = system() else { return };
     for script in ["preinst", "postinst"] {
