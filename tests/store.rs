@@ -177,7 +177,7 @@ fn a_new_one_is_nobody_elses_to_read_and_so_is_its_log() {
     assert_eq!(mode(&path), 0o600);
     assert_eq!(mode(&path.with_file_name("gearman.db-wal")), 0o600);
     for folder in ["made", "made/by", "made/by/the/agent"] {
-        assert_eq!(mode(&place.folder.path().join(folder)), 0o700);
+        assert_eq!(mode(&place.folder.path().join(folder)), 0o711);
     }
 }
 

@@ -158,6 +158,7 @@ impl Daemon {
             file: settings.package(&self.init),
             folder: settings.folder(&self.init.name),
             version: self.init.version.clone(),
+            spare: self.good.as_ref().map(|good| settings.package(good)),
         });
         let task = PendingTask::start_within(turn.now, task, INSTALL_TIMEOUT, turn.fx);
         self.work = Some(Work::Install(task));
@@ -173,11 +174,15 @@ impl Daemon {
     }
 
     pub(super) fn uninstall(&mut self, turn: &mut Turn<'_>) {
-        let Some(package) = &self.installed else { return self.feed(turn, Cause::Passed) };
+        let settings = &turn.place.settings;
+        // Of what was never installed there are files that were fetched.
+        let package = self.installed.as_ref();
+        let url = package.map_or(&self.init.url, |package| &package.init.url);
         let task = Task::Uninstall(Uninstall {
-            kind: Kind::of(&package.init.url).unwrap_or(Kind::TarGz),
-            package: package.name.clone(),
-            folder: turn.place.settings.folder(&self.init.name),
+            kind: Kind::of(url).unwrap_or(Kind::TarGz),
+            package: package.and_then(|package| package.name.clone()),
+            folder: settings.folder(&self.init.name),
+            packages: settings.packages(&self.init.name),
         });
         let task = PendingTask::start_within(turn.now, task, INSTALL_TIMEOUT, turn.fx);
         self.work = Some(Work::Uninstall(task));

@@ -27,7 +27,7 @@ pub struct DaemonSettings {
 }
 
 impl DaemonSettings {
-    /// Everything of this daemon's packages.
+    /// What an archive of it holds.
     pub fn folder(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -40,14 +40,21 @@ impl DaemonSettings {
         self.run.join(format!("{name}.sock"))
     }
 
-    /// Where its package is put.
+    /// Where its packages are put; no daemon has such a name.
+    pub fn packages(&self, name: &str) -> PathBuf {
+        self.dir.join(".packages").join(name)
+    }
+
+    /// Where this package is put.
     pub fn package(&self, init: &DaemonInit) -> PathBuf {
         let suffix = match Kind::of(&init.url) {
             Some(Kind::Deb) => "deb",
             Some(Kind::Rpm) => "rpm",
             Some(Kind::TarGz) | None => "tar.gz",
         };
-        self.folder(&init.name).join(format!("{}.{suffix}", init.version))
+        // rpm takes a colon for a part of a URL.
+        let version = init.version.replace(':', "%3a");
+        self.packages(&init.name).join(format!("{version}.{suffix}"))
     }
 
     /// Where it runs: an archive's own folder, so that its programs are named by where they are in it.

@@ -42,7 +42,7 @@ pub(crate) fn uninstall(tools: &Tools, package: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn name_of(tools: &Tools, file: &Path) -> Result<String, String> {
+pub(crate) fn name_of(tools: &Tools, file: &Path) -> Result<String, String> {
     let field = tools.call("dpkg-deb")?.args(["--field".as_ref(), file.as_os_str(), "Package".as_ref()]);
     let name = field.run()?.check()?.text().unwrap_or_default().trim().to_owned();
     names::check_package(&name)?;

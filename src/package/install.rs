@@ -3,6 +3,7 @@
 use crate::tool::Tools;
 use crate::{Error, Kind, deb, names, rpm, tree};
 use serde::{Deserialize, Serialize};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What to install.
@@ -14,6 +15,8 @@ pub struct Install {
     /// `folder/VERSION`, and the link `folder/current` leads there.
     pub folder: PathBuf,
     pub version: String,
+    /// The file of the version before, to go back to. Others beside `file` go.
+    pub spare: Option<PathBuf>,
 }
 
 /// What was installed.
@@ -27,9 +30,12 @@ pub struct Installed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uninstall {
     pub kind: Kind,
-    /// As [`Installed`] has it.
+    /// As [`Installed`] has it. Where it is not known, as an installation may not have come to its
+    /// end, it is what the files in `packages` are packages of.
     pub package: Option<String>,
     pub folder: PathBuf,
+    /// The folder of the files that were fetched, which goes, too.
+    pub packages: PathBuf,
 }
 
 /// Installs a package over whatever there is of it: an older or newer version, or
@@ -62,17 +68,50 @@ pub(crate) fn install_with(tools: &Tools, install: &Install) -> Result<Installed
             None
         }
     };
+    remove_all_but(&install.file, install.spare.as_deref());
     Ok(Installed { package })
 }
 
 pub(crate) fn uninstall_with(tools: &Tools, uninstall: &Uninstall) -> Result<(), String> {
-    let named = || uninstall.package.as_deref().ok_or("package: must be named, only an archive has none");
-    match uninstall.kind {
-        Kind::Deb => deb::uninstall(tools, named()?),
-        Kind::Rpm => rpm::uninstall(tools, named()?),
-        Kind::TarGz => {
-            names::check_path("folder", &uninstall.folder)?;
-            tree::uninstall(&uninstall.folder)
+    names::check_path("folder", &uninstall.folder)?;
+    names::check_path("packages", &uninstall.packages)?;
+    let packages: Vec<String> = match &uninstall.package {
+        Some(package) => vec![package.clone()],
+        None => packages_of(tools, uninstall.kind, &uninstall.packages),
+    };
+    for package in packages {
+        match uninstall.kind {
+            Kind::Deb => deb::uninstall(tools, &package)?,
+            Kind::Rpm => rpm::uninstall(tools, &package)?,
+            Kind::TarGz => {}
+        }
+    }
+    tree::uninstall(&uninstall.folder)?;
+    tree::uninstall(&uninstall.packages)
+}
+
+/// What the files in a folder are packages of. One that is broken was never installed.
+fn packages_of(tools: &Tools, kind: Kind, folder: &Path) -> Vec<String> {
+    let name_of = |file: PathBuf| match kind {
+        Kind::Deb if Kind::of(file.to_str()?) == Some(kind) => deb::name_of(tools, &file).ok(),
+        Kind::Rpm if Kind::of(file.to_str()?) == Some(kind) => rpm::name_of(tools, &file).ok(),
+        _ => None,
+    };
+    let files = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut names: Vec<String> = files.filter_map(name_of).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Files of older versions. One that cannot be removed is in nobody's way.
+fn remove_all_but(file: &Path, spare: Option<&Path>) {
+    let Some(folder) = file.parent() else { return };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path != file && Some(path.as_path()) != spare && entry.file_type().is_ok_and(|kind| kind.is_file())
+        {
+            let _ = fs::remove_file(path);
         }
     }
 }

@@ -45,10 +45,13 @@ impl Part {
     /// Opens or makes the part of a file, for us alone.
     pub fn open(to: &Path, most_bytes: u64) -> Result<Part, String> {
         let folder = to.parent().ok_or("to: must lie in a folder")?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
+        // The folders above it are not ours alone.
+        let mut above = DirBuilder::new();
+        above.recursive(true).mode(0o755);
+        folder
+            .parent()
+            .map_or(Ok(()), |parent| above.create(parent))
+            .and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(folder))
             .map_err(|error| format!("could not make the folder {}: {error}", folder.display()))?;
         let path = with_ending(to, ".part");
         let trouble = |error: io::Error| format!("could not open {}: {error}", path.display());

@@ -11,12 +11,17 @@ pub(crate) fn install(tools: &Tools, file: &Path) -> Result<String, String> {
     if file.to_str().is_none_or(|path| path.contains(['*', '?', '[', ']', '{', '}', '\\', ':'])) {
         return Err(format!("file: must be a plain path for rpm, got {}", file.display()));
     }
+    let name = name_of(tools, file)?;
+    let options = ["-U", "--replacepkgs", "--oldpackage"].map(AsRef::as_ref);
+    tools.call("rpm")?.args(options.into_iter().chain([file.as_os_str()])).run()?.check()?;
+    Ok(name)
+}
+
+pub(crate) fn name_of(tools: &Tools, file: &Path) -> Result<String, String> {
     let query = ["-q", "-p", "--queryformat", "%{NAME}"].map(AsRef::as_ref);
     let asked = tools.call("rpm")?.args(query.into_iter().chain([file.as_os_str()])).run()?.check()?;
     let name = asked.text().unwrap_or_default().trim().to_owned();
     names::check_package(&name)?;
-    let options = ["-U", "--replacepkgs", "--oldpackage"].map(AsRef::as_ref);
-    tools.call("rpm")?.args(options.into_iter().chain([file.as_os_str()])).run()?.check()?;
     Ok(name)
 }
 

@@ -138,13 +138,13 @@ impl Reactor {
             if self.stopping && self.sources.connections().next().is_none() {
                 return Ok(());
             }
+            self.children.families.forget_census();
             self.trim();
             match self.poll.poll(&mut events, self.timeout(machine)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
             }
             self.turn = self.clock.now();
-            self.children.families.forget_census();
             for event in &events {
                 if let Some(Source::Connection(connection)) = self.sources.by_token(event.token()) {
                     connection.became_ready(

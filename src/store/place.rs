@@ -9,7 +9,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 pub(super) const FILE_MODE: u32 = 0o600;
-const FOLDER_MODE: u32 = 0o700;
+/// Others may pass through it, to what archives of daemons hold, and see nothing of it.
+const FOLDER_MODE: u32 = 0o711;
+/// What nobody else may do with a file.
+const OWN: u32 = 0o700;
 /// What SQLite puts beside a database.
 pub(super) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -40,7 +43,7 @@ fn close(path: &Path) {
     let Ok(there) = fs::metadata(path) else { return };
     let mode = there.permissions().mode();
     if mode & 0o077 != 0
-        && let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode & FOLDER_MODE))
+        && let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode & OWN))
     {
         warn!("store=open_to_others file={} mode={mode:o} reason=\"{error}\"", path.display());
     }

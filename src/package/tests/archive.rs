@@ -52,7 +52,7 @@ impl Host {
 
     fn install(&self, file: &Path, version: &str) -> Result<Installed, Error> {
         let (file, folder, version) = (file.to_owned(), self.daemon(), version.to_owned());
-        install(&Install { kind: Kind::TarGz, file, folder, version })
+        install(&Install { kind: Kind::TarGz, file, folder, version, spare: None })
     }
 
     fn version(&self, version: &str) {
@@ -279,6 +279,23 @@ fn what_is_no_archive_or_breaks_off_leaves_the_old_version() {
 }
 
 #[test]
+fn of_the_files_that_were_fetched_the_latest_and_the_spare_one_stay() {
+    let host = Host::new();
+    let fetched = host.folder.path().join("fetched");
+    fs::create_dir_all(fetched.join("3.d")).unwrap();
+    let archive = host.archive(&[(FILE, "x", 0o644, "")]);
+    for name in ["1", "2", "3", "4.part"] {
+        fs::copy(&archive, fetched.join(name)).unwrap();
+    }
+    let (file, folder) = (fetched.join("3"), host.daemon());
+    let spare = Some(fetched.join("2"));
+    install(&Install { kind: Kind::TarGz, file, folder, version: "3".into(), spare }).unwrap();
+    let mut left: Vec<_> = fs::read_dir(&fetched).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["2", "3", "3.d"]);
+}
+
+#[test]
 fn the_whole_folder_goes_and_nothing_outside() {
     let host = Host::new();
     host.version("1");
@@ -286,7 +303,10 @@ fn the_whole_folder_goes_and_nothing_outside() {
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("file"), "x").unwrap();
     symlink(&outside, host.daemon().join("link")).unwrap();
-    let gone = |folder: PathBuf| uninstall(&Uninstall { kind: Kind::TarGz, package: None, folder });
+    let gone = |folder: PathBuf| {
+        let packages = folder.with_extension("packages");
+        uninstall(&Uninstall { kind: Kind::TarGz, package: None, folder, packages })
+    };
     assert_eq!(gone(host.daemon()), Ok(()));
     assert!(!host.daemon().exists() && outside.join("file").exists());
     assert_eq!(gone(host.daemon()), Ok(()), "what is not there is gone");
@@ -312,17 +332,26 @@ fn what_the_caller_gets_wrong_is_named() {
         (here, here, "file: must be a regular file"),
         (&here.join("missing"), here, "file: "),
     ] {
-        let install_this =
-            Install { kind: Kind::TarGz, file: file.into(), folder: folder.into(), version: "1".into() };
+        let install_this = Install {
+            kind: Kind::TarGz,
+            file: file.into(),
+            folder: folder.into(),
+            version: "1".into(),
+            spare: None,
+        };
         let error = install(&install_this).unwrap_err().to_string();
         assert!(error.starts_with(reason), "{error}");
     }
     for kind in [Kind::Deb, Kind::Rpm] {
-        let error =
-            uninstall(&Uninstall { kind, package: None, folder: here.into() }).unwrap_err().to_string();
-        assert!(error.starts_with("package: must be named"), "{error}");
         let package = Some("--root=/".into());
-        let error = uninstall(&Uninstall { kind, package, folder: here.into() }).unwrap_err().to_string();
+        let error = uninstall(&Uninstall {
+            kind,
+            package,
+            folder: here.into(),
+            packages: "/nonexistent/packages".into(),
+        })
+        .unwrap_err()
+        .to_string();
         assert!(error.starts_with("package: must be a name"), "{error}");
     }
 }

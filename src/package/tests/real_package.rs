@@ -175,9 +175,13 @@ fn family(pid: u32) -> Vec<i32> {
     children.chain([i32::try_from(pid).unwrap()]).collect()
 }
 
+/// From a folder of its own, as files beside it go.
 fn put(file: &Path) -> Option<String> {
     let nowhere = "/nonexistent/folder".into();
-    install(&Install { kind: Kind::Deb, file: file.into(), folder: nowhere, version: "1".into() })
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join(file.file_name().unwrap());
+    fs::copy(file, &here).unwrap();
+    install(&Install { kind: Kind::Deb, file: here, folder: nowhere, version: "1".into(), spare: None })
         .unwrap()
         .package
 }
@@ -227,7 +231,12 @@ fn a_package_s_way(server: &mut Server) {
     assert_eq!(fetch(&to_first), Ok(Fetched { bytes, resumed_at: bytes }));
     put(&to_first.to);
     assert_eq!(deb.version().as_deref(), Some("1.0"));
-    let removal = Uninstall { kind: Kind::Deb, package: Some(deb.name.clone()), folder: server.path("x") };
+    let removal = Uninstall {
+        kind: Kind::Deb,
+        package: Some(deb.name.clone()),
+        folder: server.path("x"),
+        packages: server.path("y"),
+    };
     assert_eq!(uninstall(&removal), Ok(()));
     assert_eq!(deb.version(), None);
 }

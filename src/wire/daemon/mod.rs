@@ -47,6 +47,8 @@ pub const RESTART_WINDOW_SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// What a package's name may end in.
 pub const PACKAGES: [&str; 4] = [".deb", ".rpm", ".tar.gz", ".tgz"];
 const SCHEMES: [&str; 4] = ["http://", "https://", "ftp://", "file:///"];
+/// What a host calls the folders of its archives, beside their versions.
+const LINKS: [&str; 2] = ["current", "previous"];
 const CHECKSUM: &str = "SHA256:";
 
 /// `daemon.init`: what a daemon is, and how it is brought up, watched and ended.
@@ -194,6 +196,9 @@ fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
     if !version.bytes().all(good) || !version.as_bytes()[0].is_ascii_alphanumeric() {
         let allowed = "letters, digits and \"._-+~:\", beginning with a letter or a digit";
         return Err(de::Error::custom(format_args!("must be of {allowed}, got {version:?}")));
+    }
+    if LINKS.contains(&version.as_str()) {
+        return Err(de::Error::custom(format_args!("{version:?} is what an archive's folder is called by")));
     }
     Ok(version)
 }

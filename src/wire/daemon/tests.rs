@@ -97,6 +97,7 @@ fn every_field_that_is_wrong_is_named_with_the_reason() {
         (json!({"version": "absent"}), "missing field `version`"),
         (json!({"version": "x".repeat(65)}), "version: must be at most 64 bytes, got 65"),
         (json!({"version": ".."}), "version: must be of letters"),
+        (json!({"version": "current"}), "version: \"current\" is what an archive's folder is called by"),
         (json!({"version": 1}), "version: invalid type"),
         (json!({"url": "absent"}), "missing field `url`"),
         (json!({"url": "gopher://x/a.deb"}), "url: must begin with http://, https://, ftp:// or file:///"),

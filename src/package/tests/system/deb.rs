@@ -1,6 +1,6 @@
 use crate::build::Deb;
 use crate::{aloud, away, put, read, reason, until};
-use aspire_package::Kind;
+use aspire_package::{Kind, Uninstall, uninstall};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use std::fs;
@@ -110,6 +110,22 @@ fn what_a_killed_dpkg_left_can_be_removed() {
         assert!(["config-files ok", "none", "not-installed ok"].contains(&&*deb.state()), "{}", deb.state());
         assert_eq!(deb.version(), None);
     }
+}
+
+#[test]
+fn of_a_package_that_nobody_knows_the_name_its_file_tells_it() {
+    let Some(_system) = system() else { return };
+    let deb = Deb::new("nameless");
+    killed_meanwhile(&deb, "1.0", "postinst");
+    let nowhere = "/nonexistent/folder".into();
+    let packages = deb.folder.path().join("packages");
+    fs::create_dir(&packages).unwrap();
+    fs::copy(deb.build("1.1", "", &[]), packages.join("1.1.deb")).unwrap();
+    fs::write(packages.join("2.0.deb.part"), "half").unwrap();
+    let uninstalled =
+        uninstall(&Uninstall { kind: Kind::Deb, package: None, folder: nowhere, packages: packages.clone() });
+    assert_eq!((uninstalled, deb.version()), (Ok(()), None));
+    assert!(!packages.exists());
 }
 
 #[test]

@@ -33,14 +33,28 @@ fn aloud(text: &str) {
     let _ = writeln!(std::io::stderr(), "NOT SEEN: {text}");
 }
 
+/// From a folder of its own, as files beside it go.
 fn put(kind: Kind, file: PathBuf) -> Result<Option<String>, Error> {
-    let installed =
-        install(&Install { kind, file, folder: "/nonexistent/folder".into(), version: "1".into() });
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join(file.file_name().unwrap());
+    let file = if std::fs::copy(&file, &here).is_ok() { here } else { file };
+    let installed = install(&Install {
+        kind,
+        file,
+        folder: "/nonexistent/folder".into(),
+        version: "1".into(),
+        spare: None,
+    });
     installed.map(|Installed { package }| package)
 }
 
 fn away(kind: Kind, package: &str) -> Result<(), Error> {
-    uninstall(&Uninstall { kind, package: Some(package.into()), folder: "/nonexistent/folder".into() })
+    uninstall(&Uninstall {
+        kind,
+        package: Some(package.into()),
+        folder: "/nonexistent/folder".into(),
+        packages: "/nonexistent/packages".into(),
+    })
 }
 
 fn reason(error: &Error) -> String {
