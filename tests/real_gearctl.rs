@@ -41,7 +41,7 @@ fn why_there_is_no_answer_goes_to_standard_error() {
         (
             &["-c", "cron.nxt"],
             1,
-            "gearctl: there is no command \"cron.nxt\"; there are: cron.next, status, jobs, cron, getinfo.NAME\n",
+            "gearctl: there is no command \"cron.nxt\"; there are: cron.next, status, jobs, cron, daemons, getinfo.NAME\n",
         ),
         (&[], 2, "gearctl: -c COMMAND is missing\nTry 'gearctl -h'.\n"),
         (

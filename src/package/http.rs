@@ -1,10 +1,11 @@
 //! A file by http and https. A part is taken up with `Range`, on the condition
 //! (`If-Range`) that the file is still the one it is a part of.
 
+use crate::SILENCE;
 use crate::error::printable;
 use crate::part::{Origin, Part};
 use crate::stream::Dial;
-use crate::url::Remote;
+use crate::url::{Place, Protocol, Remote};
 use base64::Engine as _;
 use std::path::Path;
 use std::time::Duration;
@@ -51,19 +52,43 @@ pub(crate) fn download(
             }
             // It answers about another file, or about another part of it: from its beginning, then.
             (StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {}
-            (status, _) => {
-                let reason = status.canonical_reason().unwrap_or("a status that nobody knows");
-                return Err(format!("the server answered {} {reason}", status.as_u16()));
-            }
+            (status, _) => return Err(refusal(status)),
         }
     }
 }
 
+/// Whether a web server is well: its status is 200 to 399. A redirect is not followed, and nothing of
+/// the body is read.
+///
+/// # Errors
+/// Why it is not, with its URL.
+pub fn answers(url: &str) -> Result<(), String> {
+    let place = Place::parse(url)?;
+    let failed = |reason: String| format!("{place}: {reason}");
+    let Place::Remote(remote) = &place else { return Err(failed("is not of http or https".into())) };
+    if remote.protocol == Protocol::Ftp {
+        return Err(failed("is not of http or https".into()));
+    }
+    let agent = agent_that_follows(0, Dial::new(None, SILENCE));
+    let status = ask(&agent, remote, None).map_err(failed)?.status();
+    if (200..400).contains(&status.as_u16()) { Ok(()) } else { Err(failed(refusal(status))) }
+}
+
+fn refusal(status: StatusCode) -> String {
+    let reason = status.canonical_reason().unwrap_or("a status that nobody knows");
+    format!("the server answered {} {reason}", status.as_u16())
+}
+
 fn agent(dial: Dial) -> Agent {
+    agent_that_follows(MOST_REDIRECTS, dial)
+}
+
+fn agent_that_follows(redirects: u32, dial: Dial) -> Agent {
     let config = Agent::config_builder()
         .proxy(None)
         .http_status_as_error(false)
-        .max_redirects(MOST_REDIRECTS)
+        .max_redirects(redirects)
+        .max_redirects_will_error(redirects > 0)
         .redirect_auth_headers(RedirectAuthHeaders::SameHost)
         .max_response_header_size(MOST_HEADER_BYTES)
         .user_agent(concat!("gearman/", env!("CARGO_PKG_VERSION")))

@@ -15,7 +15,6 @@ mod ends;
 mod family;
 mod files;
 mod hearing;
-mod http_answers;
 mod lasting;
 mod listener;
 mod plugin;

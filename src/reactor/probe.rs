@@ -1,7 +1,6 @@
 //! Whether something of this host takes connections or answers. Runs as a task: whoever waits for the
 //! answer has a deadline.
 
-use super::http_answers::http_answers;
 use crate::machine::Probe;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -17,7 +16,7 @@ pub(super) fn probe(what: &Probe) -> Result<(), String> {
         Probe::Tcp(server) => TcpStream::connect((server.host.as_str(), server.port))
             .map(drop)
             .map_err(|error| format!("{server}: {error}")),
-        Probe::Http(url) => http_answers(url),
+        Probe::Http(url) => aspire_package::answers(url),
     }
 }
 

@@ -125,13 +125,17 @@ impl Link {
         self.next().expect("a frame, and not the end of the link")
     }
 
-    /// The next frame; `None` where the agent has hung up.
+    /// The next frame; `None` where the agent has hung up. That a host has no daemons is told at the
+    /// beginning of each link, and passed over.
     pub fn next(&mut self) -> Option<Value> {
-        match self.try_next() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                panic!("nothing came for {} s", PATIENCE.as_secs())
+        loop {
+            match self.try_next() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    panic!("nothing came for {} s", PATIENCE.as_secs())
+                }
+                Ok(Some(frame)) if frame["method"] == "daemons" && frame["daemons"] == json!([]) => {}
+                next => return next.ok().flatten(),
             }
-            next => next.ok().flatten(),
         }
     }
 

@@ -1,6 +1,6 @@
 use crate::server::{Answer, Server, answer, broken, rest, whole};
 use crate::{Here, SHORT, body, fetched, reason, reason_within};
-use aspire_package::{Checksum, Error, fetch};
+use aspire_package::{Checksum, Error, answers, fetch};
 use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
@@ -356,4 +356,23 @@ fn what_the_caller_gets_wrong_is_named() {
         let error = fetch(&fetch_this).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn a_server_is_well_by_its_status_alone() {
+    for (status, reason) in [
+        ("200 OK", None),
+        ("204 No Content", None),
+        ("302 Found\nLocation: http://127.0.0.1:1/elsewhere", None),
+        ("404 Not Found", Some("the server answered 404 Not Found")),
+        ("503 Service Unavailable", Some("the server answered 503 Service Unavailable")),
+    ] {
+        let server = Server::http(vec![answer(&format!("HTTP/1.1 {status}\nContent-Length: 0"), b"")]);
+        let url = server.url("/health");
+        let expected = reason.map_or(Ok(()), |reason| Err(format!("{url}: {reason}")));
+        assert_eq!(answers(&url), expected, "{status}");
+    }
+    let nobody = answers("http://user:secret@127.0.0.1:1/").unwrap_err();
+    assert!(nobody.contains("refused") && !nobody.contains("secret"), "{nobody}");
+    assert!(answers("ftp://127.0.0.1/").unwrap_err().ends_with("is not of http or https"));
 }
