@@ -1,13 +1,19 @@
 //! Packages of scripts, and the daemons that they bring.
 
 use super::agent::Host;
+use super::pki::Ca;
+use super::polaris::{Link, Polaris};
 use super::until;
 use aspire::gearctl::client::{AskError, ask};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// One that waits to be ended.
 pub const STAYS: &str = "#!/bin/sh\necho begun\nexec sleep 1000000\n";
@@ -81,5 +87,68 @@ impl Host {
             cwd.starts_with(self.folder())
         };
         pids.filter(of_it).collect()
+    }
+}
+
+/// A server that acknowledges whatever agents tell, and keeps what they tell of their daemons.
+pub struct Told {
+    /// As a server list names it.
+    pub server: String,
+    events: Arc<Mutex<Vec<Value>>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Told {
+    pub fn start(ca: &Ca) -> Told {
+        let polaris = Polaris::start(ca);
+        let (events, over) = (Arc::<Mutex<Vec<Value>>>::default(), Arc::<AtomicBool>::default());
+        let told = Told { server: polaris.server(), events: events.clone(), over: over.clone() };
+        std::thread::spawn(move || {
+            // One agent after the other.
+            while !over.load(Ordering::Relaxed) {
+                let link = polaris.has_caller().and_then(|socket| polaris.shake_hands(socket).ok());
+                match link {
+                    None => std::thread::sleep(Duration::from_millis(5)),
+                    Some(link) => hear(link, &events),
+                }
+            }
+        });
+        told
+    }
+
+    /// Waits for an event of which this is so.
+    pub fn of(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        until(what, || self.events.lock().unwrap().iter().find(|event| is_it(event)).cloned())
+    }
+
+    /// Waits for one of this retcode.
+    pub fn with(&self, retcode: u64) -> Value {
+        self.of(&format!("an event with {retcode}"), |event| event["retcode"] == retcode)
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Until the agent hangs up: that it says nothing for a while is no end.
+fn hear(mut link: Link, events: &Mutex<Vec<Value>>) {
+    loop {
+        let frame = match link.try_next() {
+            Ok(Some(frame)) => frame,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Ok(None) | Err(_) => return,
+        };
+        let answer = match frame["seq"].as_u64() {
+            Some(seq) => json!({"method": "ack", "seq": seq}),
+            None if frame["method"] == "init" => json!({"method": "ready", "heartbeat": 3600}),
+            None => continue,
+        };
+        if frame["daemon"].is_object() {
+            events.lock().unwrap().push(frame);
+        }
+        link.send_what_goes(format!("{answer}\n").as_bytes());
     }
 }

@@ -6,21 +6,31 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
 
-/// A .deb: a file that tells its version, a configuration file, and scripts.
+/// How often a package is purged before it is left.
+const TRIES: usize = 100;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A .deb: a file that tells its version, a program, a configuration file, and scripts.
 pub struct Deb {
     pub name: String,
     /// Where its scripts and the test meet.
     pub folder: TempDir,
     /// What makes it large.
     pub payload: Vec<u8>,
+    /// A script for the shell, at [`Deb::program`].
+    pub script: &'static str,
+    /// A configuration file is left by what is removed and not purged.
+    pub has_config: bool,
 }
 
 impl Deb {
     pub fn new(tag: &str) -> Deb {
         let name = format!("aspire-test-package-{}-{tag}", std::process::id());
-        Deb { name, folder: tempfile::tempdir().unwrap(), payload: Vec::new() }
+        let folder = tempfile::tempdir().unwrap();
+        Deb { name, folder, payload: Vec::new(), script: "exit 0", has_config: true }
     }
 
     pub fn build(&self, version: &str, control: &str, scripts: &[(&str, &str)]) -> PathBuf {
@@ -37,8 +47,11 @@ impl Deb {
              {control}Description: a test's\n"
         );
         write("DEBIAN/control", &fields, 0o644);
-        write("DEBIAN/conffiles", &format!("/etc/{name}.conf\n"), 0o644);
-        write(&format!("etc/{name}.conf"), &format!("version {version}\n"), 0o644);
+        if self.has_config {
+            write("DEBIAN/conffiles", &format!("/etc/{name}.conf\n"), 0o644);
+            write(&format!("etc/{name}.conf"), &format!("version {version}\n"), 0o644);
+        }
+        write(&format!("usr/share/{name}/program"), &format!("#!/bin/sh\n{}\n", self.script), 0o755);
         write(&format!("usr/share/{name}/version"), version, 0o644);
         fs::write(tree.join(format!("usr/share/{name}/payload")), &self.payload).unwrap();
         for (script, text) in scripts {
@@ -69,6 +82,10 @@ impl Deb {
         crate::read(&PathBuf::from(format!("/usr/share/{}/version", self.name)))
     }
 
+    pub fn program(&self) -> String {
+        format!("/usr/share/{}/program", self.name)
+    }
+
     pub fn config(&self) -> PathBuf {
         format!("/etc/{}.conf", self.name).into()
     }
@@ -86,7 +103,14 @@ impl Drop for Deb {
     fn drop(&mut self) {
         self.go();
         let purge = ["--force-all", "--purge", &self.name];
-        let _ = Command::new("dpkg").args(purge).env("LC_ALL", "C").output();
+        // Another dpkg may be at work, one of a test that failed among them.
+        for _ in 0..TRIES {
+            let done = Command::new("dpkg").args(purge).env("LC_ALL", "C").output();
+            if done.map_or(true, |done| done.status.success()) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
