@@ -158,15 +158,30 @@ impl Outbox {
 fn is_result(kept: &Kept) -> bool {
     let Some((b'\n', line)) = kept.frame.split_last() else { return false };
     let is_one_line = line.len() < MAX_FRAME_BYTES && !line.contains(&b'\n');
-    is_one_line && matches!(FromAgent::parse(line), Ok(FromAgent::Result(result)) if result.seq == kept.seq)
+    let seq = match FromAgent::parse(line) {
+        Ok(FromAgent::Result(result)) => result.seq,
+        Ok(FromAgent::Event(event)) => event.seq,
+        _ => return false,
+    };
+    is_one_line && seq == kept.seq
 }
 
 /// The same result with a word in the place of its output.
 fn without_output(frame: &[u8]) -> Vec<u8> {
-    let Ok(FromAgent::Result(mut result)) = FromAgent::parse(frame.trim_ascii_end()) else {
-        return frame.to_vec();
-    };
-    let outcome = &mut result.outcome;
+    match FromAgent::parse(frame.trim_ascii_end()) {
+        Ok(FromAgent::Result(mut result)) => {
+            drop_output(&mut result.outcome);
+            encode(&Frame::Result(&result))
+        }
+        Ok(FromAgent::Event(mut event)) => {
+            drop_output(&mut event.outcome);
+            encode(&Frame::Event(&event))
+        }
+        _ => frame.to_vec(),
+    }
+}
+
+fn drop_output(outcome: &mut Outcome) {
     let lost = outcome.data.take().map_or(0, |data| data.get().len())
         + outcome.stderr.take().map_or(0, |stderr| stderr.len());
     outcome.encoding = None;
@@ -176,5 +191,37 @@ fn without_output(frame: &[u8]) -> Vec<u8> {
         Some(detail) => format!("{detail}; {word}"),
         None => word.to_owned(),
     });
-    encode(&Frame::Result(&result))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A daemon's event, as the store has it.
+    fn event(seq: u64) -> Kept {
+        let daemon = json!({"name": "a", "version": "1", "status": "backoff", "wanted": "running", "since": 7});
+        let event = json!({
+            "method": "result", "seq": seq, "id": format!("a@7-{seq}"), "daemon": daemon,
+            "retcode": 3101, "message": "Exited with an error", "data": "last words"
+        });
+        Kept { seq, frame: format!("{event}\n").into_bytes() }
+    }
+
+    #[test]
+    fn what_a_daemon_tells_is_sent_as_what_a_job_tells() {
+        assert!(is_result(&event(3)));
+        assert!(!is_result(&Kept { seq: 4, ..event(3) }), "of another number");
+        let damaged = Kept { frame: event(3).frame[9..].to_vec(), ..event(3) };
+        assert!(!is_result(&damaged));
+    }
+
+    #[test]
+    fn a_daemons_last_words_can_go_for_want_of_room() {
+        let bare = Kept { frame: without_output(&event(3).frame), ..event(3) };
+        assert!(is_result(&bare), "it is the same event");
+        let bare: serde_json::Value = serde_json::from_slice(&bare.frame).unwrap();
+        assert_eq!((&bare["data"], &bare["dropped"]), (&json!(null), &json!(12)));
+        assert_eq!(bare["daemon"]["status"], "backoff");
+    }
 }
