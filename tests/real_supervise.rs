@@ -5,32 +5,13 @@
 mod rig;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use rig::agent::{Agent, Host};
-use rig::daemons::{STAYS, definition, packed};
-use rig::pki::Ca;
-use rig::polaris::Polaris;
+use rig::daemons::{STAYS, alone, definition, packed, pid};
 use rig::until;
-use serde_json::{Value, json};
-
-/// A host whose server answers nobody, and its agent.
-fn alone() -> (Host, Agent) {
-    let ca = Ca::new();
-    let nobody = Polaris::at("127.0.72.2:0".parse().unwrap(), &ca).unwrap().address;
-    let host = Host::enrolled(&ca);
-    host.configure(&nobody.to_string(), "");
-    let agent = host.start();
-    host.logged(&["control=listening"]);
-    (host, agent)
-}
-
-fn pid(daemon: &Value) -> Pid {
-    Pid::from_raw(i32::try_from(daemon["pid"].as_i64().unwrap()).unwrap())
-}
+use serde_json::json;
 
 #[test]
 fn a_daemon_is_installed_started_caught_stopped_and_removed() {
-    let (host, _agent) = alone();
+    let (host, _agent) = alone("");
     let package = packed(&host, "web", &[("run", STAYS)]);
     host.asks("daemon.init", &definition("web", &package, &json!({}))).unwrap();
     let running = host.comes_to("web", "running");
@@ -55,7 +36,7 @@ fn a_daemon_is_installed_started_caught_stopped_and_removed() {
 
 #[test]
 fn daemons_outlive_the_agent_and_the_next_one_has_them_again() {
-    let (host, mut agent) = alone();
+    let (host, mut agent) = alone("");
     let package = packed(&host, "web", &[("run", STAYS)]);
     host.asks("daemon.init", &definition("web", &package, &json!({}))).unwrap();
     let running = host.comes_to("web", "running");

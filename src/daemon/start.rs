@@ -5,7 +5,7 @@ use super::launch;
 use super::one::{Daemon, Main, Turn};
 use super::table::{Event as Cause, State};
 use super::work::{self, Work};
-use crate::machine::limits::{LOOK_AGAIN, PIDFILE_WAIT, PRECHECK_TIMEOUT, STABLE_DAEMON};
+use crate::machine::limits::{LOOK_AGAIN, PIDFILE_WAIT, PRECHECK_TIMEOUT, STABLE_DAEMON, UNBORN_WAIT};
 use crate::machine::{AsWhom, Effect, Exit, Instant, Now, Process, Survey, Task};
 use crate::task::PendingTask;
 use crate::wire::{Outcome, Retcode};
@@ -134,9 +134,14 @@ impl Daemon {
 
     /// Takes over what an earlier agent left.
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>, survey: &Survey) {
-        let Some(left) = self.left.take() else { return };
-        self.is_changed = true;
+        let Some(left) = self.left else { return };
         let now = turn.now.mono;
+        if survey.processes.is_empty() && left.main.is_none() && now < self.started_at + UNBORN_WAIT {
+            self.look = Some(now + LOOK_AGAIN);
+            return;
+        }
+        self.left = None;
+        self.is_changed = true;
         (self.started_at, self.heard) = (now, now);
         if survey.processes.is_empty() {
             self.exit = Some(Exit::Unknown);

@@ -93,6 +93,9 @@ pub const TRIES_OF_A_CHANGE: u32 = 3;
 pub const PIDFILE_WAIT: Duration = Duration::from_secs(5);
 /// From one look at processes that are to end, or to show themselves, to the next.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a daemon's first process may take to show whose it is, where the agent was killed just when
+/// it started it: until it executes it looks like that agent.
+pub const UNBORN_WAIT: Duration = Duration::from_secs(1);
 /// From one SIGKILL to the next, where somebody is left.
 pub const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// From a check that failed to the next, while a daemon comes up.

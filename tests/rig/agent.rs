@@ -45,6 +45,11 @@ impl Host {
 
     /// Writes gearman.conf: this server list, and these lines in `[exec]`.
     pub fn configure(&self, servers: &str, exec: &str) {
+        self.configure_daemons(servers, exec, "");
+    }
+
+    /// The same, and these lines in `[daemon]`.
+    pub fn configure_daemons(&self, servers: &str, exec: &str, daemon: &str) {
         let (pki, store, socket) = (self.path("pki"), self.path("gearman.db"), self.socket());
         let (pki, store, socket) = (pki.display(), store.display(), socket.display());
         let plugins = self.plugins();
@@ -55,7 +60,7 @@ impl Host {
             "hostname = \"web-1\"\nregion = \"cn-1\"\ntags = {{ svc = \"ecs\", cmpt = \"db\" }}\n\
              [link]\nserver = \"{servers}\"\nbackoff = {{ min = 1, max = 1 }}\n\
              [tls]\ndir = \"{pki}\"\n[store]\npath = \"{store}\"\n[exec]\ngrace = 1\n{exec}\n\
-             [daemon]\ndir = \"{daemons}\"\nlog = \"{written}\"\nrun = \"{run}\"\n\
+             [daemon]\ndir = \"{daemons}\"\nlog = \"{written}\"\nrun = \"{run}\"\n{daemon}\n\
              [plugins]\ndir = \"{plugins}\"\n[control]\nsocket = \"{socket}\"\n"
         );
         fs::write(self.path("gearman.conf"), text).unwrap();

@@ -1,10 +1,11 @@
 //! Packages of scripts, and the daemons that they bring.
 
-use super::agent::Host;
+use super::agent::{Agent, Host};
 use super::pki::Ca;
 use super::polaris::{Link, Polaris};
 use super::until;
 use aspire::gearctl::client::{AskError, ask};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
@@ -17,6 +18,24 @@ use std::time::Duration;
 
 /// One that waits to be ended.
 pub const STAYS: &str = "#!/bin/sh\necho begun\nexec sleep 1000000\n";
+
+/// A host whose server answers nobody, and its agent, with these lines in `[daemon]`.
+pub fn alone(daemon: &str) -> (Host, Agent) {
+    let ca = Ca::new();
+    let nobody = Polaris::at("127.0.72.2:0".parse().unwrap(), &ca).unwrap().address;
+    let host = Host::enrolled(&ca);
+    // Whoever a daemon runs as may enter.
+    fs::set_permissions(host.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+    host.configure_daemons(&nobody.to_string(), "", daemon);
+    let agent = host.start();
+    host.logged(&["control=listening"]);
+    (host, agent)
+}
+
+/// The main process of one that is said to be this.
+pub fn pid(daemon: &Value) -> Pid {
+    Pid::from_raw(i32::try_from(daemon["pid"].as_i64().unwrap()).unwrap())
+}
 
 /// Packs scripts, each a name with its text, and returns `file:` and the checksum.
 pub fn packed(host: &Host, name: &str, scripts: &[(&str, &str)]) -> (String, String) {
@@ -70,6 +89,28 @@ impl Host {
 
     pub fn wants(&self, what: &str, name: &str) {
         self.asks(&format!("daemon.{what}"), &json!({"name": name})).unwrap();
+    }
+
+    /// Packs these scripts, and has a daemon of them.
+    pub fn init(&self, name: &str, scripts: &[(&str, &str)], more: &Value) {
+        let package = packed(self, name, scripts);
+        self.asks("daemon.init", &definition(name, &package, more)).unwrap();
+    }
+
+    /// Waits until it runs in another process than this one.
+    pub fn comes_back(&self, name: &str, before: &Value) -> Value {
+        until(&format!("{name} in another process"), || {
+            Some(self.daemon(name)).filter(|now| now["status"] == "running" && now["pid"] != before["pid"])
+        })
+    }
+
+    /// Waits until a daemon's reason has these words.
+    pub fn complains(&self, name: &str, words: &str) -> Value {
+        until(&format!("{name} to complain of {words:?}"), || {
+            let is_it =
+                |daemon: &Value| daemon["reason"].as_str().is_some_and(|reason| reason.contains(words));
+            Some(self.daemon(name)).filter(is_it)
+        })
     }
 
     /// What a daemon wrote.

@@ -2,6 +2,7 @@ mod cells;
 mod host;
 
 use super::*;
+use crate::machine::Process;
 use host::{Host, init};
 use serde_json::json;
 
@@ -131,6 +132,20 @@ fn a_pidfile_may_come_late_and_may_not_name_a_stranger() {
     host.pass(6.5);
     assert_eq!(host.status(), "backoff");
     assert_eq!((host.reason().as_str(), host.living().len()), ("pidfile: there is none", 0));
+}
+
+#[test]
+fn how_the_main_process_ended_is_told_though_it_left_others_behind() {
+    let mut host = Host::new();
+    host.init(&json!({"start": "stays", "start_delay": 0}));
+    host.pass(1.0);
+    let mut left = host.processes[0].clone();
+    (left.words, left.process) = ("left".into(), Process { pid: 900, start: 9 });
+    host.processes.push(left);
+    host.kill("stays");
+    host.pass(0.5);
+    assert_eq!((host.facts.last().unwrap().as_str(), host.living().len()), ("backoff 3102", 0));
+    assert_eq!(host.reason(), "it was killed by SIGKILL");
 }
 
 #[test]
@@ -462,6 +477,33 @@ fn an_agent_that_was_killed_before_it_knew_the_process_is_followed_by_one_that_f
         host.pass(6.0);
         assert_eq!(host.status(), "running", "{start}");
     }
+}
+
+#[test]
+fn a_process_that_the_killed_agent_had_only_begun_to_make_may_show_itself_late() {
+    let mut host = Host::new();
+    host.init(&json!({"start_delay": 3}));
+    let daemon = &mut host.daemons.by_name.get_mut("web").unwrap().daemon;
+    daemon.main = None;
+    let row = daemon.row("boot");
+    host.store.save_daemon(&row, false, None::<fn(u64) -> Vec<u8>>).unwrap();
+    let unborn = std::mem::take(&mut host.processes);
+    host.next_agent("boot");
+    host.pass(0.5);
+    host.processes = unborn;
+    host.pass(4.0);
+    assert_eq!((host.status().as_str(), host.living()), ("running", vec!["stays"]));
+    assert_eq!(host.started.iter().filter(|words| *words == "stays").count(), 1, "once");
+    // One that never does was not made.
+    let daemon = &mut host.daemons.by_name.get_mut("web").unwrap().daemon;
+    daemon.main = None;
+    daemon.state = table::State::Starting;
+    let row = daemon.row("boot");
+    host.store.save_daemon(&row, false, None::<fn(u64) -> Vec<u8>>).unwrap();
+    host.processes.clear();
+    host.next_agent("boot");
+    host.pass(1.1);
+    assert_eq!(host.status(), "backoff");
 }
 
 #[test]
