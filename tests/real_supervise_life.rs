@@ -34,7 +34,7 @@ impl Drop for Bystander {
 fn one_that_forks_is_known_by_its_pidfile() {
     let (host, _agent) = alone("");
     let pidfile = host.path("web.pid");
-    let more = json!({"pidfile": pidfile, "env": {"PIDFILE": pidfile}});
+    let more = json!({"pidfile": pidfile, "start_delay": 1, "env": {"PIDFILE": pidfile}});
     host.init("web", &[("run", FORKS), ("left", LEFT)], &more);
     let mut running = host.comes_to("web", "running");
     for _ in 0..2 {
@@ -55,7 +55,7 @@ fn a_pidfile_that_names_a_stranger_is_not_believed_and_the_stranger_left_alone()
     let mut bystander = Bystander(Command::new("sleep").arg("1000000").spawn().unwrap());
     let stranger = bystander.0.id().to_string();
     let pidfile = host.path("web.pid");
-    let more = json!({"pidfile": pidfile, "env": {"PIDFILE": pidfile, "SAYS": stranger}});
+    let more = json!({"pidfile": pidfile, "start_delay": 1, "env": {"PIDFILE": pidfile, "SAYS": stranger}});
     host.init("web", &[("run", FORKS), ("left", LEFT)], &more);
     let failed = host.comes_to("web", "backoff");
     let reason = format!("pidfile: it says \"{stranger}\", which is no process of this daemon");
@@ -182,7 +182,7 @@ fn a_new_version_takes_the_place_of_the_old_and_one_that_does_not_come_up_gives_
     let (host, _agent) = alone("");
     let of = |version: &str, run: &str| {
         let package = packed(&host, &format!("web-{version}"), &[("run", run)]);
-        definition("web", &package, &json!({"version": version}))
+        definition("web", &package, &json!({"version": version, "start_delay": 1}))
     };
     host.asks("daemon.init", &of("1", "#!/bin/sh\necho one\nexec sleep 1000000\n")).unwrap();
     let one = host.comes_to("web", "running");

@@ -39,7 +39,7 @@ impl Daemon {
         if survey.processes.is_empty() {
             return self.nobody_is_left(turn);
         }
-        if self.state == State::Starting && self.may_have_forked() {
+        if self.may_have_forked(turn.now) {
             return self.find_main(turn, survey);
         }
         if let Some(exit) = self.exit.take() {

@@ -186,6 +186,10 @@ impl Daemon {
         });
         let task = PendingTask::start_within(turn.now, task, INSTALL_TIMEOUT, turn.fx);
         self.work = Some(Work::Uninstall(task));
+        if let Some(package) = &mut self.installed {
+            // Whatever becomes of it: who is wanted again after all needs it anew.
+            package.is_whole = false;
+        }
     }
 
     pub(super) fn is_uninstalled(&mut self, turn: &mut Turn<'_>) {

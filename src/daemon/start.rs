@@ -71,12 +71,15 @@ impl Daemon {
     }
 
     /// Whether whoever is left may be the daemon itself, and not what a failed one left behind. How a
-    /// process ended that an earlier agent had started nobody knows: then its pidfile tells.
-    pub(super) fn may_have_forked(&self) -> bool {
-        match self.exit {
-            None | Some(Exit::Code(0)) => true,
-            Some(Exit::Unknown) => self.init.pidfile.is_some(),
-            Some(_) => false,
+    /// process ended that an earlier agent had started nobody knows: then its pidfile tells. And it
+    /// tells of a starter that took so long that it was believed to be the daemon.
+    pub(super) fn may_have_forked(&self, now: Now) -> bool {
+        let has_pidfile = self.init.pidfile.is_some();
+        match (self.state, self.exit) {
+            (State::Starting, None | Some(Exit::Code(0))) => true,
+            (State::Starting, Some(Exit::Unknown)) => has_pidfile,
+            (State::Running, Some(Exit::Code(0))) => has_pidfile && self.waits_for_pidfile(now).is_some(),
+            _ => false,
         }
     }
 

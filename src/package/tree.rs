@@ -21,14 +21,12 @@ const OLD: &str = ".old";
 pub(crate) fn install(file: &Path, folder: &Path, version: &str) -> Result<(), String> {
     names::check_version(version)?;
     let trouble = |error: io::Error| format!("folder: {}: {error}", folder.display());
-    if !folder.exists() {
-        DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(trouble)?;
-        // Whatever our umask is: the daemon may run as another user.
-        fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(trouble)?;
-    }
+    DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(trouble)?;
     if !folder.symlink_metadata().map_err(trouble)?.is_dir() {
         return Err(format!("folder: must be a folder, not a link: {}", folder.display()));
     }
+    // Whoever made it, and whatever our umask is: the daemon may run as another user.
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(trouble)?;
     // What an interrupted call left.
     clear(&folder.join(NEW)).and_then(|()| clear(&folder.join(OLD))).map_err(trouble)?;
     let new = folder.join(NEW);

@@ -328,7 +328,7 @@ impl Host {
     }
 
     /// What a process does is in the words of its command: `ends:3:1` ends after 3 seconds with exit
-    /// status 1, `forks` leaves a process behind, `deaf` does not end when asked to.
+    /// status 1, `forks` leaves a process behind, `slowly` after 3 seconds, `deaf` does not end when asked to.
     fn execute(&mut self, child: ChildId, launch: Launch) {
         let words = launch.argv.last().unwrap().clone();
         self.started.push(words.clone());
@@ -376,7 +376,8 @@ impl Host {
             self.last_pid += 1;
             let process = Process { pid: self.last_pid, start: 2 };
             let left = Played { process, words: "left".into(), ends: None, ..played.clone() };
-            played.ends = Some((self.now.mono, Exit::Code(0)));
+            let takes = if played.words.contains("slowly") { 3 } else { 0 };
+            played.ends = Some((self.now.mono + Duration::from_secs(takes), Exit::Code(0)));
             self.processes.push(left);
         }
         self.processes.push(played);

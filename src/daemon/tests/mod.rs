@@ -135,6 +135,38 @@ fn a_pidfile_may_come_late_and_may_not_name_a_stranger() {
 }
 
 #[test]
+fn a_starter_that_takes_its_time_may_still_leave_a_daemon_behind() {
+    let mut host = Host::new();
+    host.files.push(("/run/web.pid".into(), "102\n".into()));
+    host.init(&json!({"start": "forks slowly", "pidfile": "/run/web.pid"}));
+    host.pass(2.0);
+    assert_eq!(host.status(), "running");
+    host.pass(3.0);
+    assert_eq!((host.status().as_str(), host.living(), host.signals.len()), ("running", vec!["left"], 0));
+    host.kill("left");
+    assert_eq!(host.facts.last().unwrap(), "backoff 3102");
+    // Where it names nobody, whoever is left is no daemon.
+    host.files.clear();
+    host.pass(7.2);
+    assert_eq!((host.living().len(), host.reason().as_str()), (0, "it ended with exit status 0"));
+}
+
+#[test]
+fn who_is_wanted_again_while_its_package_goes_has_it_anew() {
+    let mut host = Host::new();
+    host.init(&json!({}));
+    host.pass(2.0);
+    host.answers.push(("Uninstall", "never".into()));
+    host.want(Wanted::Removed);
+    host.next_agent("boot");
+    host.answers.clear();
+    host.started.clear();
+    host.init(&json!({}));
+    host.pass(2.0);
+    assert_eq!((host.started.join(" ").as_str(), host.status().as_str()), ("Fetch Install stays", "running"));
+}
+
+#[test]
 fn how_the_main_process_ended_is_told_though_it_left_others_behind() {
     let mut host = Host::new();
     host.init(&json!({"start": "stays", "start_delay": 0}));
