@@ -200,7 +200,8 @@ mod tests {
 
     /// A daemon's event, as the store has it.
     fn event(seq: u64) -> Kept {
-        let daemon = json!({"name": "a", "version": "1", "status": "backoff", "wanted": "running", "since": 7});
+        let daemon =
+            json!({"name": "a", "version": "1", "status": "backoff", "wanted": "running", "since": 7});
         let event = json!({
             "method": "result", "seq": seq, "id": format!("a@7-{seq}"), "daemon": daemon,
             "retcode": 3101, "message": "Exited with an error", "data": "last words"

@@ -34,7 +34,7 @@ pub fn ready(program: &str) -> bool {
 
 /// A file server of the system's, with files and settings of this test's.
 pub struct Server {
-    program: &'static str,
+    pub program: &'static str,
     folder: TempDir,
     address: Ipv4Addr,
     running: Option<Child>,
