@@ -52,6 +52,8 @@ fn become_task(agent: Pid, task: &Task, stdio: [BorrowedFd<'_>; 3], ignored: Ign
         libc::dup2(0, 1);
         answer_to
     };
+    // The agent's log is closed here, and its number may be that of another file soon.
+    log::set_max_level(log::LevelFilter::Off);
     // SAFETY: it is open, and nobody else's; one that is not fails when it is written to.
     let mut answer_to = ManuallyDrop::new(unsafe { File::from_raw_fd(answer_to) });
     let done = run(task, &mut answer_to);
