@@ -31,7 +31,7 @@ fn gearman_takes_it() {
     let all = switched_on(&shipped());
     assert_eq!(
         all.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(),
-        16,
+        21,
         "{all}"
     );
     assert_eq!(check(&all), "Success\n", "{all}");

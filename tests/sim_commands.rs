@@ -367,7 +367,10 @@ fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is
     }
     // The same link settings: the link stays; the new shell is used from now on.
     let same = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nshell = \"/bin/dash\"";
-    assert_eq!(agent.rig.event(reread(Ok(Some(same)))), [listen()]);
+    // The database, which was not there, is: what it says of daemons is told.
+    let effects = agent.rig.event(reread(Ok(Some(same))));
+    let told = Effect::Send { conn: agent.conn, bytes: b"{\"method\":\"daemons\",\"daemons\":[]}\n".into() };
+    assert_eq!(effects, [told, listen()]);
     assert_eq!(agent.starts("dash", &json!({})).1.argv[0], "/bin/dash");
     // Another server: the link is made anew, at once.
     let effects = agent.rig.event(reread(Ok(Some(b"[link]\nserver = \"10.0.0.2\""))));

@@ -204,7 +204,7 @@ mod tests {
             json!({"name": "a", "version": "1", "status": "backoff", "wanted": "running", "since": 7});
         let event = json!({
             "method": "result", "seq": seq, "id": format!("a@7-{seq}"), "daemon": daemon,
-            "retcode": 3101, "message": "Exited with an error", "data": "last words"
+            "resp": "failed", "retcode": 3101, "message": "Exited with an error", "data": "last words"
         });
         Kept { seq, frame: format!("{event}\n").into_bytes() }
     }
