@@ -366,14 +366,13 @@ fn a_hangup_reads_the_configuration_again_and_keeps_the_old_one_where_the_new_is
         agent.rig.pass(SECOND);
     }
     // The same link settings: the link stays; the new shell is used from now on.
-    let same = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nshell = \"/bin/dash\"";
-    // The database, which was not there, is: what it says of daemons is told.
-    let effects = agent.rig.event(reread(Ok(Some(same))));
-    let told = Effect::Send { conn: agent.conn, bytes: b"{\"method\":\"daemons\",\"daemons\":[]}\n".into() };
-    assert_eq!(effects, [told, listen()]);
+    let same =
+        b"[link]\nserver = \"10.0.0.1\"\n[exec]\nshell = \"/bin/dash\"\n[store]\npath = \"/dev/null/x\"";
+    assert_eq!(agent.rig.event(reread(Ok(Some(same)))), [listen()]);
     assert_eq!(agent.starts("dash", &json!({})).1.argv[0], "/bin/dash");
     // Another server: the link is made anew, at once.
-    let effects = agent.rig.event(reread(Ok(Some(b"[link]\nserver = \"10.0.0.2\""))));
+    let effects =
+        agent.rig.event(reread(Ok(Some(b"[link]\nserver = \"10.0.0.2\"\n[store]\npath = \"/dev/null/x\""))));
     assert_eq!(effects, [Effect::Close { conn: agent.conn }, listen()]);
     assert_eq!(agent.rig.machine.deadline(), Some(agent.rig.now.mono));
     assert!(
@@ -402,7 +401,7 @@ fn more_places_are_filled_at_once_from_the_queue() {
     for n in 0..3 {
         agent.asks(&json!({"id": n.to_string(), "method": "sync.bash", "cmd": "cmd"}));
     }
-    let more = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nmax_children = 3";
+    let more = b"[link]\nserver = \"10.0.0.1\"\n[exec]\nmax_children = 3\n[store]\npath = \"/dev/null/x\"";
     let effects = agent.rig.event(reread(Ok(Some(more))));
     assert!(matches!(effects[..], [Effect::Spawn { .. }, Effect::Spawn { .. }, _]), "{effects:?}");
 }
