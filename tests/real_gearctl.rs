@@ -5,6 +5,7 @@
 mod rig;
 
 use rig::agent::Host;
+use rig::daemons::{STAYS, alone};
 use rig::pki::Ca;
 use rig::polaris::Polaris;
 use serde_json::{Value, json};
@@ -91,6 +92,33 @@ fn the_running_agent_tells_of_its_jobs_and_its_cron_entries() {
         let (status, answer, error) = ask(arguments);
         assert!(status == 1 && answer.is_empty() && error.contains(reason), "{error}");
     }
+}
+
+#[test]
+fn the_running_agent_tells_of_its_daemons() {
+    let (host, _agent) = alone("");
+    let config = host.path("gearman.conf");
+    let ask = |arguments: &[&str]| gearctl(&[&["-C", config.to_str().unwrap()], arguments].concat());
+    let answer = |arguments: &[&str]| -> Value {
+        let (status, answer, error) = ask(arguments);
+        assert_eq!((status, error.as_str(), answer.lines().count()), (0, "", 1));
+        serde_json::from_str(&answer).unwrap()
+    };
+    assert_eq!(answer(&["-c", "daemons"]), json!({"count": 0, "daemons": []}));
+    host.init("web", &[("run", STAYS)], &json!({}));
+    host.init("db", &[("run", "#!/bin/sh\nexit 1\n")], &json!({"start_delay": 1, "max_restarts": 0}));
+    let running = host.comes_to("web", "running");
+    host.comes_to("db", "fatal");
+    let both = answer(&["-c", "daemons"]);
+    let names: Vec<_> = both["daemons"].as_array().unwrap().iter().map(|daemon| &daemon["name"]).collect();
+    assert_eq!((&both["count"], names), (&json!(2), vec![&json!("db"), &json!("web")]));
+    let web = answer(&["-c", "daemons", "-a", "web"]);
+    assert_eq!((&web["count"], &web["daemons"][0]["pid"]), (&json!(1), &running["pid"]));
+    let db = answer(&["-c", "daemons", "-a", "db"]);
+    assert_eq!(db["daemons"][0]["reason"], "it ended with exit status 1 before it was up");
+    let (status, answer, error) = ask(&["-c", "daemons", "-a", "other"]);
+    assert_eq!((status, answer.as_str()), (1, ""));
+    assert_eq!(error, "gearctl: Not found (3024): name: there is no daemon of this name\n");
 }
 
 #[test]
