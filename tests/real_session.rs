@@ -8,8 +8,9 @@ mod rig;
 
 use aspire::gearctl::client::ask;
 use aspire::wire::enroll::Token;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use rig::agent::{Agent, Host, gearman, is_watched};
+use rig::daemons::{STAYS, pid};
 use rig::pki::{Ca, HOST_ID};
 use rig::plugins::Folder;
 use rig::polaris::{Link, Polaris};
@@ -56,6 +57,8 @@ fn a_life() {
     queries(&mut link, &host);
     agent.alone();
     local(&host);
+    daemons(&mut link, &host);
+    agent.alone();
     let mut link = reconnects(&host, &polaris, link);
     signals(&host, &agent, &mut link);
     agent.alone();
@@ -85,6 +88,31 @@ fn enrolled(ca: &Ca) -> Host {
     link.send_bytes((head + &reply).as_bytes());
     assert!(enroll.ended().success());
     host
+}
+
+/// One that is installed, checked, heard of, killed, restarted, stopped and removed.
+fn daemons(link: &mut Link, host: &Host) {
+    let more = json!({
+        "precheck": "./check", "check": "script:./check", "check_interval": 1, "heartbeat": 600,
+        "limits": {"hits": 3, "cpu": "5000%", "memory": "1024M"}
+    });
+    host.init("web", &[("run", STAYS), ("check", "#!/bin/sh\necho well\n")], &more);
+    let first = host.comes_to("web", "running");
+    kill(pid(&first), Signal::SIGKILL).unwrap();
+    let second = host.comes_back("web", &first);
+    host.wants("restart", "web");
+    host.comes_back("web", &second);
+    host.wants("stop", "web");
+    host.comes_to("web", "stoped");
+    host.wants("remove", "web");
+    loop {
+        let event = link.receive();
+        assert_eq!(event["daemon"]["name"], "web", "{event}");
+        link.send(&json!({"method": "ack", "seq": event["seq"]}));
+        if event["daemon"]["removed"] == true {
+            return;
+        }
+    }
 }
 
 /// How many it has, once the connections that are closing are closed: a link and the control socket stay.
