@@ -65,10 +65,12 @@ impl Way {
         Some(Way { agent, host, told, deb, nginx, vsftpd, _one: one })
     }
 
-    /// Defines the daemon as of this version, whose package a server has under this name.
+    /// Defines the daemon as of this version.
     fn define(&self, version: &str, url: &str, checksum: &str) {
         let package = (url.to_owned(), checksum.to_owned());
-        let more = json!({"version": version, "start": self.deb.program()});
+        // One that ends at once does so before this is over, on however loaded a machine.
+        let start_delay = if self.deb.script == STAYS { 0 } else { 60 };
+        let more = json!({"version": version, "start": self.deb.program(), "start_delay": start_delay});
         self.host.asks("daemon.init", &definition("monitor", &package, &more)).unwrap();
     }
 

@@ -19,7 +19,7 @@ impl Daemon {
         let Some(started) = self.started.clone() else { return };
         let now = turn.now.mono;
         if self.state == State::Running {
-            self.due = Some(now + Duration::from_secs(started.check_interval));
+            self.due = Some(next_check(now, &started));
             self.survey(turn);
         } else if self.main.is_none() {
             self.due = self.waits_for_pidfile(turn.now);
@@ -164,6 +164,12 @@ impl Daemon {
             }
         }
     }
+}
+
+/// On a whole second, so that what many daemons wake the agent for it does in one turn.
+pub(super) fn next_check(now: Instant, init: &DaemonInit) -> Instant {
+    let at = now.0 + Duration::from_secs(init.check_interval) + Duration::from_millis(500);
+    Instant(Duration::from_secs(at.as_secs()))
 }
 
 fn check_name(check: &Check) -> &'static str {

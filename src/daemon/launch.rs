@@ -24,6 +24,16 @@ pub fn daemon(init: &DaemonInit, identity: &Identity, place: &Place, family: &st
     Program::Exec(Box::new(launch))
 }
 
+/// A name for the processes of one start, which no other start has.
+pub fn family(name: &str, chance: &mut fastrand::Rng) -> String {
+    format!("{name}.{:012x}", chance.u64(..1 << 48))
+}
+
+/// Whose processes these are.
+pub fn name_in(family: &str) -> &str {
+    family.rsplit_once('.').map_or(family, |(name, _)| name)
+}
+
 /// A command that comes to its end: a precheck, a check, a stop.
 pub fn script(
     command: &str,

@@ -47,7 +47,8 @@ pub struct Daemons {
 
 #[derive(Debug)]
 struct Supervised {
-    daemon: Daemon,
+    /// In a place of its own: where many are kept in order some places are free.
+    daemon: Box<Daemon>,
     /// The status that was told last.
     told: Option<DaemonStatus>,
 }
@@ -73,7 +74,7 @@ impl Daemons {
     ) -> Result<(Daemons, Vec<String>), StoreError> {
         let (rows, unreadable) = store.daemons()?;
         let restored = |row: crate::store::DaemonRow| {
-            let daemon = Daemon::restored(now, row, boot);
+            let daemon = Box::new(Daemon::restored(now, row, boot));
             (daemon.init.name.clone(), Supervised { told: Some(daemon.status()), daemon })
         };
         let daemons = Daemons {
@@ -109,12 +110,25 @@ impl Daemons {
         }
         let Daemons { place, by_name, chance, .. } = self;
         let is_first = !std::mem::replace(&mut self.has_begun, true);
-        for Supervised { daemon, .. } in by_name.values_mut() {
-            let mut turn = Turn { now, place, chance, fx };
-            if is_first {
-                daemon.begin_restored(&mut turn);
+        let of_one = match event {
+            Event::Surveyed(family, _) if !is_first => Some(launch::name_in(family)),
+            _ => None,
+        };
+        match of_one {
+            Some(name) => {
+                if let Some(known) = by_name.get_mut(name) {
+                    known.daemon.handle(&mut Turn { now, place, chance, fx }, event);
+                }
             }
-            daemon.handle(&mut turn, event);
+            None => {
+                for Supervised { daemon, .. } in by_name.values_mut() {
+                    let mut turn = Turn { now, place, chance, fx };
+                    if is_first {
+                        daemon.begin_restored(&mut turn);
+                    }
+                    daemon.handle(&mut turn, event);
+                }
+            }
         }
         if matches!(event, Event::Tick) {
             self.pause.take_if(|pause| now.mono >= *pause);
@@ -150,7 +164,7 @@ impl Daemons {
                 return accepted(&known.daemon);
             }
         } else {
-            let daemon = Daemon::new(now, init);
+            let daemon = Box::new(Daemon::new(now, init));
             self.by_name.insert(name.clone(), Supervised { daemon, told: None });
         }
         self.promise(&name, store)

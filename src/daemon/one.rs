@@ -14,6 +14,7 @@ use crate::machine::{
 use crate::task::{PendingTask, UnderWay};
 use crate::wire::daemon::Wanted;
 use crate::wire::{DaemonInit, Outcome, Retcode};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// What all daemons of a host share.
@@ -37,7 +38,7 @@ pub struct Turn<'a> {
 #[derive(Debug)]
 pub struct Daemon {
     /// What the database says that it is to be.
-    pub init: DaemonInit,
+    pub init: Arc<DaemonInit>,
     pub wanted: Wanted,
     pub(super) state: State,
     /// When it came to that.
@@ -49,9 +50,9 @@ pub struct Daemon {
     /// Somebody wants it otherwise, or anew: it waits no longer.
     pub(super) told: bool,
     /// The definition that it is brought up by, or runs by.
-    pub(super) started: Option<Box<DaemonInit>>,
+    pub(super) started: Option<Arc<DaemonInit>>,
     /// The one that came up last.
-    pub(super) good: Option<Box<DaemonInit>>,
+    pub(super) good: Option<Arc<DaemonInit>>,
     /// How often another has failed to since.
     pub(super) tries: u32,
     pub(super) installed: Option<Package>,
@@ -109,9 +110,9 @@ pub struct Left {
 }
 
 impl Daemon {
-    pub fn new(now: Now, init: DaemonInit) -> Self {
+    pub fn new(now: Now, init: impl Into<Arc<DaemonInit>>) -> Self {
         Daemon {
-            init,
+            init: init.into(),
             wanted: Wanted::Running,
             state: State::Stopped,
             since: now.wall,
@@ -334,7 +335,7 @@ impl Daemon {
 
     /// Whether this definition has not come up yet, and another has.
     pub(super) fn is_on_trial(&self) -> bool {
-        self.good.as_ref().is_some_and(|good| **good != self.init)
+        self.good.as_ref().is_some_and(|good| *good != self.init)
     }
 
     pub(super) fn kin(&self, place: &Place) -> Option<Kin> {

@@ -13,6 +13,7 @@ use crate::wire::daemon::Wanted;
 use crate::wire::{DaemonInit, Outcome, Retcode};
 use aspire_package::{Fetch, Fetched, Install, Installed, Kind, Uninstall};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Where the package that is needed next is.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub enum Supply {
     Idle,
     Fetching(Box<Fetching>),
     /// On this host.
-    Here(Box<DaemonInit>),
+    Here(Arc<DaemonInit>),
     /// It is tried again then.
     Failed(Instant),
 }
@@ -29,13 +30,13 @@ pub enum Supply {
 #[derive(Debug)]
 pub struct Fetching {
     task: PendingTask<Result<Fetched, aspire_package::Error>>,
-    wanted: DaemonInit,
+    wanted: Arc<DaemonInit>,
 }
 
 /// What is installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
-    pub init: DaemonInit,
+    pub init: Arc<DaemonInit>,
     /// The system's own name of it.
     pub name: Option<String>,
     /// An installation that was begun may not have come to its end.
@@ -121,7 +122,7 @@ impl Daemon {
         let failure = match fetching.task.handle(turn.now, event, turn.fx) {
             None => return,
             Some(Ok(Ok(_))) => {
-                self.supply = Supply::Here(Box::new(fetching.wanted.clone()));
+                self.supply = Supply::Here(fetching.wanted.clone());
                 self.is_changed = true;
                 return;
             }
@@ -206,7 +207,7 @@ impl Daemon {
             self.init.version, good.version
         );
         self.outcomes.push(Outcome::with_detail(Retcode::InstallationFailed, detail.clone()));
-        (self.init, self.tries, self.reason) = (*good, 0, Some(detail));
+        (self.init, self.tries, self.reason) = (good, 0, Some(detail));
         self.restarts = super::restarts::Restarts::default();
         self.is_changed = true;
     }

@@ -1,5 +1,6 @@
 //! From a wish to a process that is up.
 
+use super::health::next_check;
 use super::hits::Hits;
 use super::launch;
 use super::one::{Daemon, Main, Turn};
@@ -14,7 +15,7 @@ use std::time::Duration;
 impl Daemon {
     /// Finds out as whom it runs. One that is started again by itself is started as the same.
     pub(super) fn look_up(&mut self, turn: &mut Turn<'_>) {
-        self.started = Some(Box::new(self.init.clone()));
+        self.started = Some(self.init.clone());
         let own = &turn.place.own;
         match own.as_whom(self.init.user.as_ref(), self.init.group.as_ref()) {
             AsWhom::Own => self.identity = Some(own.clone()),
@@ -43,7 +44,7 @@ impl Daemon {
     /// family's name before there is a process of it.
     pub(super) fn start(&mut self, turn: &mut Turn<'_>) {
         let Some(identity) = &self.identity else { return };
-        let family = format!("{}.{:012x}", self.init.name, turn.chance.u64(..1 << 48));
+        let family = launch::family(&self.init.name, turn.chance);
         self.to_start = Some(launch::daemon(&self.init, identity, turn.place, &family));
         self.family = Some(family);
         self.hear(turn);
@@ -132,7 +133,7 @@ impl Daemon {
         self.good.clone_from(&self.started);
         (self.tries, self.reason, self.failed_checks) = (0, None, 0);
         self.heard = now.mono;
-        self.due = Some(now.mono + Duration::from_secs(self.init.check_interval));
+        self.due = Some(next_check(now.mono, &self.init));
     }
 
     /// Takes over what an earlier agent left.
@@ -167,7 +168,7 @@ impl Daemon {
             State::Starting => self.due = Some(now + Duration::from_secs(self.init.start_delay)),
             State::Running => {
                 self.stable_at = Some(now);
-                self.due = Some(now + Duration::from_secs(self.init.check_interval));
+                self.due = Some(next_check(now, &self.init));
             }
             _ => self.stop(turn),
         }

@@ -6,8 +6,9 @@ use super::restarts::Restarts;
 use super::table::State;
 use crate::machine::{Now, Process};
 use crate::store::DaemonRow;
-use crate::wire::{DaemonStatus, DaemonTold};
+use crate::wire::{DaemonInit, DaemonStatus, DaemonTold};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 impl Daemon {
@@ -16,7 +17,13 @@ impl Daemon {
         let state = State::named(&row.state).unwrap_or(State::Stopped);
         let has_processes = state.has_processes() && row.family.is_some();
         let may_run = has_processes && row.boot.as_deref() == Some(boot);
-        let restored = Daemon::new(now, row.init);
+        let init = row.init;
+        // Most are the same, and kept once.
+        let shared = |other: Arc<DaemonInit>| if other == init { init.clone() } else { other };
+        let installed = |text: String| {
+            let package: Package = serde_json::from_str(&text).ok()?;
+            Some(Package { init: shared(package.init), ..package })
+        };
         Daemon {
             wanted: row.wanted,
             renew: row.renew && may_run,
@@ -28,14 +35,14 @@ impl Daemon {
             },
             since: SystemTime::UNIX_EPOCH + Duration::from_millis(row.since),
             reason: row.reason,
-            started: row.started.filter(|_| may_run),
-            good: row.good,
-            installed: row.installed.and_then(|package| serde_json::from_str(&package).ok()),
+            started: row.started.filter(|_| may_run).map(shared),
+            good: row.good.map(shared),
+            installed: row.installed.and_then(installed),
             family: row.family.filter(|_| may_run),
             restarts: Restarts::after(row.restarts),
             left: may_run.then_some(Left { main: row.main }),
             is_changed: false,
-            ..restored
+            ..Daemon::new(now, init.clone())
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is wanted of a daemon, and what it is at against that.
 
+use super::health::next_check;
 use super::one::{Daemon, Turn};
 use super::package::Supply;
 use super::restarts::Restarts;
@@ -7,23 +8,24 @@ use super::table::{Event as Cause, State};
 use crate::machine::Now;
 use crate::wire::DaemonInit;
 use crate::wire::daemon::Wanted;
-use std::time::Duration;
+use std::sync::Arc;
 
 impl Daemon {
     /// Takes another definition. False where it is the one that it has.
     pub fn define(&mut self, now: Now, init: DaemonInit) -> bool {
         let was_to_go = self.wanted == Wanted::Removed;
-        if init == self.init && !was_to_go {
+        if init == *self.init && !was_to_go {
             return false;
         }
         if was_to_go {
             self.wanted = Wanted::Running;
         }
+        let init = Arc::new(init);
         if self.started.as_ref().is_some_and(|started| init.runs_as(started)) {
             // What does not change the processes holds from now on.
-            self.started = Some(Box::new(init.clone()));
+            self.started = Some(init.clone());
             if self.state == State::Running {
-                self.due = Some(now.mono + Duration::from_secs(init.check_interval));
+                self.due = Some(next_check(now.mono, &init));
             }
         }
         self.init = init;

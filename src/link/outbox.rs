@@ -196,17 +196,16 @@ fn drop_output(outcome: &mut Outcome) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::DaemonEvent;
     use serde_json::json;
 
     /// A daemon's event, as the store has it.
     fn event(seq: u64) -> Kept {
-        let daemon =
-            json!({"name": "a", "version": "1", "status": "backoff", "wanted": "running", "since": 7});
-        let event = json!({
-            "method": "result", "seq": seq, "id": format!("a@7-{seq}"), "daemon": daemon,
-            "resp": "failed", "retcode": 3101, "message": "Exited with an error", "data": "last words"
-        });
-        Kept { seq, frame: format!("{event}\n").into_bytes() }
+        let daemon = json!({"name": "a", "version": "1", "status": "backoff", "wanted": "running", "since": 7});
+        let daemon = serde_json::from_value(daemon).unwrap();
+        let outcome = Outcome::new(Retcode::ExitedWithAnError).with_data(&"last words");
+        let event = DaemonEvent { seq, id: format!("a@7-{seq}"), daemon, outcome };
+        Kept { seq, frame: encode(&Frame::Event(&event)) }
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub const FILE_CAP_BYTES: u64 = 1024 * 1024;
 /// After this much work, freed memory is given back to the system before the next sleep.
 pub const TRIM_AFTER_BYTES: usize = 256 * 1024;
 
+/// What counts for the start of a child, with all that is said of it and kept.
+pub const START_BYTES: usize = 8 * 1024;
+
 /// What a task may answer.
 pub const TASK_ANSWER_BYTES: usize = 64 * 1024;
 /// How long a task may take.

@@ -4,6 +4,7 @@ use super::children::{Begun, Watch};
 use super::connection::Connection;
 use super::sources::Source;
 use super::{AtOnce, Reactor, files};
+use crate::machine::limits::START_BYTES;
 use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Process, Program, Security};
 use std::net::SocketAddr;
 
@@ -19,7 +20,7 @@ impl Reactor {
                 Effect::Spawn { child, program } => self.spawn(child, &program),
                 Effect::Adopt { child, process, lasting } => self.adopt(child, process, lasting),
                 Effect::Signal { child, signal } => self.children.signal(child, signal),
-                Effect::Survey(kin) => match self.children.families.survey(&kin) {
+                Effect::Survey(kin) => match self.children.survey(&kin) {
                     Some(survey) => self.outcomes.push_back(AtOnce::Surveyed(kin.family, survey)),
                     None => self.survey_later(kin),
                 },
@@ -74,6 +75,7 @@ impl Reactor {
     }
 
     fn spawn(&mut self, child: ChildId, program: &Program) {
+        self.work_since_trim += START_BYTES;
         // Before it is: on a busy machine it may run a while before we do again.
         let now = self.clock.now();
         let outcome = match self.children.start(child, program) {

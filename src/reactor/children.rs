@@ -5,7 +5,7 @@ use super::family::{self, Family};
 use super::lasting::Families;
 use super::process::Stat;
 use super::{spawn, sys, task};
-use crate::machine::{ChildId, Exit, Lasting, Launch, Process, Program, StartError, Stream};
+use crate::machine::{ChildId, Exit, Kin, Lasting, Launch, Process, Program, StartError, Stream, Survey};
 use mio::unix::pipe::Receiver;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -145,7 +145,7 @@ impl Children {
             .inspect_err(|_| self.families.abandon(&lasting.family))?;
         // With it go descriptors, one of which is needed to look at the process.
         drop(cradle);
-        self.families.forget_census();
+        self.families.begun(&lasting.family);
         if let Some(errno) = started.unlimited {
             Families::warn_unlimited(&lasting.family, errno.desc());
         }
@@ -173,6 +173,15 @@ impl Children {
         };
         self.adopted.insert(id, Adopted { process, legacy: Legacy { doomed: false, descendants } });
         watch
+    }
+
+    /// Who is left of a family.
+    pub fn survey(&mut self, kin: &Kin) -> Option<Survey> {
+        let (by_pid, adopted) = (&self.by_pid, &self.adopted);
+        let is_known = |pid: Pid| {
+            by_pid.contains_key(&pid) || adopted.values().any(|other| other.process.pid == pid.as_raw())
+        };
+        self.families.survey(kin, || family::orphans(is_known))
     }
 
     /// Of one that could not be watched. `None` where its end was told already.

@@ -80,7 +80,7 @@ impl Reactor {
     pub(super) fn look_again(&mut self, machine: &mut impl Machine) {
         self.look_again = None;
         for kin in std::mem::take(&mut self.unsurveyed) {
-            match self.children.families.survey(&kin) {
+            match self.children.survey(&kin) {
                 Some(survey) => self.hand_over(machine, Event::Surveyed(&kin.family, &survey)),
                 None => self.survey_later(kin),
             }

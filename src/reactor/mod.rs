@@ -76,8 +76,8 @@ pub struct Reactor {
     buffer: Vec<u8>,
     reopen_log: Box<dyn FnMut()>,
     stopping: bool,
-    /// Bytes read since freed memory was last given back.
-    read_since_trim: usize,
+    /// Bytes read, and what the starts of children took, since freed memory was last given back.
+    work_since_trim: usize,
 }
 
 /// The answer to an effect that did not have to be waited for.
@@ -121,7 +121,7 @@ impl Reactor {
             reopen_log,
             stopping: false,
             // What start-up freed is given back before the first sleep.
-            read_since_trim: TRIM_AFTER_BYTES,
+            work_since_trim: TRIM_AFTER_BYTES,
         })
     }
 
@@ -221,7 +221,7 @@ impl Reactor {
                 }
                 Step::Bytes(length) => {
                     self.sources.make_ready(token);
-                    self.read_since_trim += length;
+                    self.work_since_trim += length;
                     self.hand_over(machine, Event::Received(id, &buffer[..length]));
                 }
                 Step::Ended(end) => {
@@ -250,7 +250,7 @@ impl Reactor {
                 }
                 Ok(length) => {
                     self.sources.make_ready(token);
-                    self.read_since_trim += length;
+                    self.work_since_trim += length;
                     self.hand_over(machine, Event::Output(child, stream, &buffer[..length]));
                 }
             }
@@ -297,8 +297,8 @@ impl Reactor {
     /// back to the system; the allocator would keep it.
     fn trim(&mut self) {
         let idle = self.children.are_quiet() && !self.sources.any_ready();
-        if idle && self.read_since_trim >= TRIM_AFTER_BYTES {
-            self.read_since_trim = 0;
+        if idle && self.work_since_trim >= TRIM_AFTER_BYTES {
+            self.work_since_trim = 0;
             sys::give_back_free_memory();
         }
     }

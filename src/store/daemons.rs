@@ -8,11 +8,12 @@ use crate::wire::daemon::Wanted;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Row, params_from_iter};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// A daemon, as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonRow {
-    pub init: DaemonInit,
+    pub init: Arc<DaemonInit>,
     pub wanted: Wanted,
     /// What runs is to be replaced.
     pub renew: bool,
@@ -26,9 +27,9 @@ pub struct DaemonRow {
     pub main: Option<Process>,
     pub boot: Option<String>,
     /// What its processes were started for.
-    pub started: Option<Box<DaemonInit>>,
+    pub started: Option<Arc<DaemonInit>>,
     /// The definition that came up last.
-    pub good: Option<Box<DaemonInit>>,
+    pub good: Option<Arc<DaemonInit>>,
     /// The package that is installed, in its keeper's own words.
     pub installed: Option<String>,
 }
@@ -137,7 +138,7 @@ fn columns() -> impl Iterator<Item = &'static str> {
 }
 
 fn values(row: &DaemonRow) -> Vec<Sql> {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(&row.init) else {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(&*row.init) else {
         unreachable!("the wire's types always serialise, and a definition is an object")
     };
     let defined = DEFINITION.map(|column| match fields.remove(column) {
@@ -147,8 +148,9 @@ fn values(row: &DaemonRow) -> Vec<Sql> {
         Some(other) => Sql::Text(other.to_string()),
     });
     let text = |text: &Option<String>| text.clone().map_or(Sql::Null, Sql::Text);
-    let kept =
-        |init: &Option<Box<DaemonInit>>| init.as_ref().map_or(Sql::Null, |init| Sql::Text(definition(init)));
+    let kept = |init: &Option<Arc<DaemonInit>>| {
+        init.as_ref().map_or(Sql::Null, |init| Sql::Text(definition(&**init)))
+    };
     let number = |number: u64| Sql::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     let progress = [
         Sql::Text(row.wanted.name().to_owned()),
@@ -182,9 +184,9 @@ fn read(row: &Row<'_>) -> Option<DaemonRow> {
     }
     let first = DEFINITION.len();
     let optional = |place: usize| row.get::<_, Option<String>>(first + place).unwrap_or_default();
-    let kept = |place: usize| optional(place).and_then(|text| serde_json::from_str(&text).ok());
+    let kept = |place: usize| Some(Arc::new(serde_json::from_str(&optional(place)?).ok()?));
     Some(DaemonRow {
-        init: serde_json::from_value(fields.into()).ok()?,
+        init: Arc::new(serde_json::from_value(fields.into()).ok()?),
         wanted: Wanted::named(&text(row, first))?,
         renew: row.get(first + 1).unwrap_or_default(),
         state: text(row, first + 2),
@@ -210,7 +212,7 @@ mod tests {
             "name": name, "version": "1.0", "url": "http://x/a.deb", "start": "a", "stop": "kill:TERM",
             "user": 1000, "env": {"A": "1"}, "limits": {"cpu": "5%", "memory": "100M"}
         });
-        let init: DaemonInit = serde_json::from_value(init).unwrap();
+        let init: Arc<DaemonInit> = Arc::new(serde_json::from_value(init).unwrap());
         DaemonRow {
             wanted: Wanted::Stoped,
             renew: true,
@@ -221,7 +223,7 @@ mod tests {
             family: Some("a.1".into()),
             main: Some(Process { pid: 7, start: 99 }),
             boot: Some("b".into()),
-            started: Some(Box::new(init.clone())),
+            started: Some(init.clone()),
             good: None,
             installed: Some("{}".into()),
             init,
@@ -237,7 +239,7 @@ mod tests {
         }
         let mut changed = row("b");
         changed.wanted = Wanted::Removed;
-        (changed.main, changed.family, changed.init.env) = (None, None, [].into());
+        (changed.main, changed.family, Arc::make_mut(&mut changed.init).env) = (None, None, [].into());
         let bytes = store.save_daemon(&changed, false, Some(|seq: u64| seq.to_string().into_bytes()));
         assert_eq!(bytes.unwrap(), Some(1));
         assert_eq!(store.daemons().unwrap(), (vec![row("a"), changed], vec![]));

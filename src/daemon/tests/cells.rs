@@ -9,6 +9,7 @@ use super::host::{init, own};
 use crate::machine::{ChildId, Effect, Process, Program};
 use crate::task::PendingTask;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// What is done at each cell that is not passed over, in the words of [`done`], and the state then.
@@ -88,11 +89,11 @@ fn each_cell_does_what_it_says() {
 
 /// One that came to this state as daemons do, with what belongs to that.
 fn at(state: State, now: Now, fx: &mut Effects) -> Daemon {
-    let definition = init(&json!({"precheck": "looks", "check": "script:checks"}));
+    let definition = Arc::new(init(&json!({"precheck": "looks", "check": "script:checks"})));
     let mut daemon = Daemon::new(now, definition.clone());
     daemon.state = state;
     daemon.identity = Some(own());
-    daemon.supply = Supply::Here(Box::new(definition.clone()));
+    daemon.supply = Supply::Here(definition.clone());
     daemon.wait = Duration::from_secs(1);
     if state != State::Stopped {
         daemon.installed =
@@ -102,7 +103,7 @@ fn at(state: State, now: Now, fx: &mut Effects) -> Daemon {
         daemon.installed = Some(Package { init: definition.clone(), name: None, is_whole: true });
     }
     if state.has_processes() || state == State::Checking {
-        daemon.started = Some(Box::new(definition));
+        daemon.started = Some(definition);
     }
     if state.has_processes() {
         daemon.family = Some("web.1".into());

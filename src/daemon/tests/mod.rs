@@ -356,10 +356,10 @@ fn a_version_that_does_not_come_up_makes_room_for_the_one_before() {
         host.init(&bad);
         host.pass(30.0);
         assert_eq!((host.status().as_str(), host.living()), ("running", vec!["stays"]), "{bad}");
-        assert_eq!(host.daemons.by_name["web"].daemon.init, init(&json!({})), "{bad}");
+        assert_eq!(*host.daemons.by_name["web"].daemon.init, init(&json!({})), "{bad}");
         let rolled_back = host.facts.iter().filter(|fact| fact.ends_with("3303")).count();
         assert_eq!(rolled_back, 1, "{bad}: {:?}", host.facts);
-        assert_eq!(host.store.daemons().unwrap().0[0].init, init(&json!({})), "{bad}");
+        assert_eq!(*host.store.daemons().unwrap().0[0].init, init(&json!({})), "{bad}");
     }
 }
 

@@ -16,7 +16,7 @@ use log::warn;
 use nix::unistd::{SysconfVar, sysconf};
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,6 +33,8 @@ const MARK: &str = "ASPIRE_DAEMON";
 const LOOKS: usize = 32;
 /// To make a cgroup.
 const ATTEMPTS: usize = 3;
+/// What is enough for most files of a cgroup.
+const SMALL_BYTES: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Families {
@@ -42,6 +44,9 @@ pub(super) struct Families {
     tried_out: bool,
     /// Whether what ended families left of limits was removed.
     tidied_limits: bool,
+    /// Families whose first process is a child of ours, so that whoever of them outlives it is handed
+    /// to us, if not to another of them.
+    born_here: HashSet<String>,
     /// The host's processes as they were in this turn: one look is enough for all families.
     census: Option<Census>,
     ticks_a_second: u64,
@@ -75,6 +80,7 @@ impl Families {
             home: cgroup::own().map(|own| home_in(&own)),
             tried_out: false,
             tidied_limits: false,
+            born_here: HashSet::new(),
             census: None,
             ticks_a_second: number(SysconfVar::CLK_TCK).filter(|ticks| *ticks > 0).unwrap_or(100),
             page_bytes: number(SysconfVar::PAGE_SIZE).unwrap_or(4096),
@@ -102,6 +108,12 @@ impl Families {
         }
         let entrances = bounds::set(lasting, folder);
         Ok(Cradle { output, cgroup: cgroup.map(|(_, descriptor)| descriptor), entrances })
+    }
+
+    /// Its first process has begun.
+    pub fn begun(&mut self, family: &str) {
+        self.census = None;
+        self.born_here.insert(family.to_owned());
     }
 
     /// The launch with the mark. It is the first of its variables, where it is found soonest.
@@ -134,9 +146,10 @@ impl Families {
         bounds::warn_unlimited(family, "cpu_max,memory_max", reason);
     }
 
-    /// `None` where we cannot look for want of descriptors: that would show nobody.
-    pub fn survey(&mut self, kin: &Kin) -> Option<Survey> {
-        let found = self.find(kin);
+    /// `None` where we cannot look for want of descriptors: that would show nobody. `has_orphans` says
+    /// whether there is anybody who was handed to us.
+    pub fn survey(&mut self, kin: &Kin, has_orphans: impl Fn() -> bool) -> Option<Survey> {
+        let found = self.find(kin, has_orphans);
         let processes = || found.inside.iter().chain(&found.outside);
         let ticks = |stats: &[Stat]| {
             let ticks: u64 = stats.iter().map(|stat| stat.ticks).sum();
@@ -154,6 +167,7 @@ impl Families {
             return None;
         }
         if oldest.is_empty() && is_plain(&kin.family) {
+            self.born_here.remove(&kin.family);
             found.cgroup.as_deref().into_iter().for_each(remove_empty);
             bounds::remove(&kin.family);
         }
@@ -173,7 +187,7 @@ impl Families {
         let mut reached = HashSet::new();
         for _ in 0..LOOKS {
             self.census = None;
-            let found = self.find(kin);
+            let found = self.find(kin, || true);
             let killed = deadly && found.cgroup.as_deref().is_some_and(kill);
             let inside = if killed { &[] } else { &found.inside[..] };
             let others = inside.iter().chain(&found.outside).map(Stat::process);
@@ -238,13 +252,16 @@ impl Families {
         Ok(Some((folder, descriptor)))
     }
 
-    fn find(&mut self, kin: &Kin) -> Found {
+    fn find(&mut self, kin: &Kin, has_orphans: impl Fn() -> bool) -> Found {
         let mut found = self.in_cgroup(kin).unwrap_or_default();
         // Another service of the host may have moved some elsewhere, as it does with whoever logs in:
         // before nobody is said to be left they are looked for as if there were no cgroup.
         let is_inside = |main| found.inside.iter().any(|stat| stat.process() == main);
         let escaped = kin.main.is_some_and(|main| !is_inside(main) && living(main).is_some());
-        if found.inside.is_empty() || escaped {
+        // To look at everybody takes the longer the more the host runs, and a daemon is to be there
+        // again soon: it is spared where whoever is left would be an orphan of ours, and there is none.
+        let may_stray = |family: &str| !self.born_here.contains(family) || has_orphans();
+        if found.inside.is_empty() && may_stray(&kin.family) || escaped {
             let census = self.census.get_or_insert_with(Census::take);
             let inside = |stat: &Stat| found.inside.iter().any(|other| other.process() == stat.process());
             found.outside = census.kindred(kin).into_iter().filter(|stat| !inside(stat)).collect();
@@ -305,7 +322,7 @@ fn can_look() -> bool {
 
 /// Whoever lives there or below, each once.
 fn members(folder: &Path) -> io::Result<Vec<Stat>> {
-    let pids = fs::read_to_string(folder.join("cgroup.procs"))?;
+    let pids = read_small(&folder.join("cgroup.procs"))?;
     let pids = pids.lines().filter_map(|pid| pid.parse().ok());
     let mut members: Vec<Stat> = pids.filter_map(Stat::read).filter(|stat| !stat.ended).collect();
     for below in subfolders(folder) {
@@ -327,8 +344,15 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// A file of the kernel's, which says of none how large it is: with fewer calls than for any file.
+fn read_small(path: &Path) -> io::Result<String> {
+    let mut text = String::with_capacity(SMALL_BYTES);
+    File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 fn processor_time(cgroup: &Path) -> Option<Duration> {
-    let stat = fs::read_to_string(cgroup.join("cpu.stat")).ok()?;
+    let stat = read_small(&cgroup.join("cpu.stat")).ok()?;
     let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
     usage.parse().ok().map(Duration::from_micros)
 }
