@@ -201,7 +201,8 @@ mod tests {
 
     /// A daemon's event, as the store has it.
     fn event(seq: u64) -> Kept {
-        let daemon = json!({"name": "a", "version": "1", "status": "backoff", "wanted": "running", "since": 7});
+        let daemon =
+            json!({"name": "a", "version": "1", "status": "backoff", "wanted": "running", "since": 7});
         let daemon = serde_json::from_value(daemon).unwrap();
         let outcome = Outcome::new(Retcode::ExitedWithAnError).with_data(&"last words");
         let event = DaemonEvent { seq, id: format!("a@7-{seq}"), daemon, outcome };
