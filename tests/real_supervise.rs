@@ -56,3 +56,35 @@ fn daemons_outlive_the_agent_and_the_next_one_has_them_again() {
     host.wants("remove", "web");
     until("web to be gone", || host.daemon("web").is_null().then_some(()));
 }
+
+/// It ends the daemon that its pidfile names, and takes its time: another may be named by then.
+const SLOW_STOP: &str = "#!/bin/sh\necho asked >> \"$ORDERS\"\n\
+                         until [ -e \"$GO\" ]; do sleep 0.02; done\nkill -TERM $(cat \"$PIDFILE\")\n";
+const NAMED: &str = "#!/bin/sh\necho $$ > \"$PIDFILE\"\nexec sleep 1000000\n";
+
+#[test]
+fn a_stop_command_does_not_outlive_what_it_was_to_end() {
+    let (host, mut agent) = alone("");
+    let (orders, go, pidfile) = (host.path("orders"), host.path("go"), host.path("web.pid"));
+    let more = json!({
+        "stop": "./stop", "stop_timeout": 1, "env": {"ORDERS": orders, "GO": go, "PIDFILE": pidfile}
+    });
+    let package = packed(&host, "web", &[("run", NAMED), ("stop", SLOW_STOP)]);
+    host.asks("daemon.init", &definition("web", &package, &more)).unwrap();
+    let first = host.comes_to("web", "running");
+    host.wants("restart", "web");
+    until("the command", || orders.exists().then_some(()));
+    agent.signal(Signal::SIGKILL);
+    agent.ended();
+    let _agent = host.start();
+    let second = until("another process", || {
+        Some(host.daemon("web")).filter(|now| now["status"] == "running" && now["pid"] != first["pid"])
+    });
+    let named = second["pid"].to_string();
+    until("its pidfile", || (std::fs::read_to_string(&pidfile).ok()?.trim() == named).then_some(()));
+    // Whoever still waits for it would end the second one now.
+    std::fs::write(&go, "").unwrap();
+    until("nobody but the daemon", || (host.processes() == [pid(&second).as_raw()]).then_some(()));
+    assert_eq!(host.daemon("web")["pid"], second["pid"]);
+    assert_eq!(host.daemon("web")["restarts"], 0);
+}

@@ -95,12 +95,12 @@ impl Daemon {
                 turn.fx.push(Effect::Signal { child: main.child, signal: *signal });
             }
             (Stop::Kill(signal), None) => self.signal_all(turn, *signal),
-            (Stop::Process(command), _) => match &self.identity {
-                Some(identity) => {
-                    let program = launch::script(command, &started, identity, turn.place, main);
+            (Stop::Process(command), _) => match (&self.identity, &self.family) {
+                (Some(identity), Some(family)) => {
+                    let program = launch::stop(command, &started, identity, turn.place, main, family);
                     self.work = Some(Work::Stop(work::run(turn.now, program, timeout, turn.fx)));
                 }
-                None => self.signal_all(turn, libc::SIGTERM),
+                _ => self.signal_all(turn, libc::SIGTERM),
             },
         }
         if self.main.is_none() {

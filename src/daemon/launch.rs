@@ -1,7 +1,7 @@
 //! From a definition's commands to programs with nothing left to look up.
 
 use super::one::Place;
-use crate::machine::{Identity, Lasting, Launch, Process, Program};
+use crate::machine::{FAMILY_VARIABLE, Identity, Lasting, Launch, Process, Program};
 use crate::wire::{DaemonInit, Limits};
 
 /// The daemon itself.
@@ -34,7 +34,7 @@ pub fn name_in(family: &str) -> &str {
     family.rsplit_once('.').map_or(family, |(name, _)| name)
 }
 
-/// A command that comes to its end: a precheck, a check, a stop.
+/// A command that comes to its end: a precheck, a check.
 pub fn script(
     command: &str,
     init: &DaemonInit,
@@ -45,6 +45,24 @@ pub fn script(
     let mut launch = launch(command, init, identity, place);
     launch.env.extend(main.map(|main| ("MAINPID".into(), main.pid.to_string())));
     Program::Exec(Box::new(launch))
+}
+
+/// One that ends it. It is of the family, so that no later agent starts it again while somebody is
+/// there who may end that one, too.
+pub fn stop(
+    command: &str,
+    init: &DaemonInit,
+    identity: &Identity,
+    place: &Place,
+    main: Option<Process>,
+    family: &str,
+) -> Program {
+    let mut program = script(command, init, identity, place, main);
+    if let Program::Exec(launch) = &mut program {
+        launch.env.retain(|(name, _)| name != FAMILY_VARIABLE);
+        launch.env.push((FAMILY_VARIABLE.into(), family.into()));
+    }
+    program
 }
 
 fn launch(command: &str, init: &DaemonInit, identity: &Identity, place: &Place) -> Launch {

@@ -92,7 +92,9 @@ impl Daemon {
                 None => self.work = Some(Work::Stop(script)),
                 Some(end) => {
                     let timeout = self.started.as_ref().map_or(0, |started| started.stop_timeout);
-                    if let Some(reason) = complaint(end, &script, Duration::from_secs(timeout)) {
+                    let complaint = complaint(end, &script, Duration::from_secs(timeout));
+                    // It did what it was for where nobody is left but those that came from the daemon.
+                    if let Some(reason) = complaint.filter(|_| self.main.is_some()) {
                         self.reason = Some(format!("stop: {reason}"));
                         self.is_changed = true;
                     }

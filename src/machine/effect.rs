@@ -118,6 +118,9 @@ pub struct Launch {
     pub lasting: Option<Lasting>,
 }
 
+/// The variable that names a process's family.
+pub const FAMILY_VARIABLE: &str = "ASPIRE_DAEMON";
+
 /// For processes that outlive the agent. They have no pipes: `Started` and `Exited` are all that is
 /// heard of the first of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

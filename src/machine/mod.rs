@@ -14,7 +14,9 @@ pub mod limits;
 mod task;
 mod time;
 
-pub use effect::{Credentials, Effect, Effects, Kin, Lasting, Launch, Process, Program, Security};
+pub use effect::{
+    Credentials, Effect, Effects, FAMILY_VARIABLE, Kin, Lasting, Launch, Process, Program, Security,
+};
 pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream, Survey};
 pub use id::{ChildId, ConnId};
 pub use identity::{AsWhom, Identity};

@@ -1,9 +1,8 @@
 //! Who is of a family, as /proc shows it where no cgroup does: by the mark in the environment, by
 //! descent, and by the session of whoever is known to be of it.
 
-use super::MARK;
 use crate::machine::limits::ENVIRONMENT_BYTES;
-use crate::machine::{Kin, Process};
+use crate::machine::{FAMILY_VARIABLE, Kin, Process};
 use crate::reactor::process::{Stat, everybody};
 use nix::unistd::Pid;
 use std::collections::{HashMap, HashSet};
@@ -68,7 +67,8 @@ fn mark_of(pid: Pid, environment: &mut Vec<u8>) -> Option<String> {
     let file = File::open(format!("/proc/{pid}/environ")).ok()?;
     file.take(ENVIRONMENT_BYTES).read_to_end(environment).ok()?;
     let mut variables = environment.split(|byte| *byte == 0);
-    let family = variables.find_map(|variable| variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))?;
+    let family = variables
+        .find_map(|variable| variable.strip_prefix(FAMILY_VARIABLE.as_bytes())?.strip_prefix(b"="))?;
     String::from_utf8(family.into()).ok()
 }
 

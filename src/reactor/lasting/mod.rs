@@ -10,7 +10,7 @@ use super::cgroup::{self, make_folder, open_folder, own_folder};
 use super::process::Stat;
 use super::sys;
 use crate::machine::limits::FAMILY_SHOWN;
-use crate::machine::{Kin, Lasting, Launch, Process, StartError, Survey};
+use crate::machine::{FAMILY_VARIABLE, Kin, Lasting, Launch, Process, StartError, Survey};
 use kindred::{Census, living};
 use log::warn;
 use nix::unistd::{SysconfVar, sysconf};
@@ -27,8 +27,6 @@ const HOME: &str = "aspire.daemons";
 /// Where systemd puts the agent in the cgroup that it delegates to it, if it is told to
 /// (`DelegateSubgroup`): only beside a cgroup with processes in it can others have controllers.
 const AGENT: &str = "aspire.agent";
-/// The variable that names the family.
-const MARK: &str = "ASPIRE_DAEMON";
 /// Who forks while it is looked for is found at the next look.
 const LOOKS: usize = 32;
 /// To make a cgroup.
@@ -119,8 +117,8 @@ impl Families {
     /// The launch with the mark. It is the first of its variables, where it is found soonest.
     pub fn marked(launch: &Launch, family: &str) -> Launch {
         let mut launch = launch.clone();
-        launch.env.retain(|(name, _)| name != MARK);
-        launch.env.insert(0, (MARK.to_owned(), family.to_owned()));
+        launch.env.retain(|(name, _)| name != FAMILY_VARIABLE);
+        launch.env.insert(0, (FAMILY_VARIABLE.to_owned(), family.to_owned()));
         launch
     }
 
