@@ -37,6 +37,8 @@ struct Child {
     id: ChildId,
     /// It runs a task, which leaves nothing behind.
     is_task: bool,
+    /// Whose first process it is.
+    family: Option<String>,
     legacy: Legacy,
 }
 
@@ -125,7 +127,8 @@ impl Children {
         // Not reaped yet, so it is there however short its life was.
         let process = if remembered { Stat::read(pid.as_raw()).map(|stat| stat.process()) } else { None };
         let is_task = matches!(program, Program::Task(_));
-        self.by_pid.insert(pid, Child { id, is_task, legacy: Legacy { doomed: false, descendants } });
+        self.by_pid
+            .insert(pid, Child { id, is_task, family: None, legacy: Legacy { doomed: false, descendants } });
         Ok(Begun { pipes: Some([(Stream::Out, out), (Stream::Err, err)]), process })
     }
 
@@ -155,7 +158,10 @@ impl Children {
         }
         let process = Stat::read(started.pid).map(|stat| stat.process());
         let legacy = Legacy { doomed: false, descendants: Descendants::Spared };
-        self.by_pid.insert(Pid::from_raw(started.pid), Child { id, is_task: false, legacy });
+        self.by_pid.insert(
+            Pid::from_raw(started.pid),
+            Child { id, is_task: false, family: Some(lasting.family.clone()), legacy },
+        );
         Ok(Begun { pipes: None, process })
     }
 
@@ -177,11 +183,10 @@ impl Children {
 
     /// Who is left of a family.
     pub fn survey(&mut self, kin: &Kin) -> Option<Survey> {
-        let (by_pid, adopted) = (&self.by_pid, &self.adopted);
-        let is_known = |pid: Pid| {
-            by_pid.contains_key(&pid) || adopted.values().any(|other| other.process.pid == pid.as_raw())
-        };
-        self.families.survey(kin, || family::orphans(is_known))
+        let by_pid = &self.by_pid;
+        let is_another = |child: &Child| child.family.as_ref() != Some(&kin.family);
+        let of_others = |pid: Pid| by_pid.get(&pid).is_some_and(is_another);
+        self.families.survey(kin, || family::orphans(of_others))
     }
 
     /// Of one that could not be watched. `None` where its end was told already.

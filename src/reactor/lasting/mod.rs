@@ -145,7 +145,7 @@ impl Families {
     }
 
     /// `None` where we cannot look for want of descriptors: that would show nobody. `has_orphans` says
-    /// whether there is anybody who was handed to us.
+    /// whether we have children who are not known to be others.
     pub fn survey(&mut self, kin: &Kin, has_orphans: impl Fn() -> bool) -> Option<Survey> {
         let found = self.find(kin, has_orphans);
         let processes = || found.inside.iter().chain(&found.outside);
