@@ -119,7 +119,8 @@ fn a_real_package_is_installed_supervised_upgraded_rolled_back_and_removed() {
     let event = way.told.with(3303);
     let reason = event["detail"].as_str().unwrap();
     assert!(reason.starts_with("version 3.0 did not come up, and version 2.0 is brought back"), "{reason}");
-    assert_eq!(way.told.with(3101)["data"], "no such database");
+    let event = way.told.with(3101);
+    assert!(event["data"].as_str().unwrap().ends_with("no such database"), "{event}");
     way.runs("2.0");
 
     way.host.wants("remove", "monitor");
