@@ -27,6 +27,7 @@ impl Daemon {
 
     /// Who is left of it now.
     pub(super) fn surveyed(&mut self, turn: &mut Turn<'_>, survey: &Survey) {
+        self.make_room(turn, survey.written);
         if self.left.is_some() {
             return self.resume(turn, survey);
         }
@@ -51,8 +52,9 @@ impl Daemon {
     }
 
     pub(super) fn nobody_is_left(&mut self, turn: &mut Turn<'_>) {
-        if let Some(work) = self.work.take() {
-            work.cancel(turn.fx);
+        if matches!(self.work, Some(Work::Stop(_))) {
+            // It may have more to do than to end the daemon.
+            return;
         }
         self.main = None;
         self.is_changed = true;
@@ -95,7 +97,7 @@ impl Daemon {
                 turn.fx.push(Effect::Signal { child: main.child, signal: *signal });
             }
             (Stop::Kill(signal), None) => self.signal_all(turn, *signal),
-            (Stop::Process(command), _) => match (&self.identity, &self.family) {
+            (Stop::Process(command), _) => match (self.identity(), &self.family) {
                 (Some(identity), Some(family)) => {
                     let program = launch::stop(command, &started, identity, turn.place, main, family);
                     self.work = Some(Work::Stop(work::run(turn.now, program, timeout, turn.fx)));

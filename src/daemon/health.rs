@@ -55,7 +55,7 @@ impl Daemon {
                     Some(address) => server(address).map(|server| probe(Probe::Tcp(server))),
                 }
             }
-            Check::Script(command) => match &self.identity {
+            Check::Script(command) => match self.identity() {
                 None => Err("its user is not known on this host".into()),
                 Some(identity) => {
                     let main = self.main.and_then(|main| main.process);
@@ -120,7 +120,8 @@ impl Daemon {
 
     /// When it is to have said that it lives.
     pub(super) fn silence(&self) -> Option<Instant> {
-        let started = self.started.as_ref().filter(|_| self.state == State::Running)?;
+        let is_heard = self.state == State::Running && self.left.is_none();
+        let started = self.started.as_ref().filter(|_| is_heard)?;
         (started.heartbeat > 0).then(|| self.heard + Duration::from_secs(started.heartbeat))
     }
 
@@ -132,7 +133,6 @@ impl Daemon {
 
     /// A look at all of it while it runs.
     pub(super) fn sample(&mut self, turn: &mut Turn<'_>, survey: &Survey) {
-        self.make_room(turn, survey.written);
         let Some(started) = &self.started else { return };
         let counts = self.state == State::Running;
         if let Some(excess) = self.hits.sample(turn.now.mono, survey, &started.limits, counts) {
@@ -145,7 +145,7 @@ impl Daemon {
     }
 
     /// What it wrote is set aside before it is too much.
-    fn make_room(&mut self, turn: &mut Turn<'_>, written: u64) {
+    pub(super) fn make_room(&mut self, turn: &mut Turn<'_>, written: u64) {
         let settings = &turn.place.settings;
         if written > settings.output_limit && self.rotation.is_none() {
             let path = settings.output(&self.init.name);

@@ -40,7 +40,6 @@ pub struct Daemons {
     chance: fastrand::Rng,
     /// The store failed: it is left alone until then.
     pause: Option<Instant>,
-    has_begun: bool,
     /// The agent is stopping: they are left to the next.
     is_closed: bool,
 }
@@ -49,9 +48,12 @@ pub struct Daemons {
 struct Supervised {
     /// In a place of its own: where many are kept in order some places are free.
     daemon: Box<Daemon>,
-    /// The status that was told last.
-    told: Option<DaemonStatus>,
+    /// What was told last.
+    told: Option<Told>,
 }
+
+/// What others are told of at once when it changes: the status, the version, and what is wanted.
+type Told = (DaemonStatus, String, Wanted);
 
 /// What the daemons tell their machine.
 #[derive(Debug)]
@@ -75,22 +77,25 @@ impl Daemons {
         let (rows, unreadable) = store.daemons()?;
         let restored = |row: crate::store::DaemonRow| {
             let daemon = Box::new(Daemon::restored(now, row, boot));
-            (daemon.init.name.clone(), Supervised { told: Some(daemon.status()), daemon })
+            (daemon.init.name.clone(), Supervised { told: Some(news(&daemon)), daemon })
         };
         let daemons = Daemons {
             by_name: rows.into_iter().map(restored).collect(),
             place: Place { settings, own, boot: boot.to_owned() },
             chance: fastrand::Rng::with_seed(seed),
             pause: None,
-            has_begun: false,
             is_closed: false,
         };
         Ok((daemons, unreadable))
     }
 
-    /// New settings, for what begins from now on.
-    pub fn configure(&mut self, settings: DaemonSettings) {
-        self.place.settings = settings;
+    /// New settings, for what begins from now on. Where files are stays as it is, which is returned as
+    /// false where it was to change: what runs has them there.
+    pub fn configure(&mut self, settings: DaemonSettings) -> bool {
+        let DaemonSettings { dir, log, run, .. } = self.place.settings.clone();
+        let is_same = (&dir, &log, &run) == (&settings.dir, &settings.log, &settings.run);
+        self.place.settings = DaemonSettings { dir, log, run, ..settings };
+        is_same
     }
 
     pub fn count(&self) -> usize {
@@ -109,25 +114,13 @@ impl Daemons {
             return;
         }
         let Daemons { place, by_name, chance, .. } = self;
-        let is_first = !std::mem::replace(&mut self.has_begun, true);
-        let of_one = match event {
-            Event::Surveyed(family, _) if !is_first => Some(launch::name_in(family)),
-            _ => None,
-        };
-        match of_one {
-            Some(name) => {
-                if let Some(known) = by_name.get_mut(name) {
-                    known.daemon.handle(&mut Turn { now, place, chance, fx }, event);
-                }
+        if let Event::Surveyed(family, _) = event {
+            if let Some(known) = by_name.get_mut(launch::name_in(family)) {
+                known.daemon.handle(&mut Turn { now, place, chance, fx }, event);
             }
-            None => {
-                for Supervised { daemon, .. } in by_name.values_mut() {
-                    let mut turn = Turn { now, place, chance, fx };
-                    if is_first {
-                        daemon.begin_restored(&mut turn);
-                    }
-                    daemon.handle(&mut turn, event);
-                }
+        } else {
+            for Supervised { daemon, .. } in by_name.values_mut() {
+                daemon.handle(&mut Turn { now, place, chance, fx }, event);
             }
         }
         if matches!(event, Event::Tick) {
@@ -136,8 +129,8 @@ impl Daemons {
         self.save(now, fx, store, facts);
     }
 
-    /// Leaves them to the next agent. What only finds out something is ended; what is being
-    /// installed, or ends a daemon, may come to its end.
+    /// Leaves them to the next agent. What only finds out something is ended; what ends a daemon may
+    /// come to its end, and so may the system's tool where it is installing something.
     pub fn close(&mut self, fx: &mut Effects) {
         self.is_closed = true;
         for Supervised { daemon, .. } in self.by_name.values_mut() {
@@ -160,7 +153,7 @@ impl Daemons {
             return refusal;
         }
         if let Some(known) = self.by_name.get_mut(&name) {
-            if !known.daemon.define(now, init) {
+            if !known.daemon.define(now, init) && !known.daemon.is_changed {
                 return accepted(&known.daemon);
             }
         } else {
@@ -191,7 +184,7 @@ impl Daemons {
     /// `daemon.start`, `daemon.stop` and `daemon.remove`.
     pub fn want(&mut self, name: &str, wanted: Wanted, store: &mut Store) -> Outcome {
         let Some(known) = self.by_name.get_mut(name) else { return no_daemon() };
-        if !known.daemon.want(wanted) {
+        if !known.daemon.want(wanted) && !known.daemon.is_changed {
             return accepted(&known.daemon);
         }
         self.promise(name, store)
@@ -255,21 +248,23 @@ impl Daemons {
 fn tell(
     now: Now,
     daemon: &mut Daemon,
-    told: &mut Option<DaemonStatus>,
+    told: &mut Option<Told>,
     place: &Place,
     store: &mut Store,
     facts: &mut Vec<Fact>,
 ) -> Result<(), StoreError> {
     let row = daemon.row(&place.boot);
-    let status = daemon.status();
-    let is_news = *told != Some(status) || daemon.is_gone();
+    let news = news(daemon);
+    let is_news = told.as_ref() != Some(&news) || daemon.is_gone();
     if daemon.outcomes.is_empty() && is_news {
         daemon.outcomes.push(Outcome::new(Retcode::NormalTermination));
     }
     if daemon.outcomes.is_empty() {
         store.save_daemon(&row, false, None::<fn(u64) -> Vec<u8>>)?;
     }
-    while let Some(outcome) = daemon.outcomes.first() {
+    while let Some(outcome) = daemon.outcomes.first_mut() {
+        outcome.detail = outcome.detail.as_deref().map(told::cut);
+        let outcome = outcome.clone();
         let event = |seq: u64| {
             let at = now.wall.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
             let id = format!("{}@{at}-{seq}", daemon.init.name);
@@ -280,10 +275,16 @@ fn tell(
         } else {
             store.save_daemon(&row, false, Some(event))?
         };
-        facts.push(Fact::Changed { told: daemon.told(), outcome: daemon.outcomes.remove(0), bytes });
+        daemon.outcomes.remove(0);
+        facts.push(Fact::Changed { told: daemon.told(), outcome, bytes });
     }
-    *told = Some(status);
+    *told = Some(news);
     Ok(())
+}
+
+fn news(daemon: &Daemon) -> Told {
+    let told = daemon.told();
+    (told.status, told.version, told.wanted)
 }
 
 fn accepted(daemon: &Daemon) -> Outcome {

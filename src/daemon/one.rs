@@ -13,7 +13,7 @@ use crate::machine::{
 };
 use crate::task::{PendingTask, UnderWay};
 use crate::wire::daemon::Wanted;
-use crate::wire::{DaemonInit, Outcome, Retcode};
+use crate::wire::{Account, DaemonInit, Outcome, Retcode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -57,6 +57,8 @@ pub struct Daemon {
     pub(super) tries: u32,
     pub(super) installed: Option<Package>,
     pub(super) supply: Supply,
+    /// How often it could not be had in a row.
+    pub(super) failed_fetches: u32,
     pub(super) work: Option<Work>,
     pub(super) probe: Option<UnderWay>,
     pub(super) rotation: Option<PendingTask<()>>,
@@ -87,7 +89,7 @@ pub struct Daemon {
     pub(super) precheck_tries: u32,
     pub(super) failed_checks: u32,
     pub(super) heard: Instant,
-    pub(super) identity: Option<Identity>,
+    pub(super) user: Option<KnownUser>,
     pub(super) restarts: Restarts,
     pub(super) hits: Hits,
     /// What the store does not know yet.
@@ -107,6 +109,16 @@ pub struct Main {
 #[derive(Debug, Clone, Copy)]
 pub struct Left {
     pub main: Option<Process>,
+    /// It is being looked for who is left.
+    pub is_asked: bool,
+}
+
+/// As whom it runs, and what the definition calls that.
+#[derive(Debug)]
+pub struct KnownUser {
+    pub user: Option<Account>,
+    pub group: Option<Account>,
+    pub identity: Identity,
 }
 
 impl Daemon {
@@ -124,6 +136,7 @@ impl Daemon {
             tries: 0,
             installed: None,
             supply: Supply::default(),
+            failed_fetches: 0,
             work: None,
             probe: None,
             rotation: None,
@@ -143,7 +156,7 @@ impl Daemon {
             precheck_tries: 0,
             failed_checks: 0,
             heard: now.mono,
-            identity: None,
+            user: None,
             restarts: Restarts::default(),
             hits: Hits::default(),
             is_changed: true,
@@ -153,6 +166,11 @@ impl Daemon {
 
     /// Takes in an event, and brings the daemon on towards what is wanted.
     pub fn handle(&mut self, turn: &mut Turn<'_>, event: &Event<'_>) {
+        if let Some(left) = &mut self.left
+            && !std::mem::replace(&mut left.is_asked, true)
+        {
+            self.begin_restored(turn);
+        }
         match event {
             Event::Tick => self.tick(turn),
             Event::Surveyed(family, survey) if self.family.as_deref() == Some(*family) => {
@@ -164,9 +182,12 @@ impl Daemon {
             }
             Event::Started(child, process) if self.is_main(*child) => self.has_process(*process),
             Event::NotStarted(child, error) if self.is_main(*child) => {
-                (self.main, self.family) = (None, None);
-                self.unhear(turn);
-                self.failed(turn, Outcome::with_detail(Retcode::CouldNotStart, error.to_string()));
+                let outcome = Outcome::with_detail(Retcode::CouldNotStart, error.to_string());
+                self.failure.get_or_insert(outcome);
+                if let Some(work) = self.work.take() {
+                    work.cancel(turn.fx);
+                }
+                self.nobody_is_left(turn);
             }
             Event::Exited(child, exit) if self.is_main(*child) => self.main_ended(turn, *exit),
             Event::Started(child, _)
@@ -314,7 +335,8 @@ impl Daemon {
         self.outcomes.push(outcome);
         self.is_changed = true;
         let was_stable = self.stable_at.take().is_some_and(|stable| turn.now.mono >= stable);
-        if self.is_on_trial() {
+        let is_of_change = self.started.as_ref().is_none_or(|started| *started == self.init);
+        if self.is_on_trial() && is_of_change && self.wanted != Wanted::Removed {
             self.tries += 1;
             if self.tries >= TRIES_OF_A_CHANGE {
                 self.wait = Duration::ZERO;
@@ -336,6 +358,15 @@ impl Daemon {
     /// Whether this definition has not come up yet, and another has.
     pub(super) fn is_on_trial(&self) -> bool {
         self.good.as_ref().is_some_and(|good| *good != self.init)
+    }
+
+    /// The definition of what runs, or of what is to.
+    pub(super) fn current(&self) -> &Arc<DaemonInit> {
+        self.started.as_ref().unwrap_or(&self.init)
+    }
+
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.user.as_ref().map(|known| &known.identity)
     }
 
     pub(super) fn kin(&self, place: &Place) -> Option<Kin> {

@@ -77,6 +77,14 @@ impl Daemon {
         matches!(self.supply, Supply::Fetching(_))
     }
 
+    /// When it is tried again to bring it here, where it could not be had.
+    pub(super) fn next_fetch(&self) -> Option<Instant> {
+        match self.supply {
+            Supply::Failed(until) => Some(until),
+            _ => None,
+        }
+    }
+
     /// Begins to fetch the package, or leaves off where another is needed, or none.
     pub(super) fn fetch_what_is_needed(&mut self, turn: &mut Turn<'_>) {
         let is_needed = self.wanted != Wanted::Removed && self.needs_package() && self.state != State::Gone;
@@ -123,7 +131,7 @@ impl Daemon {
             None => return,
             Some(Ok(Ok(_))) => {
                 self.supply = Supply::Here(fetching.wanted.clone());
-                self.is_changed = true;
+                (self.failed_fetches, self.is_changed) = (0, true);
                 return;
             }
             Some(Ok(Err(error))) => outcome(&error),
@@ -132,19 +140,26 @@ impl Daemon {
                 Outcome::with_detail(Retcode::DownloadFailed, detail)
             }
         };
-        if self.state == State::Stopped {
+        let is_wrong_file = failure.retcode == Retcode::ChecksumMismatch.code();
+        if is_wrong_file && self.state == State::Stopped {
             self.supply = Supply::Idle;
             return self.failed(turn, failure);
         }
-        // What runs goes on meanwhile.
-        let wait = RESTART_DELAY_MIN.saturating_mul(1 << self.tries.min(16)).min(RESTART_DELAY_MAX);
-        self.supply = Supply::Failed(turn.now.mono + wait);
-        self.reason.clone_from(&failure.detail);
-        self.outcomes.push(failure);
+        // What runs goes on meanwhile. A server that is away comes back; a file that is another one
+        // than it should be was published so.
+        let doubled = RESTART_DELAY_MIN.saturating_mul(1 << self.failed_fetches.min(16));
+        self.failed_fetches += 1;
+        self.supply = Supply::Failed(turn.now.mono + doubled.min(RESTART_DELAY_MAX));
         self.is_changed = true;
-        self.tries += 1;
-        if self.is_on_trial() && self.tries >= TRIES_OF_A_CHANGE {
-            self.roll_back();
+        if self.reason != failure.detail {
+            self.reason.clone_from(&failure.detail);
+            self.outcomes.push(failure);
+        }
+        if is_wrong_file && self.is_on_trial() {
+            self.tries += 1;
+            if self.tries >= TRIES_OF_A_CHANGE {
+                self.roll_back();
+            }
         }
     }
 
@@ -172,6 +187,12 @@ impl Daemon {
         self.installed = Some(Package { init: self.init.clone(), name: installed.package, is_whole: true });
         (self.supply, self.reason) = (Supply::Idle, None);
         self.feed(turn, Cause::Passed);
+    }
+
+    /// What was fetched may be at fault, and is looked at again.
+    pub(super) fn is_not_installed(&mut self, turn: &mut Turn<'_>, outcome: Outcome) {
+        self.supply = Supply::Idle;
+        self.failed(turn, outcome);
     }
 
     pub(super) fn uninstall(&mut self, turn: &mut Turn<'_>) {

@@ -1,18 +1,18 @@
 //! How daemons are kept on this host: `[daemon]` of the configuration, checked.
 
 use crate::wire::DaemonInit;
-use crate::wire::server_list::Server;
+use crate::wire::server_list::{self, Server};
 use aspire_package::Kind;
 use std::path::{Path, PathBuf};
 
-/// See gearman.conf(5).
+/// See cargo-daemon(5).
 #[derive(Debug, Clone)]
 pub struct DaemonSettings {
     /// Packages, and what archives are unpacked to: a folder each.
     pub dir: PathBuf,
     /// What daemons write: `NAME.out`.
     pub log: PathBuf,
-    /// Where they say that they live: `NAME.sock`.
+    /// Where they say that they live: `NAME.notify`.
     pub run: PathBuf,
     /// Absolute path of the shell.
     pub shell: String,
@@ -37,7 +37,7 @@ impl DaemonSettings {
     }
 
     pub fn heartbeat(&self, name: &str) -> PathBuf {
-        self.run.join(format!("{name}.sock"))
+        self.run.join(format!("{name}.notify"))
     }
 
     /// Where its packages are put; no daemon has such a name.
@@ -54,7 +54,11 @@ impl DaemonSettings {
         };
         // rpm takes a colon for a part of a URL.
         let version = init.version.replace(':', "%3a");
-        self.packages(&init.name).join(format!("{version}.{suffix}"))
+        // Another file of the same version must not take the place of the good one.
+        let digits =
+            init.checksum.as_deref().and_then(|checksum| checksum.split(':').nth(1)).unwrap_or_default();
+        let file = format!("{version}-{}.{suffix}", digits.get(..16).unwrap_or("own"));
+        self.packages(&init.name).join(file)
     }
 
     /// Where it runs: an archive's own folder, so that its programs are named by where they are in it.
@@ -69,11 +73,13 @@ impl DaemonSettings {
     pub fn is_own_server(&self, url: &str) -> bool {
         let Some(rest) = url.strip_prefix("https://") else { return false };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let port_of = |server: &Server| match server.port {
-            443 => authority == server.host || authority == format!("{}:443", server.host),
-            port => authority == format!("{}:{port}", server.host),
-        };
-        self.servers.iter().any(port_of)
+        let bracket = authority.rfind(']').unwrap_or_default();
+        let has_port = authority[bracket..].contains(':');
+        let named = if has_port { authority.to_owned() } else { format!("{authority}:443") };
+        let Ok(named) = server_list::entry(&named) else { return false };
+        let is_named =
+            |server: &Server| server.port == named.port && server.host.eq_ignore_ascii_case(&named.host);
+        self.servers.iter().any(is_named)
     }
 }
 
@@ -85,13 +91,16 @@ mod tests {
     fn only_the_links_own_server_by_tls_is_its_own() {
         let server = |host: &str, port| Server { host: host.into(), port };
         let settings = DaemonSettings {
-            servers: vec![server("polaris", 8181), server("10.0.0.1", 443)],
+            servers: vec![server("polaris", 8181), server("10.0.0.1", 443), server("::1", 8181)],
             ..crate::daemon::tests::settings()
         };
         for (url, expected) in [
             ("https://polaris:8181/packages/a.deb", true),
             ("https://10.0.0.1/a.deb", true),
             ("https://10.0.0.1:443/a.deb", true),
+            ("https://POLARIS:8181/a.deb", true),
+            ("https://[::1]:8181/a.deb", true),
+            ("https://[::1]/a.deb", false),
             ("http://polaris:8181/a.deb", false),
             ("https://polaris/a.deb", false),
             ("https://polaris:8181@evil/a.deb", false),

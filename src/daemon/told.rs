@@ -4,6 +4,7 @@ use super::one::{Daemon, Left};
 use super::package::Package;
 use super::restarts::Restarts;
 use super::table::State;
+use crate::machine::limits::REASON_CHARS;
 use crate::machine::{Now, Process};
 use crate::store::DaemonRow;
 use crate::wire::{DaemonInit, DaemonStatus, DaemonTold};
@@ -35,13 +36,13 @@ impl Daemon {
             },
             since: SystemTime::UNIX_EPOCH + Duration::from_millis(row.since),
             reason: row.reason,
-            started: row.started.filter(|_| may_run).map(shared),
+            started: may_run
+                .then(|| shared(row.started.or_else(|| row.good.clone()).unwrap_or_else(|| init.clone()))),
             good: row.good.map(shared),
             installed: row.installed.and_then(installed),
             family: row.family.filter(|_| may_run),
             restarts: Restarts::after(row.restarts),
-            left: may_run.then_some(Left { main: row.main }),
-            is_changed: false,
+            left: may_run.then_some(Left { main: row.main, is_asked: false }),
             ..Daemon::new(now, init.clone())
         }
     }
@@ -69,7 +70,7 @@ impl Daemon {
     pub fn told(&self) -> DaemonTold {
         DaemonTold {
             name: self.init.name.clone(),
-            version: self.init.version.clone(),
+            version: self.current().version.clone(),
             status: self.status(),
             wanted: self.wanted,
             pid: self.process().map(|process| process.pid),
@@ -82,6 +83,7 @@ impl Daemon {
     pub fn status(&self) -> DaemonStatus {
         match self.state {
             State::Stopped if self.is_fetching() => DaemonStatus::Installing,
+            State::Stopped if self.next_fetch().is_some() => DaemonStatus::Backoff,
             state => state.status(),
         }
     }
@@ -91,10 +93,11 @@ impl Daemon {
         let mut shown = serde_json::to_value(self.told()).unwrap_or_default();
         let usage = self.hits.usage;
         let next = self.due.filter(|_| matches!(self.state, State::Backoff | State::Killed));
+        let next = next.or(self.next_fetch());
         let installed = self.installed.as_ref().filter(|package| package.is_whole);
         let more = json!({
             "installed": installed.map(|package| &package.init.version),
-            "reason": self.reason,
+            "reason": self.reason.as_deref().map(cut),
             "next_try": next.map(|next| next.since(now.mono).as_secs_f64()),
             "cpu": self.process().and(usage.cpu).map(|cpu| (cpu * 10.0).round() / 10.0),
             "memory": self.process().and(usage.memory),
@@ -108,6 +111,15 @@ impl Daemon {
     fn process(&self) -> Option<Process> {
         self.main.and_then(|main| main.process)
     }
+}
+
+/// Words of a daemon's own may be in it, however many.
+pub fn cut(reason: &str) -> String {
+    let mut shown: String = reason.chars().take(REASON_CHARS).collect();
+    if shown.len() < reason.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 fn milliseconds(time: SystemTime) -> u64 {

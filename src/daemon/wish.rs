@@ -35,7 +35,7 @@ impl Daemon {
 
     /// False where that is wanted already, and so it is.
     pub fn want(&mut self, wanted: Wanted) -> bool {
-        if self.wanted == wanted && !self.is_waiting() {
+        if self.wanted == wanted && !self.is_waiting() && self.next_fetch().is_none() {
             return false;
         }
         self.wanted = wanted;
@@ -59,9 +59,10 @@ impl Daemon {
         self.restarts = Restarts::default();
         self.tries = 0;
         self.told = self.is_waiting();
-        if matches!(self.supply, Supply::Failed(_)) {
+        if self.next_fetch().is_some() {
             self.supply = Supply::Idle;
         }
+        self.failed_fetches = 0;
         self.is_changed = true;
     }
 
@@ -80,8 +81,8 @@ impl Daemon {
         match self.state {
             State::Stopped => match self.wanted {
                 Wanted::Removed => Some(Cause::Remove),
-                _ if self.needs_package() => is_package_here.then_some(Cause::Install),
-                Wanted::Running => Some(Cause::Run),
+                _ if self.needs_package() && is_package_here => Some(Cause::Install),
+                Wanted::Running => self.startable().map(|_| Cause::Run),
                 Wanted::Stoped => None,
             },
             State::Installing => (self.wanted == Wanted::Removed || !is_package_here).then_some(Cause::Halt),

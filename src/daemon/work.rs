@@ -98,15 +98,16 @@ impl Daemon {
                         self.reason = Some(format!("stop: {reason}"));
                         self.is_changed = true;
                     }
+                    self.survey(turn);
                 }
             },
             Work::Install(mut task) => match task.handle(turn.now, event, turn.fx) {
                 None => self.work = Some(Work::Install(task)),
                 Some(Ok(Ok(installed))) => self.is_installed(turn, installed),
-                Some(Ok(Err(error))) => self.failed(turn, package::outcome(&error)),
+                Some(Ok(Err(error))) => self.is_not_installed(turn, package::outcome(&error)),
                 Some(Err(reason)) => {
                     let outcome = Outcome::with_detail(Retcode::InstallationFailed, reason);
-                    self.failed(turn, outcome);
+                    self.is_not_installed(turn, outcome);
                 }
             },
             Work::Uninstall(mut task) => match task.handle(turn.now, event, turn.fx) {
@@ -124,12 +125,16 @@ impl Daemon {
     fn looked_up(&mut self, turn: &mut Turn<'_>, found: Result<Option<Identity>, String>) {
         if self.left.is_some() {
             // Without one, no script is run.
-            self.identity = found.ok().flatten();
+            let started = self.current().clone();
+            if let Ok(Some(identity)) = found {
+                self.is_user(&started, identity);
+            }
             return self.survey(turn);
         }
         let failure = match found {
             Ok(Some(identity)) => {
-                self.identity = Some(identity);
+                let started = self.current().clone();
+                self.is_user(&started, identity);
                 return self.precheck(turn);
             }
             Ok(None) => Outcome::with_detail(Retcode::NoSuchUserOrGroup, unknown(self)),
@@ -144,7 +149,7 @@ impl Daemon {
     fn prechecked(&mut self, turn: &mut Turn<'_>, complaint: Option<String>) {
         let Some(complaint) = complaint else { return self.feed(turn, Cause::Passed) };
         self.precheck_tries += 1;
-        if self.precheck_tries <= self.init.precheck_retries && self.state == State::Checking {
+        if self.precheck_tries <= self.current().precheck_retries && self.state == State::Checking {
             self.reason = Some(format!("precheck: {complaint}"));
             self.is_changed = true;
             self.due = Some(turn.now.mono + PRECHECK_AGAIN);
@@ -157,8 +162,8 @@ impl Daemon {
 
 fn unknown(daemon: &Daemon) -> String {
     let shown = |account: &Option<Account>| account.as_ref().map_or("root".to_owned(), Account::to_string);
-    let user = shown(&daemon.init.user);
-    match &daemon.init.group {
+    let user = shown(&daemon.current().user);
+    match &daemon.current().group {
         None => format!("user: this host has no user {user}"),
         Some(group) => format!("user, group: this host has no user {user} or no group {group}"),
     }

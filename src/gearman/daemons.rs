@@ -29,7 +29,11 @@ impl Gearman {
 
     pub(super) fn configure_daemons(&mut self, settings: DaemonSettings) {
         if let Ok(kept) = &mut self.kept {
-            kept.daemons.configure(settings.clone());
+            if !kept.daemons.configure(settings.clone()) {
+                warn!(
+                    "daemon=settings kept=\"dir, log, run\" reason=\"others take effect at the next start\""
+                );
+            }
         }
         self.daemon_settings = settings;
     }

@@ -109,6 +109,8 @@ pub const STABLE_DAEMON: Duration = Duration::from_secs(10);
 /// The first wait after a failure, and the longest.
 pub const RESTART_DELAY_MIN: Duration = Duration::from_secs(1);
 pub const RESTART_DELAY_MAX: Duration = Duration::from_secs(60);
+/// Characters of the reason why a daemon is not as it is wanted.
+pub const REASON_CHARS: usize = 500;
 /// What is told of what a daemon wrote before it failed.
 pub const LAST_LINES_BYTES: usize = 4 * 1024;
 /// Processes of a daemon that are looked at one by one; the others are counted in what it uses.

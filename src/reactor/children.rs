@@ -316,7 +316,7 @@ impl Legacy {
         let name = Signal::try_from(signal);
         match &mut self.descendants {
             // The one failure is a process, or a group, that has ended: its exit is on its way.
-            Descendants::Spared => drop(name.and_then(|name| kill(leader, name))),
+            Descendants::Spared => sys::signal_child(leader, signal),
             descendants => {
                 self.doomed = true;
                 match descendants {

@@ -100,3 +100,11 @@ pub(super) fn is_to_be_reaped(watch: BorrowedFd<'_>) -> bool {
     // it succeeded, or left the zero.
     unsafe { libc::waitid(libc::P_PIDFD, fd, &raw mut info, options) == 0 && info.si_pid() != 0 }
 }
+
+/// Sends any signal, a real-time one as well, to a child of ours that is not reaped yet.
+pub(super) fn signal_child(child: Pid, signal: i32) {
+    // SAFETY: kill(2) takes two numbers.
+    unsafe {
+        libc::kill(child.as_raw(), signal);
+    }
+}

@@ -1,7 +1,7 @@
 //! The table, cell by cell: a daemon that is at a state is told what happened, and what it does and
 //! is at then is compared.
 
-use super::super::one::{Daemon, Main, Turn};
+use super::super::one::{Daemon, KnownUser, Main, Turn};
 use super::super::package::{Package, Supply};
 use super::super::table::{Event as Cause, State, cell};
 use super::super::*;
@@ -92,7 +92,7 @@ fn at(state: State, now: Now, fx: &mut Effects) -> Daemon {
     let definition = Arc::new(init(&json!({"precheck": "looks", "check": "script:checks"})));
     let mut daemon = Daemon::new(now, definition.clone());
     daemon.state = state;
-    daemon.identity = Some(own());
+    daemon.user = Some(KnownUser { user: None, group: None, identity: own() });
     daemon.supply = Supply::Here(definition.clone());
     daemon.wait = Duration::from_secs(1);
     if state != State::Stopped {

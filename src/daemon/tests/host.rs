@@ -343,12 +343,12 @@ impl Host {
         });
         let Some(lasting) = launch.lasting else {
             self.coming.push_back(Happening::Started(child, None));
-            if words.contains("hangs") {
-                return;
-            }
             if let Some(rest) = words.strip_prefix("stops ") {
                 let place = self.processes.iter().position(|process| process.words == rest).unwrap();
                 self.ended(place, Exit::Code(0));
+            }
+            if words.contains("hangs") {
+                return;
             }
             let code = i32::from(words.contains("fails"));
             self.coming.push_back(Happening::Output(child, format!("{words} says so")));

@@ -363,18 +363,136 @@ fn a_version_that_does_not_come_up_makes_room_for_the_one_before() {
     }
 }
 
+fn cannot(task: &'static str, error: &aspire_package::Error) -> (&'static str, String) {
+    (task, format!("{{\"Err\":{}}}", serde_json::to_string(error).unwrap()))
+}
+
 #[test]
-fn a_package_that_cannot_be_had_leaves_what_runs_alone() {
+fn a_server_that_is_away_is_asked_again_and_what_runs_goes_on() {
     let mut host = Host::new();
     host.init(&json!({}));
     host.pass(5.0);
-    let error = aspire_package::Error::Download("http://x: 404".into());
-    host.answers.push(("Fetch(", format!("{{\"Err\":{}}}", serde_json::to_string(&error).unwrap())));
+    host.answers.push(cannot("Fetch(", &aspire_package::Error::Download("http://x: refused".into())));
+    host.init(&json!({"version": "2"}));
+    host.pass(600.0);
+    assert_eq!((host.status().as_str(), host.signals.len()), ("running", 0));
+    assert_eq!(host.facts[3..], ["running 3301"], "the same reason is told once");
+    let tried = host.started.iter().filter(|words| *words == "Fetch").count();
+    assert!((10..25).contains(&tried), "{tried}");
+    // What runs is caught meanwhile, and so is what a reboot ended.
+    host.kill("stays");
+    assert_eq!(host.living(), ["stays"]);
+    host.next_agent("another boot");
+    assert_eq!(host.living(), ["stays"]);
+    host.answers.clear();
+    host.pass(70.0);
+    assert_eq!((host.status().as_str(), host.living()), ("running", vec!["stays"]));
+    let listed = host.daemons.list(host.now, None).data.unwrap().to_string();
+    assert!(listed.contains("\"installed\":\"2\"") && listed.contains("\"version\":\"2\""), "{listed}");
+}
+
+#[test]
+fn a_new_daemon_waits_for_its_server() {
+    let mut host = Host::new();
+    host.answers.push(cannot("Fetch(", &aspire_package::Error::Download("http://x: refused".into())));
+    host.init(&json!({"max_restarts": 0}));
+    host.pass(3600.0);
+    assert_eq!((host.status().as_str(), host.reason().as_str()), ("backoff", "http://x: refused"));
+    host.answers.clear();
+    host.want(Wanted::Running);
+    host.pass(1.0);
+    assert_eq!(host.status(), "running", "an order does not wait for the next try");
+}
+
+#[test]
+fn a_file_that_is_another_one_rolls_a_change_back() {
+    let mut host = Host::new();
+    host.init(&json!({}));
+    host.pass(5.0);
+    let sum = |digit: &str| format!("SHA256:{}", digit.repeat(64)).parse().unwrap();
+    let error = aspire_package::Error::Checksum { url: "http://x".into(), expected: sum("a"), got: sum("b") };
+    host.answers.push(cannot("Fetch(", &error));
     host.init(&json!({"version": "2"}));
     host.pass(60.0);
     assert_eq!((host.status().as_str(), host.signals.len()), ("running", 0));
     assert_eq!(host.daemons.by_name["web"].daemon.init.version, "1");
-    assert_eq!(host.facts[3..], ["running 3301", "running 3301", "running 3301", "running 3303"]);
+    assert_eq!(host.facts[3..], ["running 3302", "running 3303"]);
+}
+
+#[test]
+fn another_file_of_the_same_version_is_kept_apart_from_the_good_one() {
+    let settings = settings();
+    let other = init(&json!({"checksum": format!("SHA256:{}", "b".repeat(64))}));
+    assert_ne!(settings.package(&init(&json!({}))), settings.package(&other));
+}
+
+#[test]
+fn a_user_of_another_name_is_looked_up_whatever_happened_before() {
+    let mut host = Host::new();
+    host.init(&json!({"user": "www"}));
+    host.pass(20.0);
+    host.answers.push(("Fetch(", "never".into()));
+    host.init(&json!({"version": "2", "user": "nobody"}));
+    host.kill("stays");
+    host.answers.clear();
+    host.restart();
+    host.pass(70.0);
+    host.next_agent("another boot");
+    host.pass(70.0);
+    let known = host.daemons.by_name["web"].daemon.user.as_ref().unwrap();
+    assert_eq!((known.identity.name.as_str(), host.status().as_str()), ("nobody", "running"));
+}
+
+#[test]
+fn an_order_that_the_store_did_not_take_is_not_said_to_be_accepted_the_next_time() {
+    let mut host = Host::new();
+    host.init(&json!({}));
+    host.pass(2.0);
+    host.store.before_each_change(|| false).unwrap();
+    for _ in 0..2 {
+        assert_eq!(host.daemons.want("web", Wanted::Stoped, &mut host.store).retcode, 3201);
+        let another = init(&json!({"start": "other"}));
+        assert_eq!(host.daemons.init(host.now, another, &mut host.store).retcode, 3201);
+    }
+}
+
+#[test]
+fn a_stop_command_may_do_more_than_end_it() {
+    let mut host = Host::new();
+    host.init(&json!({"stop": "process:stops stays hangs", "stop_timeout": 5, "start": "stays hangs"}));
+    host.pass(2.0);
+    host.want(Wanted::Stoped);
+    assert_eq!((host.status().as_str(), host.living().len()), ("stopping", 0));
+    host.pass(5.1);
+    assert_eq!(host.status(), "stoped");
+}
+
+#[test]
+fn the_first_line_of_a_pidfile_counts() {
+    let mut host = Host::new();
+    host.files.push(("/run/web.pid".into(), "102\n/var/lib/data\n5432\n".into()));
+    host.init(&json!({"start": "forks", "pidfile": "/run/web.pid"}));
+    host.pass(2.0);
+    assert_eq!((host.status().as_str(), host.living()), ("running", vec!["left"]));
+}
+
+#[test]
+fn one_that_ends_again_and_again_does_not_fill_the_disk() {
+    let mut host = Host::new();
+    host.written = 11 << 20;
+    host.init(&json!({"start": "ends:0.1:1"}));
+    host.pass(1.0);
+    assert!(host.started.contains(&"Rotate".to_owned()), "{:?}", host.started);
+}
+
+#[test]
+fn where_files_are_stays_while_the_agent_runs() {
+    let mut host = Host::new();
+    let other = DaemonSettings { run: "/elsewhere".into(), output_limit: 5000, ..settings() };
+    assert!(!host.daemons.configure(other));
+    let kept = &host.daemons.place.settings;
+    assert_eq!((kept.run.to_str(), kept.output_limit), (Some("/var/run/cargo"), 5000));
+    assert!(host.daemons.configure(settings()));
 }
 
 #[test]

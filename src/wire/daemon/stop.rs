@@ -76,7 +76,9 @@ impl Serialize for Stop {
 impl<'de> Deserialize<'de> for Stop {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        plain("", &text, 1, LONG_BYTES)?;
+        let argument = ["process:", "kill:"].iter().find_map(|kind| text.strip_prefix(kind));
+        plain("", &text, 1, usize::MAX)?;
+        plain("", argument.unwrap_or(&text), 0, LONG_BYTES)?;
         Stop::parse(&text).map_err(de::Error::custom)
     }
 }

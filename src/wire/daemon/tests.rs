@@ -78,6 +78,7 @@ fn a_definition_is_read_as_it_was_written() {
         json!({}),
         json!({"stop": "kill:15", "check": "socket", "socket": "tcp:[::1]:80", "limits": {}}),
         json!({"check": "http:http://127.0.0.1/health", "checksum": format!("SHA256:{}", "Ab".repeat(32))}),
+        json!({"stop": "s".repeat(512), "start": "s".repeat(512), "precheck": "s".repeat(512)}),
         json!({"check": "script:test -e /tmp/ok", "heartbeat": 5, "limits": {"cpu_max": 50, "memory_max": 1 << 20}}),
     ] {
         let init = parse(&with(&changes)).unwrap();

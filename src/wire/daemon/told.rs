@@ -104,7 +104,7 @@ impl Wanted {
 pub struct DaemonTold {
     #[serde(deserialize_with = "entry_name")]
     pub name: String,
-    /// That of its definition, at most [`SHORT_BYTES`].
+    /// That of what runs, or is to run, at most [`SHORT_BYTES`].
     #[serde(deserialize_with = "version")]
     pub version: String,
     pub status: DaemonStatus,
