@@ -80,17 +80,14 @@ fn launch(command: &str, init: &DaemonInit, identity: &Identity, place: &Place) 
     }
 }
 
-/// Plain words of which the first is a path are a program and its arguments: no shell is started for
-/// them. Anything else is a line for the shell, which goes on as the program where it is only one.
+/// The shell executes it, and what is only one program goes on in the shell's place. Executed by
+/// ourselves, a program on a file system that does not answer would hold up the agent.
 fn argv(command: &str, shell: &str) -> Vec<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_@%+=:,./- \t".contains(&b);
-    let words = || command.split_ascii_whitespace();
-    let is_path = words().next().is_some_and(|first| first.contains('/') && !first.contains('='));
-    if is_path && command.bytes().all(plain) {
-        words().map(str::to_owned).collect()
-    } else {
-        vec![shell.to_owned(), "-c".into(), command.to_owned()]
-    }
+    let first = command.split_ascii_whitespace().next().unwrap_or_default();
+    let is_program = first.contains('/') && !first.contains('=') && command.bytes().all(plain);
+    let line = if is_program { format!("exec {command}") } else { command.to_owned() };
+    vec![shell.to_owned(), "-c".into(), line]
 }
 
 #[cfg(test)]
@@ -98,19 +95,18 @@ mod tests {
     use super::argv;
 
     #[test]
-    fn no_shell_is_started_where_none_is_asked_for() {
-        for (command, words) in [
-            ("/usr/sbin/nginx", &["/usr/sbin/nginx"][..]),
-            ("/opt/x -f  --level=3 /etc/x.conf", &["/opt/x", "-f", "--level=3", "/etc/x.conf"]),
-            ("./bin/web -p 80", &["./bin/web", "-p", "80"]),
-            ("web -p 80", &["/bin/bash", "-c", "web -p 80"]),
-            ("/opt/x > /dev/null", &["/bin/bash", "-c", "/opt/x > /dev/null"]),
-            ("A=/x web", &["/bin/bash", "-c", "A=/x web"]),
-            ("/opt/x $HOME", &["/bin/bash", "-c", "/opt/x $HOME"]),
-            ("/opt/x 'a b'", &["/bin/bash", "-c", "/opt/x 'a b'"]),
-            ("/opt/x\n/opt/y", &["/bin/bash", "-c", "/opt/x\n/opt/y"]),
+    fn what_is_one_program_is_the_process_that_is_started() {
+        for (command, line) in [
+            ("/usr/sbin/nginx", "exec /usr/sbin/nginx"),
+            ("./bin/web  -p=80", "exec ./bin/web  -p=80"),
+            ("web -p 80", "web -p 80"),
+            ("/opt/x > /dev/null", "/opt/x > /dev/null"),
+            ("A=/x web", "A=/x web"),
+            ("/opt/x $HOME", "/opt/x $HOME"),
+            ("/opt/x; /opt/y", "/opt/x; /opt/y"),
+            ("/opt/x\n/opt/y", "/opt/x\n/opt/y"),
         ] {
-            assert_eq!(argv(command, "/bin/bash"), words, "{command}");
+            assert_eq!(argv(command, "/bin/bash"), ["/bin/bash", "-c", line], "{command}");
         }
     }
 }

@@ -23,7 +23,7 @@ pub use settings::DaemonSettings;
 
 use crate::machine::limits::STORE_RETRY;
 use crate::machine::{AsWhom, Effects, Event, Identity, Instant, Now, earliest};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, UnreadableDaemon};
 use crate::wire::daemon::{MAX_DAEMONS, Wanted};
 use crate::wire::frame::encode;
 use crate::wire::session::Frame;
@@ -37,6 +37,8 @@ use std::collections::BTreeMap;
 pub struct Daemons {
     place: Place,
     by_name: BTreeMap<String, Supervised>,
+    /// What an earlier agent supervised, and nobody knows how: it is ended when one of its name comes.
+    unreadable: Vec<UnreadableDaemon>,
     chance: fastrand::Rng,
     /// The store failed: it is left alone until then.
     pause: Option<Instant>,
@@ -65,7 +67,7 @@ pub enum Fact {
 }
 
 impl Daemons {
-    /// Takes up what an earlier agent left. Names of what cannot be read are returned.
+    /// Takes up what an earlier agent left.
     pub fn restore(
         now: Now,
         settings: DaemonSettings,
@@ -73,20 +75,26 @@ impl Daemons {
         boot: &str,
         store: &Store,
         seed: u64,
-    ) -> Result<(Daemons, Vec<String>), StoreError> {
+    ) -> Result<Daemons, StoreError> {
         let (rows, unreadable) = store.daemons()?;
         let restored = |row: crate::store::DaemonRow| {
             let daemon = Box::new(Daemon::restored(now, row, boot));
             (daemon.init.name.clone(), Supervised { told: Some(news(&daemon)), daemon })
         };
         let daemons = Daemons {
+            unreadable,
             by_name: rows.into_iter().map(restored).collect(),
             place: Place { settings, own, boot: boot.to_owned() },
             chance: fastrand::Rng::with_seed(seed),
             pause: None,
             is_closed: false,
         };
-        Ok((daemons, unreadable))
+        Ok(daemons)
+    }
+
+    /// The names of those whose definitions cannot be read.
+    pub fn unreadable(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.iter().map(|unreadable| unreadable.name.as_str())
     }
 
     /// New settings, for what begins from now on. Where files are stays as it is, which is returned as
@@ -157,7 +165,10 @@ impl Daemons {
                 return accepted(&known.daemon);
             }
         } else {
-            let daemon = Box::new(Daemon::new(now, init));
+            let mut daemon = Box::new(Daemon::new(now, init));
+            if let Some(place) = self.unreadable.iter().position(|unreadable| unreadable.name == name) {
+                daemon.replaces(self.unreadable.remove(place), &self.place.boot);
+            }
             self.by_name.insert(name.clone(), Supervised { daemon, told: None });
         }
         self.promise(&name, store)

@@ -6,7 +6,7 @@ use super::restarts::Restarts;
 use super::table::State;
 use crate::machine::limits::REASON_CHARS;
 use crate::machine::{Now, Process};
-use crate::store::DaemonRow;
+use crate::store::{DaemonRow, UnreadableDaemon};
 use crate::wire::{DaemonInit, DaemonStatus, DaemonTold};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -44,6 +44,16 @@ impl Daemon {
             restarts: Restarts::after(row.restarts),
             left: may_run.then_some(Left { main: row.main, is_asked: false }),
             ..Daemon::new(now, init.clone())
+        }
+    }
+
+    /// What ran under its name is ended first.
+    pub fn replaces(&mut self, other: UnreadableDaemon, boot: &str) {
+        if other.boot.as_deref() == Some(boot) && other.family.is_some() {
+            self.state = State::Halting;
+            self.started = Some(self.init.clone());
+            self.family = other.family;
+            self.left = Some(Left { main: other.main, is_asked: false });
         }
     }
 

@@ -183,6 +183,11 @@ impl Exec {
         }
     }
 
+    /// Whether `exec.allow` lets this command be run here.
+    pub fn permits(&self, cmd: &str) -> bool {
+        self.settings.allow.permits(cmd)
+    }
+
     /// Whether a command that comes now would begin at once.
     pub fn has_free_place(&self) -> bool {
         self.closed.is_none() && self.waiting.is_empty() && self.active.len() < self.settings.max_children

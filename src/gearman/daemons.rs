@@ -4,11 +4,12 @@
 use super::calls::nothing_kept;
 use super::{Gearman, News};
 use crate::daemon::{DaemonSettings, Fact};
+use crate::exec::Exec;
 use crate::machine::{Effects, Event, Now};
-use crate::wire::daemon::{DaemonName, Wanted};
+use crate::wire::daemon::{Check, DaemonName, Stop, Wanted};
 use crate::wire::frame::encode;
 use crate::wire::session::Frame;
-use crate::wire::{Call, DaemonStatus, DaemonTold, Daemons, Outcome};
+use crate::wire::{Call, DaemonInit, DaemonStatus, DaemonTold, Daemons, Outcome, Retcode};
 use log::{error, info, warn};
 
 impl Gearman {
@@ -46,7 +47,10 @@ impl Gearman {
         };
         let (daemons, store) = (&mut kept.daemons, &mut kept.store);
         match call {
-            Call::DaemonInit(init) => daemons.init(now, *init, store),
+            Call::DaemonInit(init) => match forbidden(&self.exec, &init) {
+                Some(refusal) => refusal,
+                None => daemons.init(now, *init, store),
+            },
             Call::DaemonStart(DaemonName { name }) => daemons.want(&name, Wanted::Running, store),
             Call::DaemonStop(DaemonName { name }) => daemons.want(&name, Wanted::Stoped, store),
             Call::DaemonRemove(DaemonName { name }) => daemons.want(&name, Wanted::Removed, store),
@@ -63,6 +67,32 @@ impl Gearman {
             self.link.send(conn, encode(&Frame::Daemons(&daemons)), fx);
         }
     }
+}
+
+/// Why its commands may not be run on this host.
+fn forbidden(exec: &Exec, init: &DaemonInit) -> Option<Outcome> {
+    let stop = match &init.stop {
+        Stop::Process(command) => Some(command),
+        Stop::Kill(_) => None,
+    };
+    let check = match &init.check {
+        Check::Script(command) => Some(command),
+        _ => None,
+    };
+    let commands = [
+        ("start", Some(&init.start)),
+        ("precheck", init.precheck.as_ref()),
+        ("stop", stop),
+        ("check", check),
+    ];
+    let mut forbidden =
+        commands.into_iter().filter(|(_, command)| command.is_some_and(|cmd| !exec.permits(cmd)));
+    forbidden.next().map(|(field, _)| {
+        let detail = format!(
+            "{field}: exec.allow of this host's configuration has no expression that matches it whole"
+        );
+        Outcome::with_detail(Retcode::NotPermitted, detail)
+    })
 }
 
 fn log_change(told: &DaemonTold, outcome: &Outcome) {

@@ -38,9 +38,8 @@ impl Kept {
         let outbox = Outbox::new(&store)?;
         let (jobs, orphans) = Jobs::restore(now, &host.boot_id, &mut store, facts)?;
         let cron = Cron::restore(now, &host.id, &store, &jobs)?;
-        let (daemons, unreadable) =
-            Daemons::restore(now, settings, host.own.clone(), &host.boot_id, &store, seed)?;
-        for name in unreadable {
+        let daemons = Daemons::restore(now, settings, host.own.clone(), &host.boot_id, &store, seed)?;
+        for name in daemons.unreadable() {
             warn!("daemon=left_out name={name:?} reason=\"its definition cannot be read; define it anew\"");
         }
         Ok((Kept { store, jobs, outbox, cron, daemons, trouble: Trouble::default() }, orphans))

@@ -34,6 +34,15 @@ pub struct DaemonRow {
     pub installed: Option<String>,
 }
 
+/// One whose definition cannot be read, and what is known of its processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableDaemon {
+    pub name: String,
+    pub family: Option<String>,
+    pub main: Option<Process>,
+    pub boot: Option<String>,
+}
+
 /// The columns of a definition, of which those of [`OBJECTS`] are JSON.
 const DEFINITION: [&str; 23] = [
     "name",
@@ -79,9 +88,9 @@ const PROGRESS: [&str; 13] = [
 ];
 
 impl Store {
-    /// Every daemon. What cannot be read is left out, and its name returned.
+    /// Every daemon, and those that cannot be read.
     #[allow(clippy::type_complexity, reason = "two lists of what one table holds")]
-    pub fn daemons(&self) -> Result<(Vec<DaemonRow>, Vec<String>), StoreError> {
+    pub fn daemons(&self) -> Result<(Vec<DaemonRow>, Vec<UnreadableDaemon>), StoreError> {
         let columns = columns().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
         let mut rows = self.db.prepare(&format!("SELECT {columns} FROM daemon ORDER BY name"))?;
         let mut rows = rows.query([])?;
@@ -89,7 +98,12 @@ impl Store {
         while let Some(row) = rows.next()? {
             match read(row) {
                 Some(daemon) => daemons.push(daemon),
-                None => unreadable.push(text(row, 0)),
+                None => unreadable.push(UnreadableDaemon {
+                    name: text(row, 0),
+                    family: row.get("family").unwrap_or_default(),
+                    main: process(row, DEFINITION.len() + 7),
+                    boot: row.get("boot").unwrap_or_default(),
+                }),
             }
         }
         Ok((daemons, unreadable))
@@ -258,6 +272,12 @@ mod tests {
         store.db.execute("UPDATE daemon SET env = '{' WHERE name = 'a'", []).unwrap();
         store.db.execute("UPDATE daemon SET stop_timeout = 0 WHERE name = 'c'", []).unwrap();
         let (daemons, unreadable) = store.daemons().unwrap();
-        assert_eq!((daemons, unreadable), (vec![row("b")], vec!["a".to_owned(), "c".to_owned()]));
+        let of = |name: &str| UnreadableDaemon {
+            name: name.to_owned(),
+            family: row(name).family,
+            main: row(name).main,
+            boot: row(name).boot,
+        };
+        assert_eq!((daemons, unreadable), (vec![row("b")], vec![of("a"), of("c")]));
     }
 }

@@ -11,7 +11,7 @@ mod place;
 mod requests;
 mod rescue;
 
-pub use daemons::DaemonRow;
+pub use daemons::{DaemonRow, UnreadableDaemon};
 pub use jobs::{KnownJob, NewJob, Origin, Unfinished};
 pub use open::OpenError;
 pub use outbox::{Kept, Weight};

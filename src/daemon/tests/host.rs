@@ -84,7 +84,7 @@ impl Host {
     pub fn new() -> Self {
         let now = Now { mono: Instant(Duration::from_secs(1000)), wall: SystemTime::UNIX_EPOCH };
         let store = Store::in_memory().unwrap();
-        let (daemons, _) = Daemons::restore(now, super::settings(), own(), "boot", &store, 7).unwrap();
+        let daemons = Daemons::restore(now, super::settings(), own(), "boot", &store, 7).unwrap();
         Host {
             now,
             daemons,
@@ -118,7 +118,7 @@ impl Host {
             self.processes.clear();
         }
         let settings = super::settings();
-        self.daemons = Daemons::restore(self.now, settings, own(), boot, &self.store, 8).unwrap().0;
+        self.daemons = Daemons::restore(self.now, settings, own(), boot, &self.store, 8).unwrap();
         self.hand_over(&Event::Tick);
         self.run();
     }

@@ -468,6 +468,22 @@ fn a_stop_command_may_do_more_than_end_it() {
 }
 
 #[test]
+fn one_whose_definition_cannot_be_read_is_ended_when_it_is_defined_anew() {
+    let mut host = Host::new();
+    host.init(&json!({}));
+    host.pass(2.0);
+    let row = host.daemons.by_name["web"].daemon.row("boot");
+    let (family, main, boot) = (row.family, row.main, row.boot);
+    host.store.forget_daemon("web", |_| Vec::new()).unwrap();
+    host.next_agent("boot");
+    host.daemons.unreadable.push(UnreadableDaemon { name: "web".into(), family, main, boot });
+    host.init(&json!({}));
+    host.pass(2.0);
+    assert_eq!((host.living(), host.signals.clone()), (vec!["stays"], vec![(101, 15)]));
+    assert_eq!((host.status().as_str(), host.processes[0].process.pid), ("running", 102));
+}
+
+#[test]
 fn the_first_line_of_a_pidfile_counts() {
     let mut host = Host::new();
     host.files.push(("/run/web.pid".into(), "102\n/var/lib/data\n5432\n".into()));
