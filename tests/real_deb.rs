@@ -4,6 +4,7 @@
 //! with nginx and vsftpd, as `tests/run` installs them.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+#![expect(clippy::disallowed_methods, reason = "real programs take real time")]
 
 #[path = "../src/package/tests/system/build.rs"]
 mod build;

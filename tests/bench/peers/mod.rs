@@ -79,7 +79,8 @@ impl Begun {
             let (line, rest) = self.partial.split_once('\n')?;
             let (pid, nanoseconds) = line.split_once(' ').unwrap();
             let begun = (pid.parse().unwrap(), Duration::from_nanos(nanoseconds.parse().unwrap()));
-            self.partial = rest.to_owned();
+            let read = self.partial.len() - rest.len();
+            self.partial.drain(..read);
             Some(begun)
         })
     }
