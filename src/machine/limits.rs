@@ -29,6 +29,9 @@ pub const TRIM_AFTER_BYTES: usize = 256 * 1024;
 
 /// What counts for the start of a child, with all that is said of it and kept.
 pub const START_BYTES: usize = 8 * 1024;
+/// What counts for a look at a family: what other work of an agent that has only daemons freed is
+/// given back, too, in time.
+pub const SURVEY_BYTES: usize = 1024;
 
 /// What a task may answer.
 pub const TASK_ANSWER_BYTES: usize = 64 * 1024;

@@ -4,8 +4,8 @@ use super::children::{Begun, Watch};
 use super::connection::Connection;
 use super::sources::Source;
 use super::{AtOnce, Reactor, files};
-use crate::machine::limits::START_BYTES;
-use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Process, Program, Security};
+use crate::machine::limits::{START_BYTES, SURVEY_BYTES};
+use crate::machine::{ChildId, ConnId, ConnectionEnd, Effect, Kin, Process, Program, Security};
 use std::net::SocketAddr;
 
 impl Reactor {
@@ -20,10 +20,7 @@ impl Reactor {
                 Effect::Spawn { child, program } => self.spawn(child, &program),
                 Effect::Adopt { child, process, lasting } => self.adopt(child, process, lasting),
                 Effect::Signal { child, signal } => self.children.signal(child, signal),
-                Effect::Survey(kin) => match self.children.survey(&kin) {
-                    Some(survey) => self.outcomes.push_back(AtOnce::Surveyed(kin.family, survey)),
-                    None => self.survey_later(kin),
-                },
+                Effect::Survey(kin) => self.survey(kin),
                 Effect::SignalFamily { kin, signal } => self.children.families.signal(&kin, signal),
                 Effect::Hear { path, uid } => self.hear(&path, uid),
                 Effect::Unhear { path } => self.unhear(&path),
@@ -88,6 +85,14 @@ impl Reactor {
             Err(error) => AtOnce::NotStarted(child, error),
         };
         self.outcomes.push_back(outcome);
+    }
+
+    fn survey(&mut self, kin: Kin) {
+        self.work_since_trim += SURVEY_BYTES;
+        match self.children.survey(&kin) {
+            Some(survey) => self.outcomes.push_back(AtOnce::Surveyed(kin.family, survey)),
+            None => self.survey_later(kin),
+        }
     }
 
     fn adopt(&mut self, child: ChildId, process: Process, lasting: bool) {
