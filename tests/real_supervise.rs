@@ -1,7 +1,5 @@
 //! Supervised daemons under the real agent: real packages, real processes.
 
-#![allow(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
-
 mod rig;
 
 use nix::sys::signal::{Signal, kill};

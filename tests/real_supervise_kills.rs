@@ -146,13 +146,13 @@ impl Operator {
     fn meddle(&mut self, host: &Host, agent: &mut Agent) {
         while agent.is_alive() {
             if let Some(init) = self.open.front() {
-                if asked(host, "daemon.init", init).is_ok() {
+                if asked(host, "daemon.init", init) {
                     self.open.pop_front();
                 }
                 continue;
             }
             match self.random.u8(0..5) {
-                0 => drop(asked(host, "daemon.restart", &json!({"name": "deaf"}))),
+                0 => _ = asked(host, "daemon.restart", &json!({"name": "deaf"})),
                 1 => self.renew(host),
                 2 | 3 => {
                     let name = if self.random.bool() { "toggled" } else { "goes" };
@@ -162,7 +162,7 @@ impl Operator {
                         _ => "removed",
                     };
                     self.wanted.insert(name, wanted);
-                    drop(self.insist(host, name));
+                    self.insist(host, name);
                 }
                 _ => {}
             }
@@ -174,11 +174,11 @@ impl Operator {
         self.generation += 1;
         let definition = self.definitions.get_mut("renewed").unwrap();
         definition["env"]["GENERATION"] = json!(self.generation.to_string());
-        drop(asked(host, "daemon.init", definition));
+        asked(host, "daemon.init", definition);
     }
 
     /// Asks for what is wanted of this one.
-    fn insist(&self, host: &Host, name: &str) -> Result<(), ()> {
+    fn insist(&self, host: &Host, name: &str) -> bool {
         let named = json!({"name": name});
         match (name, self.wanted.get(name).copied().unwrap_or("running")) {
             ("toggled", "running") => asked(host, "daemon.start", &named),
@@ -191,14 +191,14 @@ impl Operator {
 
 /// Whether it was heard. What is refused for another reason than that there is no such daemon is a
 /// flaw.
-fn asked(host: &Host, method: &str, args: &Value) -> Result<(), ()> {
+fn asked(host: &Host, method: &str, args: &Value) -> bool {
     match host.asks(method, args) {
-        Ok(_) => Ok(()),
+        Ok(_) => true,
         Err(AskError::Failed { retcode, message, detail }) => {
             assert_eq!(retcode, 3024, "{method} {args}: {message}: {detail:?}");
-            Ok(())
+            true
         }
-        Err(_) => Err(()),
+        Err(_) => false,
     }
 }
 
@@ -230,10 +230,10 @@ fn killed_again_and_again_the_wanted_ones_run_once_each_and_nobody_else_was_sign
     // The last one lives until everything is as it is wanted.
     let mut last = host.start();
     for init in std::mem::take(&mut operator.open) {
-        until("an agent that listens", || asked(&host, "daemon.init", &init).ok());
+        until("an agent that listens", || asked(&host, "daemon.init", &init).then_some(()));
     }
     for name in ["toggled", "goes", "renewed"] {
-        until("an agent that listens", || operator.insist(&host, name).ok());
+        until("an agent that listens", || operator.insist(&host, name).then_some(()));
     }
     settled(&host, &operator);
     judge(&host, &mut bystanders, &operator);
@@ -298,7 +298,7 @@ fn judge(host: &Host, bystanders: &mut [Bystander], operator: &Operator) {
 /// Nothing of any of them is left when it is removed.
 fn removed(host: &Host, operator: &Operator) {
     for name in operator.definitions.keys() {
-        asked(host, "daemon.remove", &json!({"name": name})).unwrap();
+        assert!(asked(host, "daemon.remove", &json!({"name": name})));
     }
     until("all to be gone", || {
         let list = host.asks("daemon.list", &json!({})).unwrap();
