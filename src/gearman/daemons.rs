@@ -29,12 +29,10 @@ impl Gearman {
     }
 
     pub(super) fn configure_daemons(&mut self, settings: DaemonSettings) {
-        if let Ok(kept) = &mut self.kept {
-            if !kept.daemons.configure(settings.clone()) {
-                warn!(
-                    "daemon=settings kept=\"dir, log, run\" reason=\"others take effect at the next start\""
-                );
-            }
+        if let Ok(kept) = &mut self.kept
+            && !kept.daemons.configure(settings.clone())
+        {
+            warn!("daemon=settings kept=\"dir, log, run\" reason=\"others take effect at the next start\"");
         }
         self.daemon_settings = settings;
     }
