@@ -152,7 +152,7 @@ fn it_runs_as_whom_it_is_to_in_a_clean_environment() {
     let home = nobody.split(':').nth(5).unwrap();
     assert!(lines[3].starts_with(&format!("{home} nobody nobody ")), "{}", lines[3]);
     assert!(lines[3].contains(" a b "), "{}", lines[3]);
-    assert_eq!(lines[4].trim(), "ASPIRE_DAEMON HOME LANG LOGNAME OWN PATH SHELL USER", "and nothing of ours");
+    assert_eq!(lines[4].trim(), "ASPIRE_DAEMON HOME LANG LOGNAME OWN PATH PWD SHELL SHLVL USER");
     // No descriptor of the agent's is handed on. The shell had its script open, too.
     let output = host.path("log/web.out").display().to_string();
     let of_its_own = ["/dev/null".to_owned(), output.clone(), output];
@@ -217,7 +217,7 @@ fn a_package_that_is_not_what_it_should_be_leaves_what_runs_alone() {
     let complaint = host.complains("web", "checksum");
     assert!(complaint["reason"].as_str().unwrap().contains(&of_another[7..]), "{complaint}");
     assert_eq!((&complaint["status"], &complaint["pid"]), (&json!("running"), &running["pid"]));
-    assert_eq!((&complaint["version"], &complaint["installed"]), (&json!("2"), &json!("1")));
+    assert_eq!((&complaint["version"], &complaint["defined"]), (&json!("1"), &json!("2")));
     assert_eq!(host.processes(), [pid(&running).as_raw()]);
 }
 

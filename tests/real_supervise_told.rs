@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use rig::agent::{Agent, Host};
 use rig::daemons::{STAYS, alone, definition, packed};
 use rig::pki::Ca;
-use rig::polaris::{Link, Polaris};
+use rig::polaris::Link;
 use rig::{Connected, aloud, connected, is_root, process, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ fn events_come_again_until_they_are_acknowledged_and_then_no_more() {
         events.iter().map(|event| (event["id"].as_str().unwrap().to_owned(), event.clone())).collect()
     };
     assert_eq!(by_id(&first).len(), first.len(), "each has an id of its own");
-    let mut next = |agent: &mut Agent, signal: Signal| {
+    let next = |agent: &mut Agent, signal: Signal| {
         agent.signal(signal);
         agent.ended();
         *agent = host.start();
@@ -197,7 +197,6 @@ fn an_agent_that_is_not_root_runs_daemons_as_itself_alone() {
     everything_to(host.folder(), 65534);
     let mut command = host.command();
     command.args(["-f", "-l", "debug"]).stdin(Stdio::null()).uid(65534).gid(65534);
-    // cargo's folder may be closed to others: what runs the agent is copied.
     let agent = Agent::of(command.spawn().unwrap());
     host.logged(&["control=listening"]);
     let package = packed(&host, "web", &[("run", STAYS)]);

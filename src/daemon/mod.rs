@@ -77,14 +77,15 @@ impl Daemons {
         seed: u64,
     ) -> Result<Daemons, StoreError> {
         let (rows, unreadable) = store.daemons()?;
+        let place = Place { settings, own, boot: boot.to_owned() };
         let restored = |row: crate::store::DaemonRow| {
-            let daemon = Box::new(Daemon::restored(now, row, boot));
+            let daemon = Box::new(Daemon::restored(now, row, &place));
             (daemon.init.name.clone(), Supervised { told: Some(news(&daemon)), daemon })
         };
         let daemons = Daemons {
             unreadable,
             by_name: rows.into_iter().map(restored).collect(),
-            place: Place { settings, own, boot: boot.to_owned() },
+            place,
             chance: fastrand::Rng::with_seed(seed),
             pause: None,
             is_closed: false,

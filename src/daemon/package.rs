@@ -13,6 +13,7 @@ use crate::wire::daemon::Wanted;
 use crate::wire::{DaemonInit, Outcome, Retcode};
 use aspire_package::{Fetch, Fetched, Install, Installed, Kind, Uninstall};
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the package that is needed next is.
@@ -39,8 +40,18 @@ pub struct Package {
     pub init: Arc<DaemonInit>,
     /// The system's own name of it.
     pub name: Option<String>,
+    /// [`DaemonSettings::dir`](super::DaemonSettings) at that time.
+    #[serde(default)]
+    pub dir: PathBuf,
     /// An installation that was begun may not have come to its end.
     pub is_whole: bool,
+}
+
+impl Package {
+    /// Whether it is where its daemon looks for it.
+    pub fn is_in(&self, dir: &Path) -> bool {
+        Kind::of(&self.init.url) != Some(Kind::TarGz) || self.dir == dir
+    }
 }
 
 impl Supply {
@@ -180,11 +191,14 @@ impl Daemon {
         self.work = Some(Work::Install(task));
         // Whatever becomes of it, the one before is not there any more as it was.
         let name = self.installed.take().and_then(|package| package.name);
-        self.installed = Some(Package { init: self.init.clone(), name, is_whole: false });
+        let dir = settings.dir.clone();
+        self.installed = Some(Package { init: self.init.clone(), name, dir, is_whole: false });
     }
 
     pub(super) fn is_installed(&mut self, turn: &mut Turn<'_>, installed: Installed) {
-        self.installed = Some(Package { init: self.init.clone(), name: installed.package, is_whole: true });
+        let dir = turn.place.settings.dir.clone();
+        let name = installed.package;
+        self.installed = Some(Package { init: self.init.clone(), name, dir, is_whole: true });
         (self.supply, self.reason) = (Supply::Idle, None);
         self.feed(turn, Cause::Passed);
     }

@@ -1,6 +1,6 @@
 //! A daemon as others see it: its row, what the server is told, and what a list shows.
 
-use super::one::{Daemon, Left};
+use super::one::{Daemon, Left, Place};
 use super::package::Package;
 use super::restarts::Restarts;
 use super::table::State;
@@ -13,17 +13,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 impl Daemon {
-    /// As an earlier agent left it. `boot` is the kernel's boot id: of another boot no process is left.
-    pub fn restored(now: Now, row: DaemonRow, boot: &str) -> Self {
+    /// As an earlier agent left it. Of another boot no process is left.
+    pub fn restored(now: Now, row: DaemonRow, place: &Place) -> Self {
         let state = State::named(&row.state).unwrap_or(State::Stopped);
         let has_processes = state.has_processes() && row.family.is_some();
-        let may_run = has_processes && row.boot.as_deref() == Some(boot);
+        let may_run = has_processes && row.boot.as_deref() == Some(place.boot.as_str());
         let init = row.init;
         // Most are the same, and kept once.
         let shared = |other: Arc<DaemonInit>| if other == init { init.clone() } else { other };
         let installed = |text: String| {
             let package: Package = serde_json::from_str(&text).ok()?;
-            Some(Package { init: shared(package.init), ..package })
+            let is_whole = package.is_whole && package.is_in(&place.settings.dir);
+            Some(Package { init: shared(package.init), is_whole, ..package })
         };
         Daemon {
             wanted: row.wanted,
@@ -106,6 +107,7 @@ impl Daemon {
         let next = next.or(self.next_fetch());
         let installed = self.installed.as_ref().filter(|package| package.is_whole);
         let more = json!({
+            "defined": self.init.version,
             "installed": installed.map(|package| &package.init.version),
             "reason": self.reason.as_deref().map(cut),
             "next_try": next.map(|next| next.since(now.mono).as_secs_f64()),

@@ -165,7 +165,9 @@ impl Gearman {
                 (self.kept, self.orphans) = (Ok(kept), orphans);
             }
             Err(reason) => {
-                error!("store=closed reason={reason:?} without=\"jobs and cron; commands run all the same\"");
+                error!(
+                    "store=closed reason={reason:?} without=\"jobs, cron and daemons; commands run all the same\""
+                );
                 self.kept = Err(reason);
             }
         }

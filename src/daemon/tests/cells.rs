@@ -96,11 +96,16 @@ fn at(state: State, now: Now, fx: &mut Effects) -> Daemon {
     daemon.supply = Supply::Here(definition.clone());
     daemon.wait = Duration::from_secs(1);
     if state != State::Stopped {
-        daemon.installed =
-            Some(Package { init: definition.clone(), name: Some("web".into()), is_whole: true });
+        daemon.installed = Some(Package {
+            init: definition.clone(),
+            name: Some("web".into()),
+            dir: "/".into(),
+            is_whole: true,
+        });
     }
     if state == State::Removing || state == State::Stopped {
-        daemon.installed = Some(Package { init: definition.clone(), name: None, is_whole: true });
+        daemon.installed =
+            Some(Package { init: definition.clone(), name: None, dir: "/".into(), is_whole: true });
     }
     if state.has_processes() || state == State::Checking {
         daemon.started = Some(definition);

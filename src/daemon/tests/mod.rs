@@ -388,7 +388,7 @@ fn a_server_that_is_away_is_asked_again_and_what_runs_goes_on() {
     host.pass(70.0);
     assert_eq!((host.status().as_str(), host.living()), ("running", vec!["stays"]));
     let listed = host.daemons.list(host.now, None).data.unwrap().to_string();
-    assert!(listed.contains("\"installed\":\"2\"") && listed.contains("\"version\":\"2\""), "{listed}");
+    assert!(listed.contains("\"defined\":\"2\"") && listed.contains("\"version\":\"2\""), "{listed}");
 }
 
 #[test]
