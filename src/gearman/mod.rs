@@ -165,9 +165,7 @@ impl Gearman {
                 (self.kept, self.orphans) = (Ok(kept), orphans);
             }
             Err(reason) => {
-                error!(
-                    "store=closed reason={reason:?} without=\"jobs, cron and daemons; commands run all the same\""
-                );
+                error!("store=closed reason={reason:?} without=\"jobs, cron, daemons\"");
                 self.kept = Err(reason);
             }
         }

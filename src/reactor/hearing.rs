@@ -13,6 +13,7 @@ use nix::sys::stat::{Mode, umask};
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, lchown};
+use std::os::unix::net::UnixDatagram as StdUnixDatagram;
 use std::path::{Path, PathBuf};
 
 /// A socket that takes datagrams. Its file goes with it.
@@ -57,7 +58,11 @@ impl Drop for Hearing {
 fn make_room(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Ok(there) if there.file_type().is_socket() => fs::remove_file(path),
+        Ok(there) if there.file_type().is_socket() => match StdUnixDatagram::unbound()?.connect(path) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+            // Another program's, be it for datagrams or not.
+            _ => Err(io::Error::new(ErrorKind::AddrInUse, "somebody else listens there")),
+        },
         Ok(_) => Err(io::Error::other("there is something else of this name, which is left alone")),
         Err(error) => Err(error),
     }

@@ -134,8 +134,8 @@ impl<'a> Book<'a> {
                 Of::Job(_) => {}
                 Of::Daemon(event) => self.daemons.push(happened(host, at, event)),
                 Of::Daemons(all) => {
-                    let daemons = all.iter().filter(|told| !told.removed).map(state).collect();
-                    self.daemons.push(DaemonChange::All { host, at, daemons });
+                    let daemons = all.daemons.iter().filter(|told| !told.removed).map(state).collect();
+                    self.daemons.push(DaemonChange::All { host, at, seq: kept_seq(all.seq), daemons });
                 }
             },
             What::Accepted { .. } | What::Noticed(_) => {}
@@ -159,13 +159,18 @@ fn happened(host: Uuid, at: EpochMs, event: &Event) -> DaemonChange<'_> {
     let Event { id, seq, daemon, retcode, detail, entry } = event;
     let row = EventRow {
         id,
-        seq: i64::try_from(*seq).unwrap_or(i64::MAX),
+        seq: kept_seq(*seq),
         removed: daemon.removed,
         retcode: i64::from(*retcode),
         detail: detail.as_deref(),
         entry,
     };
     DaemonChange::Event { host, at, daemon: state(daemon), event: row }
+}
+
+/// No host gets there by counting.
+fn kept_seq(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
 impl JobRow {

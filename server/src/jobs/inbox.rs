@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn what_is_told_once_a_link_is_not_passed_over_and_nothing_is_said_of_it() {
         let (inbox, link) = (Inbox::default(), link());
-        let daemons = || Owed::daemons(&link, Daemons { daemons: Vec::new() });
+        let daemons = || Owed::daemons(&link, Daemons { seq: 0, daemons: Vec::new() });
         let size = limits::MAX_UNSTORED_BYTES_PER_LINK;
         assert!(inbox.offer(link.host.id, 1, ended(&link, 1, size)).is_ok());
         let Err(daemons) = inbox.offer(link.host.id, 1, daemons()) else { panic!("there is no room") };

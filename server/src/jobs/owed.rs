@@ -29,7 +29,7 @@ pub enum Of {
     Job(Ended),
     Daemon(Event),
     /// All that the host has.
-    Daemons(Vec<DaemonTold>),
+    Daemons(Daemons),
 }
 
 /// A job's result.
@@ -74,7 +74,7 @@ impl Owed {
     }
 
     pub fn daemons(link: &Arc<Link>, told: Daemons) -> Box<Owed> {
-        Box::new(Owed { link: link.clone(), seq: None, of: Of::Daemons(told.daemons) })
+        Box::new(Owed { link: link.clone(), seq: None, of: Of::Daemons(told) })
     }
 
     /// Bytes of memory.
@@ -88,7 +88,7 @@ impl Owed {
                 let detail = event.detail.as_ref().map_or(0, String::len);
                 event.id.len() + told(&event.daemon) + detail + event.entry.len()
             }
-            Of::Daemons(all) => all.iter().map(|daemon| told(daemon) + size_of::<DaemonTold>()).sum(),
+            Of::Daemons(all) => all.daemons.iter().map(|daemon| told(daemon) + size_of::<DaemonTold>()).sum(),
         }
     }
 }

@@ -14,8 +14,8 @@ use uuid::Uuid;
 pub enum DaemonChange<'a> {
     /// Kept once; what it says of the daemon holds where nothing newer is known of it.
     Event { host: Uuid, at: EpochMs, daemon: State<'a>, event: EventRow<'a> },
-    /// The host has these, and no others.
-    All { host: Uuid, at: EpochMs, daemons: Vec<State<'a>> },
+    /// The host has these, and no others, as of its event `seq`.
+    All { host: Uuid, at: EpochMs, seq: i64, daemons: Vec<State<'a>> },
 }
 
 /// What a daemon is at.
@@ -174,15 +174,15 @@ pub(super) async fn change(
                 // Each statement writes: a transaction that begins to read may not be let write later.
                 if keep(transaction, &id, *at, daemon, event).await? {
                     if event.removed {
-                        remove(transaction, &id, daemon.since, daemon.name, event.seq).await?;
+                        remove(transaction, &id, daemon.name, event.seq).await?;
                     } else {
                         learn(transaction, &id, *at, daemon, event.seq).await?;
                     }
                     grown.insert((id, daemon.name));
                 }
             }
-            DaemonChange::All { host, at, daemons } => {
-                replace_all(transaction, &host.to_string(), *at, daemons).await?;
+            DaemonChange::All { host, at, seq, daemons } => {
+                replace_all(transaction, &host.to_string(), *at, *seq, daemons).await?;
             }
         }
     }
@@ -220,8 +220,7 @@ async fn keep(
 }
 
 /// The daemon is at this, unless something newer is known: that it is at something else, or that it
-/// was removed. What is newer is so by time and by number, for a clock may be set back, and a host
-/// that has lost its memory begins to count anew.
+/// was removed. What is newer has a higher number, whatever the time, for a clock may be set back.
 async fn learn(
     transaction: &mut Transaction<'_>,
     host: &str,
@@ -232,10 +231,9 @@ async fn learn(
     sqlx::query(
         "REPLACE INTO daemons (host, name, version, status, wanted, pid, since, restarts, seq, gmt_modify) \
          SELECT h.id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM hosts h WHERE h.id = ? \
-         AND NOT EXISTS (SELECT 1 FROM daemons d WHERE d.host = h.id AND d.name = ? \
-         AND ((d.since >= ? AND d.seq > ?) OR (d.since > ? AND d.seq IS NULL))) \
+         AND NOT EXISTS (SELECT 1 FROM daemons d WHERE d.host = h.id AND d.name = ? AND d.seq >= ?) \
          AND NOT EXISTS (SELECT 1 FROM daemon_events e WHERE e.host = h.id AND e.daemon = ? \
-         AND e.removed = 1 AND e.since >= ? AND e.seq > ?)",
+         AND e.removed = 1 AND e.seq > ?)",
     )
     .bind(daemon.name)
     .bind(daemon.version)
@@ -248,11 +246,8 @@ async fn learn(
     .bind(at)
     .bind(host)
     .bind(daemon.name)
-    .bind(daemon.since)
     .bind(seq)
-    .bind(daemon.since)
     .bind(daemon.name)
-    .bind(daemon.since)
     .bind(seq)
     .execute(&mut **transaction)
     .await?;
@@ -262,21 +257,15 @@ async fn learn(
 async fn remove(
     transaction: &mut Transaction<'_>,
     host: &str,
-    since: EpochMs,
     name: &str,
     seq: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "DELETE FROM daemons WHERE host = ? AND name = ? \
-         AND (since < ? OR (since = ? AND seq IS NULL) OR seq <= ?)",
-    )
-    .bind(host)
-    .bind(name)
-    .bind(since)
-    .bind(since)
-    .bind(seq)
-    .execute(&mut **transaction)
-    .await?;
+    sqlx::query("DELETE FROM daemons WHERE host = ? AND name = ? AND (seq < ? OR seq IS NULL)")
+        .bind(host)
+        .bind(name)
+        .bind(seq)
+        .execute(&mut **transaction)
+        .await?;
     Ok(())
 }
 
@@ -284,13 +273,21 @@ async fn replace_all(
     transaction: &mut Transaction<'_>,
     host: &str,
     at: EpochMs,
+    seq: i64,
     daemons: &[State<'_>],
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM daemons WHERE host = ?").bind(host).execute(&mut **transaction).await?;
+    // A host that has lost its memory counts anew: what it numbered higher was before that.
+    sqlx::query("UPDATE daemon_events SET removed = 0 WHERE host = ? AND removed = 1 AND seq > ?")
+        .bind(host)
+        .bind(seq)
+        .execute(&mut **transaction)
+        .await?;
     for daemon in daemons {
         sqlx::query(
-            "REPLACE INTO daemons (host, name, version, status, wanted, pid, since, restarts, gmt_modify) \
-             SELECT h.id, ?, ?, ?, ?, ?, ?, ?, ? FROM hosts h WHERE h.id = ? AND h.revoked IS NULL",
+            "REPLACE INTO daemons \
+             (host, name, version, status, wanted, pid, since, restarts, seq, gmt_modify) \
+             SELECT h.id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM hosts h WHERE h.id = ? AND h.revoked IS NULL",
         )
         .bind(daemon.name)
         .bind(daemon.version)
@@ -299,6 +296,7 @@ async fn replace_all(
         .bind(daemon.pid)
         .bind(daemon.since)
         .bind(daemon.restarts)
+        .bind(seq)
         .bind(at)
         .bind(host)
         .execute(&mut **transaction)

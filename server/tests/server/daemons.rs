@@ -49,9 +49,9 @@ async fn tell(agent: &mut Agent, event: &Value) {
     agent.is_acked(event["seq"].as_u64().unwrap()).await;
 }
 
-/// Tells of all there are.
-async fn tell_all(agent: &mut Agent, daemons: &[Value]) {
-    agent.send(&json!({"method": "daemons", "daemons": daemons})).await;
+/// Tells of all there are as of the event of this number.
+async fn tell_all(agent: &mut Agent, seq: u64, daemons: &[Value]) {
+    agent.send(&json!({"method": "daemons", "seq": seq, "daemons": daemons})).await;
     agent.is_heard().await;
 }
 
@@ -150,19 +150,63 @@ async fn what_a_host_has_when_it_links_replaces_what_was_known_of_it() {
         tell(agent, &event(1, &running("gone", 0))).await;
         tell(agent, &failed(2, &at("stays", "backoff", 100), "why", &json!(null))).await;
     }
-    tell_all(&mut a, &[at("stays", "fatal", 200), running("new", 0), removed("old", 5)]).await;
+    tell_all(&mut a, 4, &[at("stays", "fatal", 200), running("new", 0), removed("old", 5)]).await;
     assert_eq!(short(&server, "?host=a").await, ["a new running", "a stays fatal"]);
     assert_eq!(list(&server, "?host=a&name=stays").await[0]["detail"], "why", "the last that is known");
     assert_eq!(short(&server, "?host=b").await, ["b gone running", "b stays backoff"]);
     assert_eq!(show(&server, "a", "gone").await["count"], 1, "what it came to is kept");
     assert!(show(&server, "a", "gone").await.get("status").is_none());
-    // What waited from before the link is not news; what is as old comes with its reason.
+    // What waited from before the link is not news, and comes with its reason.
     tell(&mut a, &event(3, &running("stays", 150))).await;
     tell(&mut a, &failed(4, &at("stays", "fatal", 200), "too often", &json!(null))).await;
     let stays = &list(&server, "?host=a&name=stays").await[0];
     assert_eq!((&stays["status"], &stays["detail"]), (&json!("fatal"), &json!("too often")));
-    tell_all(&mut a, &[]).await;
+    tell_all(&mut a, 4, &[]).await;
     assert!(list(&server, "?host=a").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_happens_after_the_clock_was_set_back_is_news() {
+    let server = Server::start().await;
+    let mut agent = linked(&server, "a").await;
+    let hour = 3_600_000;
+    tell_all(&mut agent, 8, &[running("d", hour), running("e", hour)]).await;
+    tell(&mut agent, &failed(9, &at("d", "fatal", 1), "too often", &json!(null))).await;
+    tell(&mut agent, &event(10, &removed("e", 2))).await;
+    assert_eq!(short(&server, "").await, ["a d fatal"]);
+    tell(&mut agent, &event(11, &at("e", "installing", 3))).await;
+    assert_eq!(short(&server, "").await, ["a d fatal", "a e installing"]);
+    // An agent of an earlier version does not say what it takes account of.
+    agent.send(&json!({"method": "daemons", "daemons": [running("d", hour)]})).await;
+    agent.is_heard().await;
+    assert_eq!(short(&server, "").await, ["a d running"]);
+    tell(&mut agent, &event(12, &at("d", "stopping", 4))).await;
+    assert_eq!(short(&server, "").await, ["a d stopping"]);
+}
+
+#[tokio::test]
+async fn a_host_that_has_lost_its_memory_is_believed_once_it_has_told_of_all_it_has() {
+    let server = Server::start().await;
+    let mut agent = linked(&server, "a").await;
+    tell(&mut agent, &event(50, &running("d", 100))).await;
+    tell(&mut agent, &event(51, &removed("e", 100))).await;
+    // What it counts anew has other ids.
+    let anew = |seq: u64, daemon: &Value| {
+        let mut event = event(seq, daemon);
+        event["id"] = json!(format!("anew-{seq}"));
+        event
+    };
+    tell_all(&mut agent, 1, &[at("d", "installing", 200)]).await;
+    tell(&mut agent, &anew(1, &at("d", "starting", 150))).await;
+    assert_eq!(short(&server, "").await, ["a d installing"], "it has taken account of that");
+    tell(&mut agent, &anew(2, &running("d", 300))).await;
+    tell(&mut agent, &anew(3, &running("e", 50))).await;
+    assert_eq!(short(&server, "").await, ["a d running", "a e running"]);
+    tell(&mut agent, &anew(5, &removed("e", 400))).await;
+    // What a removal took away is not there again because a link is new.
+    tell_all(&mut agent, 5, &[running("d", 300)]).await;
+    tell(&mut agent, &anew(4, &at("e", "stopping", 350))).await;
+    assert_eq!(short(&server, "").await, ["a d running"]);
 }
 
 #[tokio::test]
@@ -178,12 +222,9 @@ async fn an_older_event_does_not_overwrite_what_is_newer() {
     assert_eq!(told(&mut agent, event(3, &at("d", "starting", 100))).await, ["a d running"]);
     // The same state anew: another pid, or somebody wants something else.
     assert_eq!(told(&mut agent, event(6, &at("d", "stopping", 100))).await, ["a d stopping"]);
-    // Its clock was set back, and its memory was lost.
+    // Its clock was set back.
     assert_eq!(told(&mut agent, event(7, &at("d", "fatal", 10))).await, ["a d fatal"]);
-    let mut anew = event(1, &at("d", "backoff", 300));
-    anew["id"] = json!("d@anew-1");
-    assert_eq!(told(&mut agent, anew).await, ["a d backoff"]);
-    assert_eq!(show(&server, "a", "d").await["count"], 6, "each of them is kept");
+    assert_eq!(show(&server, "a", "d").await["count"], 5, "each of them is kept");
 }
 
 #[tokio::test]
@@ -232,7 +273,7 @@ async fn a_host_is_not_heard_between_its_revocation_and_the_end_of_its_link() {
     let Found::One(host) = server.running.app.directory.find("a") else { panic!("the host is gone") };
     host.revoke();
     agent.send(&event(1, &running("d", 0))).await;
-    tell_all(&mut agent, &[running("e", 0)]).await;
+    tell_all(&mut agent, 0, &[running("e", 0)]).await;
     assert!(list(&server, "").await.is_empty());
 }
 
@@ -332,8 +373,8 @@ async fn of_each_host_so_many_events_and_daemons_are_kept_as_may_be() {
 async fn the_list_is_narrowed_and_goes_page_by_page() {
     let server = Server::start().await;
     let (mut a, mut b) = (linked(&server, "a").await, linked(&server, "b").await);
-    tell_all(&mut a, &[running("nginx", 0), at("db", "fatal", 0)]).await;
-    tell_all(&mut b, &[running("nginx", 0), at("cache", "fatal", 0)]).await;
+    tell_all(&mut a, 0, &[running("nginx", 0), at("db", "fatal", 0)]).await;
+    tell_all(&mut b, 0, &[running("nginx", 0), at("cache", "fatal", 0)]).await;
     for (query, expected) in [
         ("?host=a", &["a db fatal", "a nginx running"][..]),
         ("?status=fatal", &["b cache fatal", "a db fatal"]),
@@ -379,11 +420,11 @@ async fn of_a_host_that_is_offline_the_last_is_shown_and_that_it_is_offline() {
     let server = Server::start().await;
     let (mut a, mut b) = (linked(&server, "a").await, linked(&server, "b").await);
     for agent in [&mut a, &mut b] {
-        tell_all(agent, &[running("nginx", 0)]).await;
+        tell_all(agent, 0, &[running("nginx", 0)]).await;
     }
     let mut newer = running("nginx", 0);
     newer["version"] = json!("1.0.2");
-    tell_all(&mut a, &[newer, at("db", "fatal", 0)]).await;
+    tell_all(&mut a, 0, &[newer, at("db", "fatal", 0)]).await;
     let id = b.id.clone();
     drop(b);
     server.host_where(&id, "offline", |host| host["status"] == "offline").await;

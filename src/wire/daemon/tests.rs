@@ -233,12 +233,24 @@ fn an_event_is_a_result_that_names_its_daemon() {
 
 #[test]
 fn a_host_tells_of_no_more_daemons_than_it_may_have() {
-    let daemons = |count: usize| Daemons { daemons: (0..count).map(|n| told(&format!("d{n}"))).collect() };
+    let daemons =
+        |count: usize| Daemons { seq: 7, daemons: (0..count).map(|n| told(&format!("d{n}"))).collect() };
     let frame = encode(&Frame::Daemons(&daemons(MAX_DAEMONS)));
     let Ok(FromAgent::Daemons(read)) = FromAgent::parse(frame.trim_ascii_end()) else { panic!("refused") };
     assert_eq!(read, daemons(MAX_DAEMONS));
     let frame = encode(&Frame::Daemons(&daemons(MAX_DAEMONS + 1)));
     assert!(FromAgent::parse(frame.trim_ascii_end()).is_err());
+}
+
+#[test]
+fn what_a_host_has_takes_account_of_no_result_where_it_says_of_none() {
+    let read = |line: &str| match FromAgent::parse(line.as_bytes()) {
+        Ok(FromAgent::Daemons(read)) => read,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(read(r#"{"method":"daemons","daemons":[]}"#), Daemons { seq: 0, daemons: Vec::new() });
+    assert_eq!(read(r#"{"method":"daemons","seq":9,"daemons":[]}"#).seq, 9);
+    assert!(FromAgent::parse(br#"{"method":"daemons","seq":-1,"daemons":[]}"#).is_err());
 }
 
 #[test]

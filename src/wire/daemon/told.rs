@@ -104,7 +104,7 @@ impl Wanted {
 pub struct DaemonTold {
     #[serde(deserialize_with = "entry_name")]
     pub name: String,
-    /// That of what runs, or is to run, at most [`SHORT_BYTES`].
+    /// The one that runs or, where nothing runs, that is to run: at most [`SHORT_BYTES`].
     #[serde(deserialize_with = "version")]
     pub version: String,
     pub status: DaemonStatus,
@@ -125,6 +125,9 @@ pub struct DaemonTold {
 /// Every daemon of a host as it is now: sent when a link is made, and not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Daemons {
+    /// The number of the latest result that this takes account of: results of higher ones are news.
+    #[serde(default)]
+    pub seq: u64,
     /// At most [`MAX_DAEMONS`].
     #[serde(deserialize_with = "all_told")]
     pub daemons: Vec<DaemonTold>,
