@@ -27,6 +27,7 @@ pub fn begun(registry: &Registry, id: &str, hosts: usize) -> Arc<Live> {
         method: "sync.bash".into(),
         cmd: None,
         params: "{}".into(),
+        url: None,
         stream: false,
         follow: None,
         waits: None,

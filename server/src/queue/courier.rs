@@ -6,8 +6,7 @@ use crate::clock::{self, EpochMs};
 use crate::jobs::Follow;
 use crate::limits;
 use crate::requests::{Live, ReplyTo, call, record};
-use crate::store::queue::QueueRow;
-use crate::store::requests::StoredCall;
+use crate::store::queue::{QueueRow, StoredCall};
 use crate::store::{Store, StoreError};
 use aspire_wire::{Outcome, Retcode};
 use bytes::Bytes;
@@ -116,6 +115,9 @@ impl<'a> Parcel<'a> {
             // A job has to begin in what is left of its time.
             let left = u64::try_from(row.expires - now).unwrap_or(0).div_ceil(1000).max(1);
             params.insert("ttl".into(), left.into());
+        }
+        if let Some(url) = &stored.url {
+            params.insert("url".into(), url.clone().into());
         }
         params.insert("method".into(), stored.method.clone().into());
         let frame = call::frame(&row.request, &params);

@@ -277,6 +277,7 @@ mod tests {
             method: "sync.bash".into(),
             cmd: None,
             params: "{}".into(),
+            url: None,
             stream: true,
             follow: None,
             waits: None,

@@ -2,6 +2,7 @@
 
 pub mod call;
 mod live;
+pub mod login;
 pub mod output;
 pub mod record;
 mod registry;
@@ -24,8 +25,10 @@ pub struct Head {
     pub id: Arc<str>,
     pub method: String,
     pub cmd: Option<String>,
-    /// The method's parameters, a JSON object.
+    /// The method's parameters, a JSON object, without a login.
     pub params: String,
+    /// The URL with the login that `params` leave out: for hosts that it waits for.
+    pub url: Option<String>,
     /// Whether output is passed on while commands run.
     pub stream: bool,
     /// What an answer means beside being one.

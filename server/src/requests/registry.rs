@@ -81,6 +81,7 @@ mod tests {
             method: "sync.bash".into(),
             cmd: None,
             params: "{}".into(),
+            url: None,
             stream: false,
             follow: None,
             waits: None,

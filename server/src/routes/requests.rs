@@ -11,7 +11,7 @@ use crate::jobs::Follow;
 use crate::limits::{DEADLINE_MARGIN_SECONDS, DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST};
 use crate::problem::Problem;
 use crate::queue::courier;
-use crate::requests::{Head, Live, Settled, Target, call, hex};
+use crate::requests::{Head, Live, Settled, Target, call, hex, login};
 use aspire_wire::job::{DEFAULT_TTL_SECONDS, TTL_SECONDS};
 use aspire_wire::request::MAX_ID_BYTES;
 use aspire_wire::{CallError, MAX_FRAME_BYTES, Outcome, Request, Retcode};
@@ -155,6 +155,7 @@ pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<
         method: "job.cancel".into(),
         cmd: None,
         params,
+        url: None,
         stream: false,
         follow: None,
         waits: None,
@@ -202,6 +203,10 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
     };
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
     let digest = digest(&method, &params, &named, target.as_deref(), waits);
+    let (params, url) = match login::hide(&method, &mut body) {
+        Some(url) => (serde_json::to_string(&body).expect("JSON values always serialise"), Some(url)),
+        None => (params, None),
+    };
     let created = clock::now();
     let after = |seconds| created + clock::ms(Duration::from_secs(seconds));
     let Resolved { targets, hosts } = resolve(app, &named, target.as_deref())?;
@@ -211,7 +216,9 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
     let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
     let stream = body.get("stream") == Some(&Value::Bool(true));
     let waits = waits.map(after);
-    let head = Head { id: id.into(), method, cmd, params, stream, follow, waits, digest, created, deadline };
+    let url = url.filter(|_| waits.is_some());
+    let head =
+        Head { id: id.into(), method, cmd, params, url, stream, follow, waits, digest, created, deadline };
     Ok(Checked { head, chosen, frame, targets, hosts })
 }
 

@@ -27,6 +27,19 @@ pub struct QueueRow {
     pub created: EpochMs,
 }
 
+/// What is to be sent to a host for which a request has waited.
+#[derive(Debug)]
+pub struct StoredCall {
+    pub id: String,
+    pub method: String,
+    /// JSON object.
+    pub params: String,
+    /// In the place of the one in `params`.
+    pub url: Option<String>,
+    pub created: EpochMs,
+    pub deadline: EpochMs,
+}
+
 const COLUMNS: &str = "request, position, serial, host, name, expires, sent, gmt_create";
 
 impl Store {
@@ -63,6 +76,32 @@ impl Store {
             query.build().persistent(false).execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)
+    }
+
+    /// What was asked for by the requests of these ids, in no order.
+    pub async fn load_calls(&self, ids: &[&str]) -> Result<Vec<StoredCall>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT id, method, params, url, gmt_create, deadline FROM requests WHERE id IN (",
+        );
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(*id);
+        }
+        let rows = query.push(")").build().persistent(false).fetch_all(&self.pool).await?;
+        let call = |row: &AnyRow| {
+            Ok(StoredCall {
+                id: row.try_get("id")?,
+                method: row.try_get("method")?,
+                params: row.try_get("params")?,
+                url: row.try_get("url")?,
+                created: row.try_get("gmt_create")?,
+                deadline: row.try_get("deadline")?,
+            })
+        };
+        rows.iter().map(call).collect()
     }
 
     /// These requests are about to be sent to the host.

@@ -71,17 +71,6 @@ impl News<'_> {
     }
 }
 
-/// What is to be sent to a host for which a request has waited.
-#[derive(Debug)]
-pub struct StoredCall {
-    pub id: String,
-    pub method: String,
-    /// JSON object.
-    pub params: String,
-    pub created: EpochMs,
-    pub deadline: EpochMs,
-}
-
 const SUMMARY: &str = "id, method, cmd, gmt_create, deadline, finished, hosts, succeeded, failed";
 
 impl Store {
@@ -209,31 +198,6 @@ impl Store {
         }))
     }
 
-    /// What was asked for by the requests of these ids, in no order.
-    pub async fn load_calls(&self, ids: &[&str]) -> Result<Vec<StoredCall>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut query = QueryBuilder::<Any>::new(
-            "SELECT id, method, params, gmt_create, deadline FROM requests WHERE id IN (",
-        );
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(*id);
-        }
-        let rows = query.push(")").build().persistent(false).fetch_all(&self.pool).await?;
-        let call = |row: &AnyRow| {
-            Ok(StoredCall {
-                id: row.try_get("id")?,
-                method: row.try_get("method")?,
-                params: row.try_get("params")?,
-                created: row.try_get("gmt_create")?,
-                deadline: row.try_get("deadline")?,
-            })
-        };
-        rows.iter().map(call).collect()
-    }
-
     /// Ends what ran when the server went down: hosts without a result, for which it does not wait
     /// either, get [`Retcode::LinkLost`]. Answers how many requests were cut short so.
     pub async fn complete_unfinished(&self, now: EpochMs) -> Result<usize, StoreError> {
@@ -306,7 +270,8 @@ pub(super) async fn close(
     at: EpochMs,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE requests SET finished = ? WHERE id = ? AND finished IS NULL AND succeeded + failed >= hosts",
+        "UPDATE requests SET finished = ?, url = NULL \
+         WHERE id = ? AND finished IS NULL AND succeeded + failed >= hosts",
     )
     .bind(at)
     .bind(request)
@@ -319,7 +284,7 @@ pub(super) async fn close(
 async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result<(), StoreError> {
     for some in news.chunks(MAX_ROWS_PER_STATEMENT) {
         let mut query = QueryBuilder::<Any>::new(
-            "INSERT INTO requests (id, digest, method, cmd, params, targets, hosts, succeeded, failed, \
+            "INSERT INTO requests (id, digest, method, cmd, params, url, targets, hosts, succeeded, failed, \
              deadline, finished, gmt_create) ",
         );
         query.push_values(some, |mut row, item| {
@@ -329,6 +294,7 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
                 .push_bind(item.head.method.as_str())
                 .push_bind(item.head.cmd.as_deref())
                 .push_bind(item.head.params.as_str())
+                .push_bind(item.head.url.as_deref().filter(|_| item.finished().is_none()))
                 .push_bind(to_json(&item.targets))
                 .push_bind(i64::try_from(item.targets.len()).unwrap_or(i64::MAX))
                 .push_bind(succeeded)
@@ -346,10 +312,11 @@ async fn update_counts(transaction: &mut Transaction<'_>, item: &News<'_>) -> Re
     let (succeeded, failed) = counts(item);
     sqlx::query(
         "UPDATE requests SET succeeded = succeeded + ?, failed = failed + ?, \
-         finished = COALESCE(finished, ?) WHERE id = ?",
+         finished = COALESCE(finished, ?), url = CASE WHEN ? IS NULL THEN url END WHERE id = ?",
     )
     .bind(succeeded)
     .bind(failed)
+    .bind(item.finished())
     .bind(item.finished())
     .bind(&*item.head.id)
     .execute(&mut **transaction)

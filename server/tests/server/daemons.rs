@@ -530,3 +530,62 @@ async fn a_definition_that_is_wrong_reaches_no_host() {
     }
     agent.is_heard().await;
 }
+
+const WITH_LOGIN: &str = "http://bob:s3cret@127.0.0.1/web.tar.gz";
+
+/// The definition as it is shown, and that nothing in the database has its login.
+async fn login_is_gone(server: &Server, id: &str) {
+    let shown = server.rest.get(&format!("/api/v1/requests/{id}")).await;
+    assert_eq!(shown.body["params"]["url"], "http://127.0.0.1/web.tar.gz");
+    assert!(!shown.body.to_string().contains("s3cret"), "{shown:?}");
+    let kept = "SELECT COUNT(*) FROM requests WHERE params LIKE '%s3cret%' OR url IS NOT NULL";
+    assert_eq!(server.database().await.count(kept).await, 0);
+}
+
+#[tokio::test]
+async fn the_login_of_a_package_goes_to_the_hosts_and_is_neither_kept_nor_shown() {
+    let server = Server::start().await;
+    let mut agent = linked(&server, "a").await;
+    let mut body = definition();
+    body["url"] = json!(WITH_LOGIN);
+    for queue in [false, true] {
+        let id = format!("r-{queue}");
+        (body["id"], body["queue"]) = (json!(id), json!(queue));
+        let (_, request) = tokio::join!(server.rest.run(body.clone()), agent.serve_one("x"));
+        assert_eq!(request["url"], WITH_LOGIN);
+        login_is_gone(&server, &id).await;
+    }
+    // It tells one request from another all the same.
+    assert_eq!(server.rest.run(body.clone()).await.retcodes()[0].1, 2);
+    body["url"] = json!("http://127.0.0.1/web.tar.gz");
+    assert_eq!(server.rest.post("/api/v1/requests", &body).await.status, 409);
+    agent.is_heard().await;
+}
+
+#[tokio::test]
+async fn the_login_of_a_package_is_kept_as_long_as_a_host_is_waited_for() {
+    let server = Server::start().await;
+    let (a, b) = (enrolled(&server, "a").await, enrolled(&server, "b").await);
+    let mut body = definition();
+    (body["url"], body["id"], body["queue"]) = (json!(WITH_LOGIN), json!("r"), json!(true));
+    body["hosts"] = json!(["a", "b"]);
+    server.rest.run(body.clone()).await;
+    body["id"] = json!("cancelled");
+    server.rest.run(body).await;
+    assert_eq!(server.rest.call("DELETE", "/api/v1/requests/cancelled", None).await.status, 200);
+    let server = server.restart().await;
+    for identity in [&a, &b] {
+        let shown = server.rest.get("/api/v1/requests/r").await;
+        assert!(!shown.body.to_string().contains("s3cret") && shown.body.get("finished").is_none());
+        let kept = "SELECT COUNT(*) FROM requests WHERE url IS NOT NULL AND id = 'r'";
+        assert_eq!(server.database().await.count(kept).await, 1);
+        let mut agent = Agent::link(server.agents(), identity, "a", "b").await;
+        assert_eq!(agent.serve_one("x").await["url"], WITH_LOGIN);
+    }
+    crate::common::eventually("its end", async || {
+        let shown = server.rest.get("/api/v1/requests/r").await.body;
+        shown["finished"].is_string().then_some(())
+    })
+    .await;
+    login_is_gone(&server, "r").await;
+}

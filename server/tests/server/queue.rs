@@ -386,6 +386,7 @@ async fn what_ends_while_it_is_queued_costs_no_request_its_record() {
         method: "sync.bash".into(),
         cmd: None,
         params: "{}".into(),
+        url: None,
         stream: false,
         follow: None,
         waits: None,
