@@ -61,7 +61,9 @@ impl Gearman {
     /// The link is new: the server learns what the daemons are at.
     pub(super) fn tell_of_daemons(&mut self, fx: &mut Effects) {
         if let (Ok(kept), Some(conn)) = (&self.kept, self.link.ready()) {
-            let daemons = Daemons { seq: 0, daemons: kept.daemons.told() };
+            // What cannot be told for certain counts as older than any event.
+            let seq = kept.store.last_result().unwrap_or_default();
+            let daemons = Daemons { seq, daemons: kept.daemons.told() };
             self.link.send(conn, encode(&Frame::Daemons(&daemons)), fx);
         }
     }

@@ -3,7 +3,7 @@
 use super::jobs::run;
 use super::{Store, StoreError, bytes};
 use crate::wire::{JobResult, Outcome};
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 /// A frame that waits for its acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,11 @@ impl Store {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sum of lengths")]
             Ok(Weight { results: row.get(0)?, bytes: row.get::<_, f64>(1)? as usize })
         })?)
+    }
+
+    /// The number of the latest result, whether it is still there or not.
+    pub fn last_result(&self) -> Result<u64, StoreError> {
+        last_number(&self.db)
     }
 
     /// Results after this number, in order, as the disk has them: as many as `most_bytes` hold, and
@@ -116,16 +121,20 @@ pub(super) fn add(
     has_output: bool,
     frame: impl FnOnce(u64) -> Vec<u8>,
 ) -> Result<usize, StoreError> {
-    // The larger of the two: a flaw in the first must not stop all that follows.
-    let last: u64 = db
-        .prepare_cached(
-            "SELECT max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'outbox'), 0), \
-             coalesce((SELECT max(seq) FROM outbox), 0))",
-        )?
-        .query_row([], |row| row.get(0))?;
-    let seq = last + 1;
+    let seq = last_number(db)? + 1;
     let frame = frame(seq);
     db.prepare_cached("INSERT INTO outbox (seq, frame, bytes, bare) VALUES (?, ?, ?, ?)")?
         .execute(params![seq, frame, frame.len(), !has_output])?;
     Ok(frame.len())
+}
+
+/// The latest number that a result has had.
+fn last_number(db: &Connection) -> Result<u64, StoreError> {
+    // The larger of the two: a flaw in the first must not stop all that follows.
+    Ok(db
+        .prepare_cached(
+            "SELECT max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'outbox'), 0), \
+             coalesce((SELECT max(seq) FROM outbox), 0))",
+        )?
+        .query_row([], |row| row.get(0))?)
 }
