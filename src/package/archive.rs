@@ -137,7 +137,12 @@ impl<'a> Tree<'a> {
         if !target.parent().is_some_and(|parent| self.folders.contains(parent)) {
             return Err(format!("links to {}, which is not in the archive before it", target.display()));
         }
-        fs::hard_link(self.root.join(target), place).map_err(words)
+        let origin = self.root.join(&target);
+        // A link to a symbolic link would be that link at another place, whose `..` lead elsewhere.
+        if !origin.symlink_metadata().map_err(words)?.is_file() {
+            return Err(format!("links to {}, which is no regular file", target.display()));
+        }
+        fs::hard_link(origin, place).map_err(words)
     }
 }
 

@@ -195,7 +195,7 @@ fn what_would_leave_the_folder_is_refused() {
     let target = host.folder.path().join("escaped");
     let outside = target.to_str().unwrap();
     let climb = "a/../../escaped";
-    let cases: [(&[Item], &str); 12] = [
+    let cases: [(&[Item], &str); 14] = [
         (&[(FILE, climb, 0o644, "x")], "climbs with .."),
         (&[(FILE, outside, 0o644, "x")], "absolute path"),
         (&[(DIR, "../x/", 0o755, "")], "climbs with .."),
@@ -207,6 +207,8 @@ fn what_would_leave_the_folder_is_refused() {
         (&[(HARD, "a", 0o777, "/etc/passwd")], "absolute path"),
         (&[(HARD, "a", 0o777, "../../escaped")], "climbs with .."),
         (&[(LINK, "l", 0o777, "d"), (HARD, "a", 0o777, "l/x")], "not in the archive before it"),
+        (&[(LINK, "a/b/c/l", 0o777, "../../../x"), (HARD, "h", 0o777, "a/b/c/l")], "no regular file"),
+        (&[(DIR, "d/", 0o755, ""), (HARD, "h", 0o777, "d")], "no regular file"),
         (&[(FILE, "a", 0o644, "x"), (LINK, "a", 0o777, "b")], "exists"),
     ];
     for (items, reason) in cases {
