@@ -217,8 +217,8 @@ impl Daemon {
         let task = Task::Uninstall(Uninstall {
             kind: Kind::of(url).unwrap_or(Kind::TarGz),
             package: package.and_then(|package| package.name.clone()),
-            folder: settings.folder(&self.init.name),
-            packages: settings.packages(&self.init.name),
+            folder: Some(settings.folder(&self.init.name)),
+            packages: Some(settings.packages(&self.init.name)),
         });
         let task = PendingTask::start_within(turn.now, task, INSTALL_TIMEOUT, turn.fx);
         self.work = Some(Work::Uninstall(task));

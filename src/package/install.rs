@@ -3,8 +3,8 @@
 use crate::tool::Tools;
 use crate::{Error, Kind, deb, names, rpm, tree};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// What to install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +31,12 @@ pub struct Installed {
 pub struct Uninstall {
     pub kind: Kind,
     /// As [`Installed`] has it. Where it is not known, as an installation may not have come to its
-    /// end, it is what the files in `packages` are packages of.
+    /// end, it is what the files in `packages` left in the system, unfinished or in their version.
     pub package: Option<String>,
-    pub folder: PathBuf,
-    /// The folder of the files that were fetched, which goes, too.
-    pub packages: PathBuf,
+    /// The daemon's own folder, which goes if it is given.
+    pub folder: Option<PathBuf>,
+    /// The folder of the files that were fetched, which goes, too, if it is given.
+    pub packages: Option<PathBuf>,
 }
 
 /// Installs a package over whatever there is of it: an older or newer version, or
@@ -73,35 +74,40 @@ pub(crate) fn install_with(tools: &Tools, install: &Install) -> Result<Installed
 }
 
 pub(crate) fn uninstall_with(tools: &Tools, uninstall: &Uninstall) -> Result<(), String> {
-    names::check_path("folder", &uninstall.folder)?;
-    names::check_path("packages", &uninstall.packages)?;
-    let packages: Vec<String> = match &uninstall.package {
-        Some(package) => vec![package.clone()],
-        None => packages_of(tools, uninstall.kind, &uninstall.packages),
+    let Uninstall { kind, package, folder, packages } = uninstall;
+    let folders = [("folder", folder), ("packages", packages)];
+    for (field, folder) in folders {
+        folder.as_ref().map_or(Ok(()), |folder| names::check_path(field, folder))?;
+    }
+    match (kind, package, packages) {
+        (Kind::Deb, Some(package), _) => deb::uninstall(tools, package)?,
+        (Kind::Rpm, Some(package), _) => rpm::uninstall(tools, package)?,
+        (Kind::Deb | Kind::Rpm, None, Some(packages)) => uninstall_files(tools, *kind, packages)?,
+        (Kind::TarGz, ..) | (_, None, None) => {}
+    }
+    folders
+        .into_iter()
+        .filter_map(|(_, folder)| folder.as_ref())
+        .try_for_each(|folder| tree::uninstall(folder))
+}
+
+/// Takes away what the files in a folder may have left in the system.
+fn uninstall_files(tools: &Tools, kind: Kind, folder: &Path) -> Result<(), String> {
+    let trouble = |error: io::Error| format!("packages: {}: {error}", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(trouble)?,
     };
-    for package in packages {
-        match uninstall.kind {
-            Kind::Deb => deb::uninstall(tools, &package)?,
-            Kind::Rpm => rpm::uninstall(tools, &package)?,
+    for entry in entries {
+        let file = entry.map_err(trouble)?.path();
+        match kind {
+            _ if file.to_str().and_then(Kind::of) != Some(kind) => {}
+            Kind::Deb => deb::uninstall_file(tools, &file)?,
+            Kind::Rpm => rpm::uninstall_file(tools, &file)?,
             Kind::TarGz => {}
         }
     }
-    tree::uninstall(&uninstall.folder)?;
-    tree::uninstall(&uninstall.packages)
-}
-
-/// What the files in a folder are packages of. One that is broken was never installed.
-fn packages_of(tools: &Tools, kind: Kind, folder: &Path) -> Vec<String> {
-    let name_of = |file: PathBuf| match kind {
-        Kind::Deb if Kind::of(file.to_str()?) == Some(kind) => deb::name_of(tools, &file).ok(),
-        Kind::Rpm if Kind::of(file.to_str()?) == Some(kind) => rpm::name_of(tools, &file).ok(),
-        _ => None,
-    };
-    let files = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let mut names: Vec<String> = files.filter_map(name_of).collect();
-    names.sort();
-    names.dedup();
-    names
+    Ok(())
 }
 
 /// Files of older versions. One that cannot be removed is in nobody's way.

@@ -13,6 +13,7 @@ mod deb;
 mod error;
 mod fetch;
 mod ftp;
+mod heard;
 mod http;
 mod install;
 mod kind;

@@ -1,20 +1,20 @@
 //! The system's own tools: found, run with an environment of their own, and heard.
 
 use crate::error::printable;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::io::{ErrorKind, Read};
-use std::os::fd::AsFd;
+use crate::heard::{Heard, Tail};
+use nix::errno::Errno;
+use nix::poll::{PollTimeout, poll};
+use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 const FOLDERS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Of each stream the end is kept: the reason comes last.
-const KEPT_BYTES: usize = 64 * 1024;
+const KEPT_BYTES: u64 = 64 * 1024;
 const TOLD_LINES: usize = 5;
 const TOLD_BYTES: usize = 1024;
-/// How soon a tool's end is noticed while somebody else holds its streams.
-const LOOK_MS: u16 = 50;
+/// How late a tool's end is noticed at most.
+const LONGEST_PAUSE_MS: u16 = 50;
 
 /// Where programs are looked for.
 #[derive(Debug, Clone)]
@@ -34,11 +34,29 @@ impl Tools {
         Tools { folders }
     }
 
+    /// Tools of a test's own, of which there is one.
+    #[cfg(test)]
+    pub fn faked(folder: &std::path::Path, program: &str, script: &str) -> Self {
+        // Written by a process of its own: what another thread's child has open cannot be run.
+        let make = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1"; chmod +x "$1""#;
+        let status =
+            Command::new("sh").args(["-c", make, "sh"]).arg(folder.join(program)).arg(script).status();
+        assert!(status.unwrap().success());
+        Tools::in_folders(folder.to_str().unwrap().to_owned())
+    }
+
+    /// Whether a program is on this host.
+    pub fn has(&self, program: &str) -> bool {
+        self.path(program).is_some()
+    }
+
+    fn path(&self, program: &str) -> Option<PathBuf> {
+        self.folders.split(':').map(|folder| PathBuf::from(folder).join(program)).find(|path| path.is_file())
+    }
+
     /// A call of a program that is on this host.
     pub fn call(&self, program: &str) -> Result<Call, String> {
-        let paths = self.folders.split(':').map(|folder| PathBuf::from(folder).join(program));
-        let path = paths.into_iter().find(|path| path.is_file());
-        let path = path.ok_or_else(|| {
+        let path = self.path(program).ok_or_else(|| {
             let remedy = "install it, or publish a package of another kind";
             format!("{program} is not on this host (looked in {}): {remedy}", self.folders)
         })?;
@@ -53,7 +71,7 @@ impl Tools {
 pub(crate) struct Call {
     program: String,
     command: Command,
-    kept_bytes: usize,
+    kept_bytes: u64,
 }
 
 /// How a call ended.
@@ -76,65 +94,43 @@ impl Call {
     }
 
     /// Keeps more, or less, of each stream than the end that a reason needs.
-    pub fn keep(mut self, bytes: usize) -> Self {
+    pub fn keep(mut self, bytes: u64) -> Self {
         self.kept_bytes = bytes;
         self
     }
 
     /// Runs it to its own end: a daemon that a package's script started, and that
-    /// holds our pipes, is not waited for.
+    /// holds its streams, is not waited for.
     pub fn run(mut self) -> Result<Ended, String> {
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let trouble = |error: std::io::Error| format!("{} could not be run: {error}", self.program);
+        let trouble = |error: io::Error| format!("{} could not be run: {error}", self.program);
+        let heard = || Heard::new(self.kept_bytes);
+        let (out, err) = (heard().map_err(trouble)?, heard().map_err(trouble)?);
+        self.command.stdin(Stdio::null());
+        self.command.stdout(out.writer().map_err(trouble)?).stderr(err.writer().map_err(trouble)?);
         let mut child = self.command.spawn().map_err(trouble)?;
-        let (mut stdout, mut stderr) = (Tail::new(self.kept_bytes), Tail::new(self.kept_bytes));
-        let status = hear(&mut child, &mut stdout, &mut stderr).map_err(trouble)?;
+        let status = wait(&mut child, [&out, &err]).map_err(trouble)?;
+        let (stdout, stderr) = (out.end().map_err(trouble)?, err.end().map_err(trouble)?);
         Ok(Ended { program: self.program, status, stdout, stderr })
     }
 }
 
-fn hear(child: &mut Child, stdout: &mut Tail, stderr: &mut Tail) -> std::io::Result<ExitStatus> {
-    let mut out = Some(child.stdout.take().expect("it is piped"));
-    let mut err = Some(child.stderr.take().expect("it is piped"));
-    not_blocking(out.as_ref())?;
-    not_blocking(err.as_ref())?;
+/// Waits for its end, and sees meanwhile that what it says does not fill the memory.
+fn wait(child: &mut Child, streams: [&Heard; 2]) -> io::Result<ExitStatus> {
+    let mut pause_ms = 1;
     loop {
-        let ended = child.try_wait()?;
-        drain(&mut out, stdout);
-        drain(&mut err, stderr);
-        if let Some(status) = ended {
+        if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        let fds = [out.as_ref().map(AsFd::as_fd), err.as_ref().map(AsFd::as_fd)];
-        let mut fds: Vec<_> =
-            fds.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        match poll(&mut fds, PollTimeout::from(LOOK_MS)) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+        for stream in streams {
+            stream.forget()?;
+        }
+        match poll(&mut [], PollTimeout::from(pause_ms)) {
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
+        // Most calls are short, and an installation is long.
+        pause_ms = LONGEST_PAUSE_MS.min(2 * pause_ms);
     }
-}
-
-fn not_blocking(stream: Option<&impl AsFd>) -> std::io::Result<()> {
-    let Some(stream) = stream else { return Ok(()) };
-    fcntl(stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(())
-}
-
-/// Takes in what is there; forgets a stream that has ended.
-fn drain(stream: &mut Option<impl Read>, tail: &mut Tail) {
-    let Some(open) = stream else { return };
-    let mut buffer = [0; 8192];
-    loop {
-        match open.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(bytes) => tail.push(&buffer[..bytes]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(_) => break,
-        }
-    }
-    *stream = None;
 }
 
 impl Ended {
@@ -142,9 +138,18 @@ impl Ended {
         self.status.success()
     }
 
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// The end of what it complained of.
+    pub fn complaint(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.bytes).into_owned()
+    }
+
     /// All that it wrote to its standard output, where that was not too much.
     pub fn text(&self) -> Option<String> {
-        (!self.stdout.cut).then(|| String::from_utf8_lossy(&self.stdout.bytes).into_owned())
+        (!self.stdout.is_cut).then(|| String::from_utf8_lossy(&self.stdout.bytes).into_owned())
     }
 
     /// `Err` says how it failed, in its own last words.
@@ -152,44 +157,26 @@ impl Ended {
         if self.success() {
             return Ok(self);
         }
-        let words = [&self.stderr, &self.stdout].map(Tail::last_lines);
+        let words = [&self.stderr, &self.stdout].map(last_lines);
         let words: Vec<&str> = words.iter().map(String::as_str).filter(|words| !words.is_empty()).collect();
         let words = if words.is_empty() { "it said nothing".to_owned() } else { words.join(" | ") };
         Err(format!("{} failed ({}): {words}", self.program, self.status))
     }
 }
 
-/// The end of a stream.
-struct Tail {
-    bytes: Vec<u8>,
-    most_bytes: usize,
-    cut: bool,
-}
-
-impl Tail {
-    fn new(most_bytes: usize) -> Self {
-        Tail { bytes: Vec::new(), most_bytes, cut: false }
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        let excess = self.bytes.len().saturating_sub(self.most_bytes);
-        if excess > 0 {
-            self.bytes.drain(..excess);
-            self.cut = true;
-        }
-    }
-
-    fn last_lines(&self) -> String {
-        let text = String::from_utf8_lossy(&self.bytes[self.bytes.len().saturating_sub(TOLD_BYTES)..]);
-        let lines: Vec<String> = text.lines().map(printable).filter(|line| !line.is_empty()).collect();
-        lines[lines.len().saturating_sub(TOLD_LINES)..].join(" / ")
-    }
+fn last_lines(tail: &Tail) -> String {
+    let text = String::from_utf8_lossy(&tail.bytes[tail.bytes.len().saturating_sub(TOLD_BYTES)..]);
+    let lines: Vec<String> = text.lines().map(printable).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(TOLD_LINES)..].join(" / ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::Tools;
+    use std::fs;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
 
     fn sh(script: &str) -> super::Ended {
         Tools::default().call("sh").unwrap().args(["-c", script]).run().unwrap()
@@ -214,11 +201,60 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_holds_the_pipes_is_not_waited_for() {
+    fn a_daemon_that_holds_the_streams_is_not_waited_for() {
         let ended = sh("sleep 600 & echo $!");
         let pid: i32 = ended.text().unwrap().trim().parse().unwrap();
         assert!(ended.success());
-        std::process::Command::new("kill").arg(pid.to_string()).status().unwrap();
+        Command::new("kill").arg(pid.to_string()).status().unwrap();
+    }
+
+    #[test]
+    fn what_a_daemon_says_later_is_refused_and_fills_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        let daemon = format!("until [ -e {path}/go ]; do sleep 0.01; done; echo x; echo $? > {path}/said");
+        sh(&format!("({daemon}; mv {path}/said {path}/done) 2>/dev/null &"));
+        fs::write(folder.path().join("go"), "").unwrap();
+        assert_ne!(until(&folder.path().join("done")).trim(), "0");
+    }
+
+    #[test]
+    fn a_script_that_opens_the_stream_anew_is_heard_too() {
+        let error = sh("echo first >&2; echo second > /dev/stderr; echo third >&2; exit 1").check().err();
+        assert_eq!(error.unwrap(), "sh failed (exit status: 1): second / third");
+    }
+
+    /// Set for the caller that is killed.
+    const FOLDER: &str = "ASPIRE_TEST_FOLDER_OF_A_CALLER";
+
+    #[test]
+    fn a_tool_comes_to_its_end_though_its_caller_is_killed() {
+        if let Ok(folder) = std::env::var(FOLDER) {
+            let waits = format!("echo > {folder}/begun; until [ -e {folder}/go ]; do sleep 0.01; done");
+            sh(&format!("{waits}; for i in 1 2 3; do echo out; echo err >&2; done; echo > {folder}/done"));
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut caller = Command::new(std::env::current_exe().unwrap());
+        caller.args(["--exact", "tool::tests::a_tool_comes_to_its_end_though_its_caller_is_killed"]);
+        let mut caller = caller.env(FOLDER, folder.path()).stdout(Stdio::null()).spawn().unwrap();
+        until(&folder.path().join("begun"));
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+        fs::write(folder.path().join("go"), "").unwrap();
+        until(&folder.path().join("done"));
+    }
+
+    /// What is in a file, once it is there.
+    #[expect(clippy::disallowed_methods, reason = "a real shell takes real time")]
+    fn until(path: &Path) -> String {
+        for _ in 0..3000 {
+            if let Ok(text) = fs::read_to_string(path) {
+                return text;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("waited 30 s in vain for {}", path.display());
     }
 
     #[test]

@@ -307,6 +307,7 @@ fn the_whole_folder_goes_and_nothing_outside() {
     symlink(&outside, host.daemon().join("link")).unwrap();
     let gone = |folder: PathBuf| {
         let packages = folder.with_extension("packages");
+        let (folder, packages) = (Some(folder), Some(packages));
         uninstall(&Uninstall { kind: Kind::TarGz, package: None, folder, packages })
     };
     assert_eq!(gone(host.daemon()), Ok(()));
@@ -346,14 +347,32 @@ fn what_the_caller_gets_wrong_is_named() {
     }
     for kind in [Kind::Deb, Kind::Rpm] {
         let package = Some("--root=/".into());
-        let error = uninstall(&Uninstall {
-            kind,
-            package,
-            folder: here.into(),
-            packages: "/nonexistent/packages".into(),
-        })
-        .unwrap_err()
-        .to_string();
+        let error = uninstall(&Uninstall { kind, package, folder: Some(here.into()), packages: None })
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("package: must be a name"), "{error}");
+        assert!(here.exists(), "nothing goes before all is understood");
     }
+    for (folder, packages, reason) in [("/", "/a/b", "folder: "), ("/a/b", "/", "packages: ")] {
+        let (folder, packages) = (Some(folder.into()), Some(packages.into()));
+        let error = uninstall(&Uninstall { kind: Kind::TarGz, package: None, folder, packages }).unwrap_err();
+        assert!(error.to_string().starts_with(reason), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_named_stays() {
+    let host = Host::new();
+    host.version("1");
+    let fetched = host.folder.path().join("fetched");
+    fs::create_dir(&fetched).unwrap();
+    let gone = |folder: Option<PathBuf>, packages: Option<PathBuf>| {
+        uninstall(&Uninstall { kind: Kind::TarGz, package: None, folder, packages })
+    };
+    assert_eq!(gone(None, None), Ok(()));
+    assert!(fetched.exists() && host.daemon().exists());
+    assert_eq!(gone(None, Some(fetched.clone())), Ok(()));
+    assert!(!fetched.exists() && host.daemon().exists());
+    assert_eq!(gone(Some(host.daemon()), None), Ok(()));
+    assert!(!host.daemon().exists());
 }

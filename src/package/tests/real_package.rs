@@ -105,12 +105,8 @@ fn a_package_s_way(server: &mut Server) {
     assert_eq!(fetch(&to_first), Ok(Fetched { bytes, resumed_at: bytes }));
     put(&to_first.to);
     assert_eq!(deb.version().as_deref(), Some("1.0"));
-    let removal = Uninstall {
-        kind: Kind::Deb,
-        package: Some(deb.name.clone()),
-        folder: server.path("x"),
-        packages: server.path("y"),
-    };
+    let package = Some(deb.name.clone());
+    let removal = Uninstall { kind: Kind::Deb, package, folder: None, packages: None };
     assert_eq!(uninstall(&removal), Ok(()));
     assert_eq!(deb.version(), None);
 }

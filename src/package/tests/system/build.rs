@@ -62,6 +62,14 @@ impl Deb {
         file
     }
 
+    /// A folder with a file as it is when it was fetched.
+    pub fn fetched(&self, version: &str, file: &Path) -> PathBuf {
+        let folder = self.folder.path().join("fetched");
+        fs::create_dir(&folder).unwrap();
+        fs::copy(file, folder.join(format!("{version}.deb"))).unwrap();
+        folder
+    }
+
     /// A script that tells the test its own and dpkg's process ids, and waits for it.
     pub fn waiting(&self) -> String {
         let folder = self.folder.path().display();

@@ -1,6 +1,6 @@
 use crate::build::Deb;
-use crate::{aloud, away, put, read, reason, until};
-use aspire_package::{Kind, Uninstall, uninstall};
+use crate::{aloud, away, away_by_files, put, read, reason, until};
+use aspire_package::Kind;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use std::fs;
@@ -117,14 +117,34 @@ fn of_a_package_that_nobody_knows_the_name_its_file_tells_it() {
     let Some(_system) = system() else { return };
     let deb = Deb::new("nameless");
     killed_meanwhile(&deb, "1.0", "postinst");
-    let nowhere = "/nonexistent/folder".into();
-    let packages = deb.folder.path().join("packages");
-    fs::create_dir(&packages).unwrap();
-    fs::copy(deb.build("1.1", "", &[]), packages.join("1.1.deb")).unwrap();
+    let packages = deb.fetched("1.1", &deb.build("1.1", "", &[]));
     fs::write(packages.join("2.0.deb.part"), "half").unwrap();
-    let uninstalled =
-        uninstall(&Uninstall { kind: Kind::Deb, package: None, folder: nowhere, packages: packages.clone() });
-    assert_eq!((uninstalled, deb.version()), (Ok(()), None));
+    fs::write(packages.join("3.0.deb"), "damaged").unwrap();
+    assert_eq!((away_by_files(Kind::Deb, &packages), deb.version()), (Ok(()), None));
+    assert!(!packages.exists());
+}
+
+#[test]
+fn what_was_installed_from_a_file_goes_with_it() {
+    let Some(_system) = system() else { return };
+    let deb = Deb::new("from-file");
+    let file = deb.build("1:1.0-1", "", &[]);
+    let packages = deb.fetched("1", &file);
+    put(Kind::Deb, file).unwrap();
+    assert_eq!((away_by_files(Kind::Deb, &packages), deb.version()), (Ok(()), None));
+    assert!(!packages.exists());
+}
+
+#[test]
+fn a_package_of_the_host_s_own_stays_where_ours_of_that_name_was_refused() {
+    let Some(_system) = system() else { return };
+    let deb = Deb::new("host-s-own");
+    put(Kind::Deb, deb.build("1.0", "", &[])).unwrap();
+    let ours = deb.build("2.0", "Pre-Depends: aspire-test-package-nobody-has\n", &[]);
+    let packages = deb.fetched("2.0", &ours);
+    put(Kind::Deb, ours).unwrap_err();
+    assert_eq!(away_by_files(Kind::Deb, &packages), Ok(()));
+    assert_eq!((deb.version().as_deref(), deb.state().as_str()), (Some("1.0"), "installed ok"));
     assert!(!packages.exists());
 }
 

@@ -49,12 +49,12 @@ fn put(kind: Kind, file: PathBuf) -> Result<Option<String>, Error> {
 }
 
 fn away(kind: Kind, package: &str) -> Result<(), Error> {
-    uninstall(&Uninstall {
-        kind,
-        package: Some(package.into()),
-        folder: "/nonexistent/folder".into(),
-        packages: "/nonexistent/packages".into(),
-    })
+    uninstall(&Uninstall { kind, package: Some(package.into()), folder: None, packages: None })
+}
+
+/// As of a package whose name is not known: what is in the folder of fetched files tells it.
+fn away_by_files(kind: Kind, packages: &Path) -> Result<(), Error> {
+    uninstall(&Uninstall { kind, package: None, folder: None, packages: Some(packages.into()) })
 }
 
 fn reason(error: &Error) -> String {

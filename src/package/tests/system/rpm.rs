@@ -1,4 +1,4 @@
-use crate::{aloud, away, build, put, read, reason};
+use crate::{aloud, away, away_by_files, build, put, read, reason};
 use aspire_package::Kind;
 use nix::unistd::geteuid;
 use std::path::PathBuf;
@@ -42,6 +42,30 @@ fn a_package_is_installed_upgraded_rolled_back_and_removed() {
     assert_eq!(away(Kind::Rpm, &name), Ok(()));
     assert_eq!(version(), None);
     assert_eq!(away(Kind::Rpm, &name), Ok(()), "what is not installed is gone");
+}
+
+#[test]
+fn of_a_package_that_nobody_knows_the_name_the_very_version_of_its_file_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("aspire-test-package-{}-nameless", std::process::id());
+    let build = |version: &str| build::rpm(folder.path(), &name, version, "");
+    let (Some(first), true) = (build("1.0"), geteuid().is_root()) else {
+        return aloud("that .rpm packages are taken away, which takes root, rpm and rpmbuild");
+    };
+    let _gone = Gone(&name);
+    let version = || read(&PathBuf::from(format!("/usr/share/{name}/version")));
+    let fetched = folder.path().join("fetched");
+    let only = |file: &PathBuf| {
+        std::fs::create_dir(&fetched).unwrap();
+        std::fs::copy(file, fetched.join("monitor.rpm")).unwrap();
+    };
+    put(Kind::Rpm, first.clone()).unwrap();
+    only(&build("2.0").unwrap());
+    assert_eq!(away_by_files(Kind::Rpm, &fetched), Ok(()));
+    assert_eq!(version().as_deref(), Some("1.0\n"), "it is the host's own");
+    only(&first);
+    assert_eq!(away_by_files(Kind::Rpm, &fetched), Ok(()));
+    assert_eq!((version(), fetched.exists()), (None, false));
 }
 
 #[test]
