@@ -1,8 +1,8 @@
 //! One file from a server, or from this host, to its place.
 
 use crate::part::Part;
-use crate::url::{Place, Protocol};
-use crate::{Checksum, Error, ftp, http, names};
+use crate::url::{Place, Protocol, without_login};
+use crate::{Checksum, Error, Kind, ftp, http, names};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -75,6 +75,29 @@ pub fn fetch_within(fetch: &Fetch, silence: Duration) -> Result<Fetched, Error> 
     Ok(Fetched { bytes, resumed_at })
 }
 
+/// Whether a URL can be that of a package, as far as it says itself: [`fetch`] takes it, and its
+/// file's name tells the kind. Nobody is asked.
+///
+/// # Errors
+/// What is wrong with it, after `url: `, without what is secret in it.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let place = Place::parse(url)?;
+    let named = match &place {
+        Place::File(_) => Kind::of(url),
+        Place::Remote(remote) => {
+            if remote.protocol == Protocol::Ftp {
+                ftp::path(remote).map_err(|reason| format!("{reason}, got {}", without_login(url)))?;
+            }
+            // Not of the whole: without a path, the host's name would be taken for the file's.
+            Kind::of(remote.uri.path())
+        }
+    };
+    let endings = ".deb, .rpm, .tar.gz or .tgz";
+    named
+        .map(drop)
+        .ok_or_else(|| format!("url: must name a file that ends with {endings}, got {}", without_login(url)))
+}
+
 fn check(fetch: &Fetch, place: &Place) -> Result<(), String> {
     names::check_path("to", &fetch.to)?;
     if fetch.to.file_name().is_none() || fetch.to.is_dir() {
@@ -145,5 +168,47 @@ impl std::fmt::Debug for Fetch {
             .field("most_bytes", &self.most_bytes)
             .field("identity", &self.identity)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_url;
+
+    #[test]
+    fn a_package_s_url_is_taken() {
+        for url in [
+            "http://h/monitor.deb",
+            "https://user:pass@h:8443/a/monitor-1.rpm?token=x#y",
+            "ftp://h/pub/monitor.tar.gz",
+            "file:///srv/a%20b.TGZ",
+        ] {
+            assert_eq!(check_url(url), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_package_s_url_is_refused_and_no_password_is_shown() {
+        for (url, reason) in [
+            ("", "must begin with a scheme"),
+            ("monitor.deb", "must begin with a scheme"),
+            ("https:///a.deb", ""),
+            ("http://x/.deb", "must name a file that ends with"),
+            ("http://u@:99999/x.deb", ""),
+            ("http://u:secret@x:99999/x.deb", "port"),
+            ("ftp:///%00.deb", ""),
+            ("ftp://u:secret@x/%00.deb", "must have no control characters, got ftp://x/%00.deb"),
+            ("ftp://x/%ff.deb", "not UTF-8"),
+            ("http://x.deb", "must name a file that ends with"),
+            ("http://x?secret=/a.deb", "must name a file that ends with"),
+            ("http://u:secret@x/a.zip?secret", "got http://x/a.zip?…"),
+            ("http://x/a.deb/", "must name a file that ends with"),
+            ("file:///a.zip", "got file:///a.zip"),
+            ("file://x/a.deb", "must be file:///path"),
+        ] {
+            let error = check_url(url).expect_err(url);
+            assert!(error.starts_with("url: ") && error.contains(reason), "{url}: {error}");
+            assert!(!error.contains("secret") && error.matches("url:").count() == 1, "{url}: {error}");
+        }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn download(
 }
 
 /// Relative to the login's folder; nothing in it may end a command.
-fn path(remote: &Remote) -> Result<String, String> {
+pub(crate) fn path(remote: &Remote) -> Result<String, String> {
     let path = remote.uri.path().strip_prefix('/').unwrap_or_default();
     let path = percent_decode_str(path).decode_utf8().map_err(|_| "url: the path is not UTF-8")?;
     if path.is_empty() || path.ends_with('/') {

@@ -29,7 +29,8 @@ mod url;
 
 pub use checksum::Checksum;
 pub use error::Error;
-pub use fetch::{Fetch, Fetched, SILENCE, fetch, fetch_within};
+pub use fetch::{Fetch, Fetched, SILENCE, check_url, fetch, fetch_within};
 pub use http::answers;
 pub use install::{Install, Installed, Uninstall, install, uninstall};
 pub use kind::Kind;
+pub use url::without_login;

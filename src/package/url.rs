@@ -1,5 +1,6 @@
 //! Where a package comes from.
 
+use crate::error::printable;
 use percent_encoding::percent_decode_str;
 use std::ffi::OsStr;
 use std::fmt;
@@ -39,7 +40,7 @@ pub(crate) struct Login {
 
 impl Place {
     pub fn parse(url: &str) -> Result<Place, String> {
-        let wrong = |reason: &str| format!("url: {reason}, got {}", without_secrets(url));
+        let wrong = |reason: &str| format!("url: {reason}, got {:?}", without_secrets(url));
         if url.contains(|c: char| c.is_control() || c == ' ') {
             return Err(wrong("must have no spaces or control characters"));
         }
@@ -112,11 +113,17 @@ fn file(rest: &str) -> Option<PathBuf> {
 /// and no query.
 fn without_secrets(url: &str) -> String {
     let shown = url.split(['?', '#']).next().unwrap_or_default();
-    let shown = match shown.rsplit_once('@') {
+    match shown.rsplit_once('@') {
         Some((_, rest)) => format!("…@{rest}"),
         None => shown.to_owned(),
-    };
-    format!("{shown:?}")
+    }
+}
+
+/// A URL as messages show it: without login and query, and on one line, whether it is a good one
+/// or not.
+#[must_use]
+pub fn without_login(url: &str) -> String {
+    printable(&Place::parse(url).map_or_else(|_| without_secrets(url), |place| place.to_string()))
 }
 
 impl fmt::Display for Place {
@@ -157,7 +164,7 @@ impl fmt::Debug for Remote {
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, Protocol, Remote};
+    use super::{Place, Protocol, Remote, without_login};
     use std::path::PathBuf;
 
     fn remote(url: &str) -> Remote {
@@ -206,6 +213,19 @@ mod tests {
             let error = Place::parse(url).unwrap_err();
             assert!(error.starts_with("url: ") && error.contains(reason), "{url}: {error}");
             assert!(!error.contains("sec"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        for (url, shown) in [
+            ("https://user:secret@h.example/a.deb?token=secret#x", "https://h.example/a.deb?…"),
+            ("http://user:sec/ret@host/x?secret", "…@host/x"),
+            ("ftp://h/%41", "ftp://h/%41"),
+            ("file:///a%0ab", "file:///a b"),
+            ("nonsense\n", "nonsense"),
+        ] {
+            assert_eq!(without_login(url), shown);
         }
     }
 }
