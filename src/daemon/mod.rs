@@ -181,6 +181,9 @@ impl Daemons {
         if let AsWhom::NotPermitted(reason) = own.as_whom(init.user.as_ref(), init.group.as_ref()) {
             return Some(Outcome::with_detail(Retcode::NotPermitted, reason));
         }
+        if let Err(reason) = aspire_package::check_url(&init.url) {
+            return Some(Outcome::with_detail(Retcode::InvalidParams, reason));
+        }
         if init.checksum.is_none() && !self.place.settings.is_own_server(&init.url) {
             let detail = "checksum: missing; only a package that comes from the link's own server by https \
                           may be without";

@@ -43,11 +43,24 @@ pub struct Package {
     /// [`DaemonSettings::dir`](super::DaemonSettings) at that time.
     #[serde(default)]
     pub dir: PathBuf,
+    /// What was installed before it, is another package to the system, and has not been taken away.
+    #[serde(default)]
+    pub others: Vec<(Kind, String)>,
     /// An installation that was begun may not have come to its end.
     pub is_whole: bool,
 }
 
 impl Package {
+    fn kind(&self) -> Kind {
+        Kind::of(&self.init.url).unwrap_or(Kind::TarGz)
+    }
+
+    /// This one and those before it, as the system knows them.
+    fn all(self) -> Vec<(Kind, String)> {
+        let kind = self.kind();
+        self.others.into_iter().chain(self.name.map(|name| (kind, name))).collect()
+    }
+
     /// Whether it is where its daemon looks for it.
     pub fn is_in(&self, dir: &Path) -> bool {
         Kind::of(&self.init.url) != Some(Kind::TarGz) || self.dir == dir
@@ -147,7 +160,7 @@ impl Daemon {
             }
             Some(Ok(Err(error))) => outcome(&error),
             Some(Err(reason)) => {
-                let detail = format!("{}: {reason}", shown(&self.init.url));
+                let detail = format!("{}: {reason}", aspire_package::without_login(&self.init.url));
                 Outcome::with_detail(Retcode::DownloadFailed, detail)
             }
         };
@@ -190,17 +203,32 @@ impl Daemon {
         let task = PendingTask::start_within(turn.now, task, INSTALL_TIMEOUT, turn.fx);
         self.work = Some(Work::Install(task));
         // Whatever becomes of it, the one before is not there any more as it was.
-        let name = self.installed.take().and_then(|package| package.name);
+        let others = self.installed.take().map(Package::all).unwrap_or_default();
         let dir = settings.dir.clone();
-        self.installed = Some(Package { init: self.init.clone(), name, dir, is_whole: false });
+        self.installed = Some(Package { init: self.init.clone(), name: None, dir, others, is_whole: false });
     }
 
     pub(super) fn is_installed(&mut self, turn: &mut Turn<'_>, installed: Installed) {
-        let dir = turn.place.settings.dir.clone();
-        let name = installed.package;
-        self.installed = Some(Package { init: self.init.clone(), name, dir, is_whole: true });
-        (self.supply, self.reason) = (Supply::Idle, None);
-        self.feed(turn, Cause::Passed);
+        if let Some(package) = &mut self.installed {
+            let kind = package.kind();
+            package.others.retain(|(other, name)| *other != kind || Some(name) != installed.package.as_ref());
+            (package.name, package.is_whole) = (installed.package, true);
+        }
+        (self.supply, self.reason, self.is_changed) = (Supply::Idle, None, true);
+        self.take_away_others(turn);
+    }
+
+    /// What was installed before, then what is under way is done.
+    fn take_away_others(&mut self, turn: &mut Turn<'_>) {
+        let other = self.installed.as_ref().and_then(|package| package.others.first().cloned());
+        match other {
+            None if self.state == State::Removing => self.take_away_itself(turn),
+            None => self.feed(turn, Cause::Passed),
+            Some((kind, name)) => {
+                let other = Uninstall { kind, package: Some(name), folder: None, packages: None };
+                self.take_away(turn, other);
+            }
+        }
     }
 
     /// What was fetched may be at fault, and is looked at again.
@@ -210,25 +238,37 @@ impl Daemon {
     }
 
     pub(super) fn uninstall(&mut self, turn: &mut Turn<'_>) {
-        let settings = &turn.place.settings;
-        // Of what was never installed there are files that were fetched.
-        let package = self.installed.as_ref();
-        let url = package.map_or(&self.init.url, |package| &package.init.url);
-        let task = Task::Uninstall(Uninstall {
-            kind: Kind::of(url).unwrap_or(Kind::TarGz),
-            package: package.and_then(|package| package.name.clone()),
-            folder: Some(settings.folder(&self.init.name)),
-            packages: Some(settings.packages(&self.init.name)),
-        });
-        let task = PendingTask::start_within(turn.now, task, INSTALL_TIMEOUT, turn.fx);
-        self.work = Some(Work::Uninstall(task));
         if let Some(package) = &mut self.installed {
             // Whatever becomes of it: who is wanted again after all needs it anew.
             package.is_whole = false;
         }
+        self.take_away_others(turn);
+    }
+
+    fn take_away_itself(&mut self, turn: &mut Turn<'_>) {
+        let settings = &turn.place.settings;
+        // Of what was never installed there are files that were fetched.
+        let package = self.installed.as_ref();
+        let itself = Uninstall {
+            kind: package.map_or(Kind::TarGz, Package::kind),
+            package: package.and_then(|package| package.name.clone()),
+            folder: Some(settings.folder(&self.init.name)),
+            packages: Some(settings.packages(&self.init.name)),
+        };
+        self.take_away(turn, itself);
+    }
+
+    fn take_away(&mut self, turn: &mut Turn<'_>, what: Uninstall) {
+        let task = PendingTask::start_within(turn.now, Task::Uninstall(what), INSTALL_TIMEOUT, turn.fx);
+        self.work = Some(Work::Uninstall(task));
     }
 
     pub(super) fn is_uninstalled(&mut self, turn: &mut Turn<'_>) {
+        if let Some(package) = self.installed.as_mut().filter(|package| !package.others.is_empty()) {
+            package.others.remove(0);
+            self.is_changed = true;
+            return self.take_away_others(turn);
+        }
         self.installed = None;
         self.feed(turn, Cause::Passed);
     }
@@ -250,12 +290,4 @@ impl Daemon {
 
 pub fn outcome(error: &aspire_package::Error) -> Outcome {
     Outcome::with_detail(error.retcode(), error.to_string())
-}
-
-/// Without what is secret in it.
-fn shown(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
-        _ => url.to_owned(),
-    }
 }

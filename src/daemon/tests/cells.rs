@@ -100,12 +100,18 @@ fn at(state: State, now: Now, fx: &mut Effects) -> Daemon {
             init: definition.clone(),
             name: Some("web".into()),
             dir: "/".into(),
+            others: Vec::new(),
             is_whole: true,
         });
     }
     if state == State::Removing || state == State::Stopped {
-        daemon.installed =
-            Some(Package { init: definition.clone(), name: None, dir: "/".into(), is_whole: true });
+        daemon.installed = Some(Package {
+            init: definition.clone(),
+            name: None,
+            dir: "/".into(),
+            others: Vec::new(),
+            is_whole: true,
+        });
     }
     if state.has_processes() || state == State::Checking {
         daemon.started = Some(definition);

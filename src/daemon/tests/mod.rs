@@ -536,6 +536,33 @@ fn what_is_removed_is_ended_uninstalled_and_forgotten() {
 }
 
 #[test]
+fn what_another_package_takes_the_place_of_is_taken_away() {
+    let mut host = Host::new();
+    host.init(&json!({}));
+    host.pass(2.0);
+    host.answers.push(("Install(", r#"{"Ok":{"package":"web2"}}"#.into()));
+    host.started.clear();
+    host.init(&json!({"version": "2"}));
+    host.pass(2.0);
+    assert_eq!(
+        (host.started.join(" ").as_str(), host.status().as_str()),
+        ("Fetch Install Uninstall stays", "running")
+    );
+    host.answers.clear();
+    host.answers.push(("Install(", r#"{"Ok":{"package":null}}"#.into()));
+    host.answers.push(("Uninstall(", "never".into()));
+    host.init(&json!({"version": "3", "url": "http://x/web.tar.gz"}));
+    host.pass(2.0);
+    assert_eq!(host.status(), "installing", "{:?}", host.started);
+    host.next_agent("boot");
+    host.answers.clear();
+    host.started.clear();
+    host.want(Wanted::Removed);
+    host.pass(2.0);
+    assert_eq!((host.started.join(" ").as_str(), host.status().as_str()), ("Uninstall Uninstall", "gone"));
+}
+
+#[test]
 fn a_wish_may_come_at_any_time() {
     let mut host = Host::new();
     host.init(&json!({"start": "deaf", "stop_timeout": 5}));
@@ -597,6 +624,9 @@ fn what_may_not_be_is_refused() {
         init.checksum = None;
         init
     };
+    let bad = init(&json!({"url": "https:///a.deb"}));
+    let refused = host.daemons.init(host.now, bad, &mut host.store);
+    assert!(refused.retcode == 3021 && refused.detail.as_ref().unwrap().starts_with("url: "), "{refused:?}");
     let refused = host.daemons.init(host.now, without(json!({})), &mut host.store);
     assert_eq!(refused.retcode, 3021);
     assert!(refused.detail.unwrap().starts_with("checksum: missing"));
