@@ -85,7 +85,10 @@ impl Daemon {
                 Wanted::Running => self.startable().map(|_| Cause::Run),
                 Wanted::Stoped => None,
             },
-            State::Installing => (self.wanted == Wanted::Removed || !is_package_here).then_some(Cause::Halt),
+            State::Installing => {
+                let is_another = self.needs_package() && !is_package_here;
+                (self.wanted == Wanted::Removed || is_another).then_some(Cause::Halt)
+            }
             State::Checking | State::Starting | State::Running => self.is_stale().then_some(Cause::Halt),
             State::Failing | State::Killing => {
                 (self.renew || self.wanted != Wanted::Running).then_some(Cause::Halt)
