@@ -6,7 +6,7 @@ mod rig;
 
 use rig::agent::Host;
 use rig::daemons::{STAYS, alone, pid};
-use rig::until;
+use rig::{aloud, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::TcpListener;
@@ -88,6 +88,35 @@ fn one_that_does_not_listen_at_its_port_any_more_is_started_anew() {
     let port = TcpListener::bind("127.0.72.5:0").unwrap().local_addr().unwrap().port().to_string();
     let more = json!({"check": "socket", "socket": format!("tcp:127.0.72.5:{port}"), "env": {"AT": port}});
     falls_ill("web", &host, LISTENS, &more, "check socket: ");
+}
+
+#[test]
+fn one_whose_web_server_says_that_it_is_ill_is_started_anew() {
+    let (host, _agent) = alone("");
+    let port = TcpListener::bind("127.0.72.5:0").unwrap().local_addr().unwrap().port();
+    let run = format!(
+        "#!/bin/sh\nmkdir -p web; : > web/health\n\
+         (while ! test -e $ILL; do sleep 0.02; done; rm -f web/health) &\n\
+         exec python3 -m http.server --bind 127.0.72.5 -d web {port}\n"
+    );
+    let more = json!({"check": format!("http:http://127.0.72.5:{port}/health")});
+    falls_ill("web", &host, &run, &more, "health: the server answered 404 Not Found (2 in a row)");
+}
+
+#[test]
+fn what_asks_for_more_memory_than_the_kernel_may_give_it_is_killed() {
+    let (host, _agent) = alone("");
+    let run = "#!/bin/sh\nexec perl -e '$held = q(x) x 200_000_000; sleep 1000000'\n";
+    host.init("web", &[("run", run)], &json!({"limits": {"memory_max": "32M"}, "start_delay": 1}));
+    let line = until("its end, or that the kernel cannot", || {
+        let log = host.log();
+        let words = |line: &&str| line.contains("unlimited=memory_max") || line.contains("retcode=3102");
+        log.lines().find(words).map(str::to_owned)
+    });
+    if line.contains("unlimited=memory_max") {
+        return aloud("a daemon that the kernel keeps to its memory_max, as it has no such controller here");
+    }
+    assert!(line.contains("it was killed by SIGKILL before it was up"), "{line}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub struct Polaris {
     pub url: String,
     pub agents: String,
     pub token: String,
-    data: PathBuf,
+    pub data: PathBuf,
 }
 
 /// A process that ends with its owner.
@@ -170,6 +170,7 @@ impl Fleet {
         let config = format!(
             "hostname = \"web-1\"\n[link]\nserver = \"{}\"\n[tls]\ndir = \"{place}/pki\"\n\
              [store]\npath = \"{place}/gearman.db\"\n[control]\nsocket = \"{place}/gearman.sock\"\n\
+             [daemon]\ndir = \"{place}/daemon\"\nlog = \"{place}/log\"\nrun = \"{place}/run\"\n\
              [plugins]\ndir = \"{place}/plugins\"\n[exec]\n{exec}\n",
             polaris.agents
         );
