@@ -38,8 +38,9 @@ const IDLE: usize = 100;
 
 /// An agent as a host has it, its link up, and whatever it tells is acknowledged.
 struct Supervisor {
-    host: Host,
+    /// Ends first: it would start again what ends with the host.
     agent: Agent,
+    host: Host,
     _server: Told,
 }
 
