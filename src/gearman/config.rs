@@ -1,12 +1,14 @@
 //! gearman.conf: TOML, every key checked, nothing ignored or clamped.
 
+use super::config_values::{
+    absolute, absolute_text, allow_list, servers, size, socket_path, tags, text, whole,
+};
 use crate::daemon::DaemonSettings;
 use crate::exec::{AllowList, ExecSettings};
 use crate::link::LinkSettings;
 use crate::wire::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
 use crate::wire::server_list;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -317,83 +319,6 @@ fn read(text: &str) -> Result<File, ConfigError> {
         key: Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default(),
         reason: reason(error.inner()),
     })
-}
-
-fn whole<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64>(
-    deserializer: D,
-) -> Result<u64, D::Error> {
-    let number = i64::deserialize(deserializer)?;
-    u64::try_from(number)
-        .ok()
-        .filter(|number| (LEAST..=MOST).contains(number))
-        .ok_or_else(|| D::Error::custom(format_args!("must be from {LEAST} to {MOST}, got {number}")))
-}
-
-fn size<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64>(
-    deserializer: D,
-) -> Result<usize, D::Error> {
-    let number = whole::<D, LEAST, MOST>(deserializer)?;
-    usize::try_from(number).map_err(D::Error::custom)
-}
-
-fn text<'de, D: Deserializer<'de>, const MOST_BYTES: usize>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    match text.len() {
-        length if length > MOST_BYTES => {
-            Err(D::Error::custom(format_args!("must be at most {MOST_BYTES} bytes, got {length}")))
-        }
-        _ => Ok(text),
-    }
-}
-
-fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    const MOST: usize = 64;
-    const MOST_BYTES: usize = 256;
-    let tags = BTreeMap::<String, String>::deserialize(deserializer)?;
-    if tags.len() > MOST {
-        return Err(D::Error::custom(format_args!("must be at most {MOST} tags, got {}", tags.len())));
-    }
-    match tags.iter().find(|(key, value)| key.is_empty() || key.len() > 64 || value.len() > MOST_BYTES) {
-        Some((key, _)) => Err(D::Error::custom(format_args!(
-            "{key:?}: a tag has a name of 1 to 64 bytes and a value of at most {MOST_BYTES}"
-        ))),
-        None => Ok(tags),
-    }
-}
-
-fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let list = String::deserialize(deserializer)?;
-    server_list::parse(&list).map_err(D::Error::custom)?;
-    Ok(list)
-}
-
-fn absolute_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let path = String::deserialize(deserializer)?;
-    if !path.starts_with('/') || path.contains('\0') {
-        return Err(D::Error::custom(format_args!("must be an absolute path, got {path:?}")));
-    }
-    Ok(path)
-}
-
-fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    absolute_text(deserializer).map(PathBuf::from)
-}
-
-fn socket_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    // What sockaddr_un has room for (unix(7)), less the NUL.
-    const MOST_BYTES: usize = 107;
-    let path = absolute_text(deserializer)?;
-    match path.len() {
-        length if length > MOST_BYTES => Err(D::Error::custom(format_args!(
-            "the path of a socket must be at most {MOST_BYTES} bytes, got {length}"
-        ))),
-        _ => Ok(path.into()),
-    }
-}
-
-fn allow_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AllowList, D::Error> {
-    let expressions = Vec::<String>::deserialize(deserializer)?;
-    AllowList::new(&expressions).map_err(D::Error::custom)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod answered;
 mod calls;
 mod config;
+mod config_values;
 mod control;
 mod cron;
 mod daemons;
