@@ -4,11 +4,19 @@ use super::{Store, StoreError};
 use crate::clock::EpochMs;
 use crate::limits::{MAX_EVENTS_PER_DAEMON, MAX_EVENTS_PER_HOST, MAX_ROWS_PER_COMMIT};
 use aspire_wire::daemon::{DaemonStatus, MAX_DAEMONS};
-use sqlx::any::{Any, AnyRow};
+use sqlx::any::{Any, AnyArguments, AnyRow};
+use sqlx::query::Query;
 use sqlx::{QueryBuilder, Row};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
+/// Makes or replaces a daemon's row, if its host is there and the condition that follows holds.
+macro_rules! row_of_host {
+    () => {
+        "REPLACE INTO daemons (host, name, version, status, wanted, pid, since, restarts, seq, gmt_modify) \
+         SELECT h.id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM hosts h WHERE h.id = ? AND "
+    };
+}
 /// What a host told of its daemons.
 #[derive(Debug)]
 pub enum DaemonChange<'a> {
@@ -228,29 +236,19 @@ async fn learn(
     daemon: &State<'_>,
     seq: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "REPLACE INTO daemons (host, name, version, status, wanted, pid, since, restarts, seq, gmt_modify) \
-         SELECT h.id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM hosts h WHERE h.id = ? \
-         AND NOT EXISTS (SELECT 1 FROM daemons d WHERE d.host = h.id AND d.name = ? AND d.seq >= ?) \
+    let newer_than_known = concat!(
+        row_of_host!(),
+        "NOT EXISTS (SELECT 1 FROM daemons d WHERE d.host = h.id AND d.name = ? AND d.seq >= ?) \
          AND NOT EXISTS (SELECT 1 FROM daemon_events e WHERE e.host = h.id AND e.daemon = ? \
          AND e.removed = 1 AND e.seq > ?)",
-    )
-    .bind(daemon.name)
-    .bind(daemon.version)
-    .bind(daemon.status)
-    .bind(daemon.wanted)
-    .bind(daemon.pid)
-    .bind(daemon.since)
-    .bind(daemon.restarts)
-    .bind(seq)
-    .bind(at)
-    .bind(host)
-    .bind(daemon.name)
-    .bind(seq)
-    .bind(daemon.name)
-    .bind(seq)
-    .execute(&mut **transaction)
-    .await?;
+    );
+    bound(newer_than_known, host, at, daemon, seq)
+        .bind(daemon.name)
+        .bind(seq)
+        .bind(daemon.name)
+        .bind(seq)
+        .execute(&mut **transaction)
+        .await?;
     Ok(())
 }
 
@@ -283,12 +281,22 @@ async fn replace_all(
         .bind(seq)
         .execute(&mut **transaction)
         .await?;
+    let row = concat!(row_of_host!(), "h.revoked IS NULL");
     for daemon in daemons {
-        sqlx::query(
-            "REPLACE INTO daemons \
-             (host, name, version, status, wanted, pid, since, restarts, seq, gmt_modify) \
-             SELECT h.id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM hosts h WHERE h.id = ? AND h.revoked IS NULL",
-        )
+        bound(row, host, at, daemon, seq).execute(&mut **transaction).await?;
+    }
+    Ok(())
+}
+
+/// With what the row has; what the condition asks for follows.
+fn bound<'q>(
+    row: &'static str,
+    host: &'q str,
+    at: EpochMs,
+    daemon: &State<'q>,
+    seq: i64,
+) -> Query<'q, Any, AnyArguments> {
+    sqlx::query(row)
         .bind(daemon.name)
         .bind(daemon.version)
         .bind(daemon.status)
@@ -299,10 +307,6 @@ async fn replace_all(
         .bind(seq)
         .bind(at)
         .bind(host)
-        .execute(&mut **transaction)
-        .await?;
-    }
-    Ok(())
 }
 
 /// Forgets what is beyond the bounds, the oldest first: of each of these daemons (with their hosts)
