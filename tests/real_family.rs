@@ -581,28 +581,6 @@ fn what_is_no_place_for_output_is_named() {
 }
 
 #[test]
-fn a_script_that_names_no_interpreter_runs_all_the_same() {
-    let home = Home::new();
-    let mut agent = home.agent();
-    let path = home.path("plain");
-    fs::write(home.path("draft"), "echo \"$0\" \"$@\"\n").unwrap();
-    // Not by us: what another test starts at this moment would hold it open to be written to, and
-    // nobody could execute it.
-    let install =
-        Command::new("install").args(["-m", "755"]).args([home.path("draft"), path.clone()]).status();
-    assert!(install.unwrap().success());
-    let path = path.to_str().unwrap();
-    agent.begin(home.program(&[path, "one", "two words"]));
-    assert_eq!(agent.expect("Exited")["exit"], 0);
-    assert_eq!(home.output(), format!("{path} one two words\n"));
-    agent.ask(&Order::Run(vec![path.to_owned(), "as a command".to_owned()]), "Started");
-    let mut told = [agent.hear(), agent.hear()];
-    told.sort_by_key(|report| report["event"] == "Output");
-    assert_eq!(told[0]["exit"], 0, "{told:?}");
-    assert_eq!(told[1]["text"], format!("{path} as a command\n"), "{told:?}");
-}
-
-#[test]
 fn the_kernel_keeps_the_limits_that_it_is_given() {
     let _alone = limits_alone();
     let home = Home::new();

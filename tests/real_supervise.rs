@@ -33,6 +33,16 @@ fn a_daemon_is_installed_started_caught_stopped_and_removed() {
 }
 
 #[test]
+fn a_script_that_names_no_interpreter_is_a_daemon_all_the_same() {
+    let (host, _agent) = alone("");
+    let run = "echo \"$0\" \"$@\" $$\nwhile :; do sleep 1000000; done\n";
+    host.init("web", &[("run", run)], &json!({"start": "./run one two"}));
+    let running = host.comes_to("web", "running");
+    let words = format!("run one two {}\n", pid(&running));
+    until("its words", || host.written("web").ends_with(&words).then_some(()));
+}
+
+#[test]
 fn daemons_outlive_the_agent_and_the_next_one_has_them_again() {
     let (host, mut agent) = alone("");
     let package = packed(&host, "web", &[("run", STAYS)]);

@@ -20,10 +20,9 @@ use limits::Limit;
 use nix::errno::Errno;
 use nix::unistd::ForkResult;
 use std::cell::Cell;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::iter;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
@@ -42,18 +41,11 @@ enum Step {
     User,
     Directory,
     Execute,
-    /// Of a script that does not name its interpreter.
-    ExecuteShell,
 }
-
-/// What runs a script that does not name its interpreter, as execvp(3) has it.
-const SHELL: &CStr = c"/bin/sh";
 
 /// Everything the child needs, made ready while memory may still be allocated.
 struct Plan {
     argv: *const *const c_char,
-    /// The same as the arguments of [`SHELL`].
-    script: *const *const c_char,
     envp: *const *const c_char,
     cwd: *const c_char,
     stdio: [RawFd; 3],
@@ -118,12 +110,10 @@ pub(super) fn spawn(
     let env = c_strings(env)?;
     let cwd = c_string(launch.cwd.clone())?;
     let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&env));
-    let script: Vec<_> = iter::once(SHELL.as_ptr()).chain(argv_pointers.iter().copied()).collect();
     let entrances: Vec<RawFd> = cgroups.entrances.iter().map(AsRawFd::as_raw_fd).collect();
     let limits = limits::of(&launch.limits, &inherited.open_files);
     let plan = Plan {
         argv: argv_pointers.as_ptr(),
-        script: script.as_ptr(),
         envp: env_pointers.as_ptr(),
         cwd: cwd.as_ptr(),
         stdio: stdio.map(|fd| fd.as_raw_fd()),
@@ -260,11 +250,7 @@ unsafe fn prepare_and_execute(plan: &Plan) -> Step {
             return Step::Directory;
         }
         libc::execve(*plan.argv, plan.argv, plan.envp);
-        if *libc::__errno_location() != libc::ENOEXEC {
-            return Step::Execute;
-        }
-        libc::execve(SHELL.as_ptr(), plan.script, plan.envp);
-        Step::ExecuteShell
+        Step::Execute
     }
 }
 
@@ -278,7 +264,6 @@ fn step_name(step: Step, launch: &Launch, limits: &[Limit]) -> String {
         Step::User => "setresuid".into(),
         Step::Directory => format!("cwd: chdir to {}", launch.cwd),
         Step::Execute => format!("execve {}", launch.argv.first().map_or("", String::as_str)),
-        Step::ExecuteShell => format!("execve {}", SHELL.to_string_lossy()),
     }
 }
 
