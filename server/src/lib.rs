@@ -26,6 +26,7 @@ pub mod ctl;
 pub mod hosts;
 pub mod jobs;
 pub mod limits;
+pub mod people;
 pub mod pki;
 pub mod problem;
 pub mod queue;

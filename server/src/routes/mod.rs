@@ -4,6 +4,7 @@ mod body;
 mod cron;
 mod daemons;
 mod enroll;
+mod guard;
 mod health;
 mod history;
 mod hosts;
@@ -17,10 +18,10 @@ use crate::app::App;
 use crate::limits;
 use crate::problem::Problem;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -46,7 +47,7 @@ pub fn web(app: &Arc<App>) -> Router {
         .nest("/api/v1", api)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(from_fn_with_state(app.clone(), authenticate))
+        .layer(from_fn_with_state(app.clone(), guard::authenticate))
         // After the layer: these two alone answer without a token.
         .route("/healthz", get(health::alive).fallback(no_such_method))
         .route("/readyz", get(health::ready).fallback(no_such_method));
@@ -71,20 +72,6 @@ fn finish(router: Router<Arc<App>>, app: &Arc<App>, max_body_bytes: usize) -> Ro
                 .into_response()
         }))
         .with_state(app.clone())
-}
-
-async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = value.and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    match token {
-        Some(token) if app.is_admin(token) => next.run(request).await,
-        Some(_) => Problem::unauthorized("the token is not the one in admin.token").into_response(),
-        None => Problem::unauthorized("send the token of admin.token as Authorization: Bearer TOKEN")
-            .into_response(),
-    }
 }
 
 async fn no_such_path(uri: Uri) -> Problem {
