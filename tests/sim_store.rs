@@ -6,6 +6,7 @@
 mod sim;
 
 use aspire::gearman::Gearman;
+use aspire::machine::limits::STORE_REOPEN;
 use aspire::machine::{ChildId, ConnId, Effect, Event, Exit, Process, Stream};
 use aspire::store::{NewJob, Store};
 use aspire::wire::frame::encode;
@@ -135,6 +136,24 @@ fn while_the_disk_is_full_commands_run_jobs_are_refused_and_ends_are_kept() {
     let (_, outcome) = reply(&agent.asks(&json!({"id": "d", "method": "agent.info"})));
     let info: Value = serde_json::from_str(outcome.data.unwrap().get()).unwrap();
     assert_eq!((&info["results"], &info["jobs"]), (&json!(0), &json!(0)));
+}
+
+/// With the next heartbeat a minute later, and nobody has to know.
+#[test]
+fn a_database_that_could_not_be_opened_is_opened_as_soon_as_it_can_be() {
+    let (_folder, path) = place();
+    std::fs::create_dir(&path).unwrap();
+    let store = format!("[store]\npath = {:?}", path.display());
+    let mut agent = sim::agent::Agent::new(&store);
+    let job = |id: &str| json!({"id": id, "method": "async.bash", "cmd": "true"});
+    assert_eq!(reply(&agent.asks(&job("refused"))).1.retcode, Retcode::StorageFailure.code());
+    std::fs::remove_dir(&path).unwrap();
+    agent.rig.pass(STORE_REOPEN / 2);
+    assert_eq!(reply(&agent.asks(&job("too soon"))).1.retcode, Retcode::StorageFailure.code());
+    agent.rig.pass(STORE_REOPEN / 2);
+    let effects = agent.asks(&job("accepted"));
+    assert_eq!(reply(&effects).1.retcode, Retcode::Accepted.code());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. })), "{effects:?}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::exec::{self, Exec};
 use crate::getinfo::{HostFacts, Queries};
 use crate::job::{self, Orphan};
 use crate::link::{self, Link};
+use crate::machine::limits::STORE_REOPEN;
 use crate::machine::{ConnId, Effect, Effects, Event, Identity, Instant, Machine, Now, Signal, earliest};
 use crate::store::Store;
 use crate::wire::frame::encode;
@@ -71,6 +72,8 @@ pub struct Gearman {
     answered: Answered,
     /// Or why there is nothing that could survive.
     kept: Result<Kept, String>,
+    /// When that was tried last.
+    store_tried: Instant,
     /// What an earlier agent started, to be watched on.
     orphans: Vec<Orphan>,
     /// The connection that each request under way came by.
@@ -118,6 +121,7 @@ impl Gearman {
             exec: Exec::new(config.exec, host.own.clone()),
             answered: Answered::default(),
             kept: Err(String::new()),
+            store_tried: now.mono,
             orphans: Vec::new(),
             asked_by: HashMap::new(),
             cancels: HashMap::new(),
@@ -138,6 +142,7 @@ impl Gearman {
     }
 
     fn restore(&mut self, now: Now, store: Result<Store, String>) {
+        self.store_tried = now.mono;
         let restored = store.and_then(|store| {
             let mut facts = Vec::new();
             self.answered.restore(&store).map_err(|error| error.to_string())?;
@@ -166,20 +171,26 @@ impl Gearman {
                 (self.kept, self.orphans) = (Ok(kept), orphans);
             }
             Err(reason) => {
-                error!("store=closed reason={reason:?} without=\"jobs, cron, daemons\"");
+                if self.kept.as_ref().err() != Some(&reason) {
+                    error!("store=closed reason={reason:?} without=\"jobs, cron, daemons\" next_try=60s");
+                }
                 self.kept = Err(reason);
             }
         }
     }
 
-    /// Where there was none at the start, the reason may have gone.
-    fn open_store_again(&mut self, now: Now, path: &Path, fx: &mut Effects) {
+    /// The reason why there is none may have gone.
+    fn open_store_again(&mut self, now: Now, fx: &mut Effects) {
+        self.restore(now, open_store(&self.store_path, now));
+        self.adopt_orphans(now, fx);
+        self.tell_of_jobs(fx);
+        self.tell_of_daemons(fx);
+    }
+
+    fn configure_store(&mut self, now: Now, path: PathBuf, fx: &mut Effects) {
         if self.kept.is_err() {
-            self.restore(now, open_store(path, now));
-            path.clone_into(&mut self.store_path);
-            self.adopt_orphans(now, fx);
-            self.tell_of_jobs(fx);
-            self.tell_of_daemons(fx);
+            self.store_path = path;
+            self.open_store_again(now, fx);
         } else if self.store_path != path {
             let kept = self.store_path.display();
             warn!("store=kept file={kept} reason=\"another takes effect at the next start\"");
@@ -266,7 +277,7 @@ impl Gearman {
                 info!("config=reloaded file={shown:?}");
                 let init = init(&self.host, &config);
                 self.link.configure(now, config.link, init, fx);
-                self.open_store_again(now, &config.store, fx);
+                self.configure_store(now, config.store, fx);
                 self.exec.configure(now, config.exec, fx, &mut news.exec);
                 self.configure_daemons(config.daemon);
                 self.queries.configure(config.plugins);
@@ -282,6 +293,9 @@ impl Machine for Gearman {
         let (mut facts, mut local, mut news) = (Vec::new(), Vec::new(), News::default());
         let mut answered = Vec::new();
         self.adopt_orphans(now, fx);
+        if self.kept.is_err() && !self.stopping && now.mono >= self.store_tried + STORE_REOPEN {
+            self.open_store_again(now, fx);
+        }
         match &event {
             Event::Signal(signal) => self.signal(now, *signal, fx, &mut news),
             Event::FileRead(path, file) if status::is_size(path) => {

@@ -160,6 +160,8 @@ pub const ENDED_JOBS_AGE: Duration = Duration::from_hours(7 * 24);
 pub const LISTED_JOBS: usize = 500;
 /// After the database failed, how long until it is tried again.
 pub const STORE_RETRY: Duration = Duration::from_secs(1);
+/// Where there is none, how long until it is opened again: with what comes next, no one wakes up for it.
+pub const STORE_REOPEN: Duration = Duration::from_mins(1);
 
 /// Results that wait for the server, beyond which no new job is taken on: none is ever dropped.
 pub const OUTBOX_RESULTS: usize = 100_000;

@@ -100,7 +100,12 @@ pub fn gearman_at(
     seed: u64,
     store: Result<Store, String>,
 ) -> Rig<Gearman> {
-    let config = Config::parse(config, None).expect("the test's configuration is right");
+    let named = config.contains("[store]");
+    let mut config = Config::parse(config, None).expect("the test's configuration is right");
+    if !named {
+        // Where none is and none can be made.
+        config.store = "/dev/null/gearman.db".into();
+    }
     let source = ConfigSource { path: "/etc/cargo/gearman.conf".into(), was_named: true, servers: None };
     Rig::at(begin, |now| Gearman::new(now, host(own), source, config, store, seed))
 }
