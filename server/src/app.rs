@@ -38,7 +38,7 @@ pub struct App {
 impl App {
     /// Brings the database up to date with the fact that nothing runs yet, and loads what is needed of it.
     pub async fn build(config: Config, authority: Authority, admin_token: &str) -> anyhow::Result<App> {
-        let store = Store::open_sqlite(&config.data.join("polaris.db")).await?;
+        let store = Store::open(&config.database, &config.data.join("polaris.db")).await?;
         let now = clock::now();
         store.mark_all_hosts_offline(now).await?;
         let cut_short = store.complete_unfinished(now).await?;

@@ -2,12 +2,14 @@
 //! checked, and what is wrong is said with file, line and key.
 
 use crate::limits;
+use crate::store::MySqlUrl;
 use aspire_wire::server_list;
 use aspire_wire::session::HEARTBEAT_SECONDS;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
@@ -37,6 +39,7 @@ pub struct Config {
     pub data: PathBuf,
     pub web: Web,
     pub agents: Agents,
+    pub database: Database,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +67,14 @@ impl Agents {
     pub fn sends_all_to(&self) -> Option<&str> {
         self.redirect.as_deref().filter(|_| self.max_links.is_none())
     }
+}
+
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// A database server's; `None` is the embedded one.
+    pub url: Option<MySqlUrl>,
+    /// Connections to it at once.
+    pub connections: u32,
 }
 
 /// Whoever wrote the configuration is at fault.
@@ -114,8 +125,10 @@ struct AgentsTable {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct DatabaseTable {
-    #[serde(deserialize_with = "embedded")]
-    url: (),
+    #[serde(deserialize_with = "database")]
+    url: Option<Spanned<MySqlUrl>>,
+    #[serde(deserialize_with = "connections")]
+    connections: Option<u32>,
 }
 
 impl Config {
@@ -126,7 +139,9 @@ impl Config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|reason| ConfigError::Unreadable { file: path.clone(), reason })?;
-                parse(path, &text)?
+                let file = parse(path, &text)?;
+                check_secret(path, &text, &file)?;
+                file
             }
         };
         Config::of(flags, file)
@@ -151,13 +166,17 @@ impl Config {
                 redirect: file.agents.redirect,
                 max_links: file.agents.max_links,
             },
+            database: Database {
+                url: file.database.url.map(Spanned::into_inner),
+                connections: file.database.connections.unwrap_or(limits::DEFAULT_DATABASE_CONNECTIONS),
+            },
         })
     }
 }
 
 fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
     let wrong = |span: Option<std::ops::Range<usize>>, reason: String| {
-        let line = span.map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let line = span.map_or(1, |span| line_of(text, span.start));
         ConfigError::Wrong { file: file.to_owned(), line, reason }
     };
     let toml = toml::Deserializer::parse(text).map_err(|e| wrong(e.span(), e.message().to_owned()))?;
@@ -176,6 +195,30 @@ fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
     };
     let reason = format!("web.{key}: cert and key need each other: only {key} is there");
     Err(wrong(Some(lone.span()), reason))
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text[..at.min(text.len())].matches('\n').count() + 1
+}
+
+/// A password is for polaris alone.
+fn check_secret(path: &Path, text: &str, file: &File) -> Result<(), ConfigError> {
+    let Some(url) = file.database.url.as_ref().filter(|url| url.get_ref().has_password()) else {
+        return Ok(());
+    };
+    let mode = std::fs::metadata(path)
+        .map_err(|reason| ConfigError::Unreadable { file: path.to_owned(), reason })?
+        .permissions()
+        .mode();
+    if mode & 0o007 == 0 {
+        return Ok(());
+    }
+    let reason = format!(
+        "database.url: has a password, and everybody may read this file (mode {:03o}): \
+         give it to polaris' user and chmod it to 600, or to 640",
+        mode & 0o777
+    );
+    Err(ConfigError::Wrong { file: path.to_owned(), line: line_of(text, url.span().start), reason })
 }
 
 /// A name as a certificate may have it, or an address.
@@ -213,14 +256,18 @@ fn max_links<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>
     in_range(links, &limits::MAX_LINKS, "links").map(|links| usize::try_from(links).ok())
 }
 
-fn embedded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "" => Ok(()),
-        url if url.starts_with("mysql://") => {
-            Err(D::Error::custom("mysql:// is not supported by this version yet; leave it empty"))
-        }
-        _ => Err(D::Error::custom("must be empty, which means the embedded database")),
+fn database<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Spanned<MySqlUrl>>, D::Error> {
+    let url = Spanned::<String>::deserialize(deserializer)?;
+    if url.get_ref().is_empty() {
+        return Ok(None);
     }
+    let parsed = MySqlUrl::parse(url.get_ref()).map_err(D::Error::custom)?;
+    Ok(Some(Spanned::new(url.span(), parsed)))
+}
+
+fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    in_range(number, &limits::DATABASE_CONNECTIONS, "connections").map(|number| u32::try_from(number).ok())
 }
 
 fn in_range<E: serde::de::Error>(
@@ -257,7 +304,8 @@ mod tests {
         let config = load(
             "data = '/tmp/x'\n[web]\nlisten = '0.0.0.0:1'\ncert = 'c'\nkey = 'k'\n[agents]\n\
              listen = '[::]:2'\nnames = ['a.example', '10.0.0.1', '::1']\nheartbeat = 5\n\
-             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[database]\nurl = ''\n",
+             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[database]\nurl = ''\n\
+             connections = 1\n",
         )
         .unwrap();
         assert_eq!(config.agents.redirect.as_deref(), Some("10.0.0.2,b:9"));
@@ -282,10 +330,9 @@ mod tests {
             ("[agents]\nnames = ['a:1']\n", "agents.names"),
             ("[agents]\nredirect = ['a:0']\n", "polaris.conf:2: agents.redirect: \"a:0\": the port"),
             ("[agents]\nlisten = 'x'\n", "polaris.conf:2: agents.listen: "),
-            (
-                "[database]\nurl = 'mysql://u@h/d'\n",
-                "database.url: mysql:// is not supported by this version yet",
-            ),
+            ("[database]\nurl = 'mysql://u@h'\n", "polaris.conf:2: database.url: names no database"),
+            ("[database]\nconnections = 0\n", "database.connections: must be 1 to 100 connections, got 0"),
+            ("[database]\nurl = 5\n", "polaris.conf:2: database.url: invalid type"),
             ("x = \n", "polaris.conf:1: "),
             ("[web]\nlisten = '0.0.0.0:80'\n", "--web"),
             ("[web]\ncert = 'c'\n", "polaris.conf:2: web.cert: cert and key need each other: only cert"),
@@ -293,6 +340,26 @@ mod tests {
             let error = load(text).expect_err(text);
             assert!(error.contains(expected), "{error} should contain {expected}");
         }
+    }
+
+    #[test]
+    fn a_password_is_not_for_everybody_to_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("polaris.toml");
+        let load = |text: &str, mode: u32| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            Config::load(Flags { config: Some(path.clone()), ..Flags::default() })
+        };
+        let with = "[database]\nurl = 'mysql://bob:secret@h/a'\n";
+        let error = load(with, 0o644).expect_err("everybody").to_string();
+        assert!(error.contains("polaris.toml:2: database.url: has a password"), "{error}");
+        assert!(error.contains("mode 644") && !error.contains("secret"), "{error}");
+        for (text, mode) in [(with, 0o640), (with, 0o600), ("[database]\nurl = 'mysql://bob@h/a'\n", 0o644)] {
+            let shown = format!("{:?}", load(text, mode).unwrap());
+            assert!(shown.contains("mysql://h/a") && !shown.contains("secret"), "{shown}");
+        }
+        assert!(load("[database]\nurl = ''", 0o644).unwrap().database.url.is_none());
     }
 
     #[test]

@@ -84,8 +84,12 @@ pub const RECORD_LINGER: Duration = Duration::from_millis(2);
 pub const RECORD_PAUSE: Duration = Duration::from_millis(50);
 /// Rows of one transaction of the recorder.
 pub const MAX_ROWS_PER_COMMIT: usize = 2000;
-/// Rows of one statement: with results of usual size it is far from what a database takes as one.
+/// Rows of one statement.
 pub const MAX_ROWS_PER_STATEMENT: usize = 50;
+/// Bytes of their texts, where one row alone has no more.
+pub const MAX_STATEMENT_BYTES: usize = 4 * 1024 * 1024;
+/// How often a transaction is begun that others stand in the way of.
+pub const TRANSACTION_TRIES: usize = 5;
 /// From a write that failed to the next try.
 pub const RECORD_RETRY: Duration = Duration::from_secs(1);
 
@@ -133,10 +137,26 @@ pub const CERTIFICATE_CHECK: Duration = Duration::from_hours(24);
 
 // The database and the end.
 
-/// Connections to the database.
-pub const DATABASE_CONNECTIONS: u32 = 4;
+/// `connections`.
+pub const DATABASE_CONNECTIONS: RangeInclusive<u64> = 1..=100;
+/// `connections` where the configuration does not say.
+pub const DEFAULT_DATABASE_CONNECTIONS: u32 = 4;
 /// How long a writer waits for another one, in milliseconds.
 pub const DATABASE_BUSY_MS: u32 = 5000;
+/// Bytes of a statement that a database server must take: what one request for ten thousand hosts has.
+pub const DATABASE_PACKET_BYTES: i64 = 16 * 1024 * 1024;
+/// How long a connection to a database server may take to be there.
+pub const DATABASE_CONNECT: Duration = Duration::from_secs(10);
+/// How long a call waits for a connection while a database server is away.
+pub const DATABASE_ACQUIRE: Duration = Duration::from_secs(5);
+/// How long the lock of a database server's is waited for, in seconds.
+pub const CLAIM_WAIT_SECONDS: u32 = 5;
+/// How often that lock is looked at.
+pub const CLAIM_WATCHED: Duration = Duration::from_secs(5);
+/// From a try to have it again to the next.
+pub const CLAIM_RETRY: Duration = Duration::from_secs(1);
+/// When a database server gives the lock of a silent polaris to another, in seconds.
+pub const CLAIM_SILENCE_SECONDS: u32 = 60;
 /// How long states of hosts are gathered before they are written.
 pub const HOSTS_LINGER: Duration = Duration::from_millis(500);
 /// How often the time of last sign of life is written.

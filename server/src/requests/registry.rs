@@ -68,10 +68,12 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Database;
     use crate::requests::record::record_all;
     use crate::store::Store;
     use aspire_wire::{Outcome, Retcode};
     use std::future::poll_fn;
+    use std::path::Path;
     use std::pin::pin;
     use std::task::Poll;
 
@@ -95,6 +97,11 @@ mod tests {
         vec![Target { host: "h".into(), name: None }]
     }
 
+    async fn store(dir: &Path) -> Store {
+        let embedded = Database { url: None, connections: 1 };
+        Store::open(&embedded, &dir.join("polaris.db")).await.unwrap()
+    }
+
     #[test]
     fn only_so_many_requests_live_at_once() {
         let registry = Registry::default();
@@ -107,7 +114,7 @@ mod tests {
     #[tokio::test]
     async fn results_that_wait_are_bounded_and_given_back_once_recorded() {
         let dir = tempfile::TempDir::new().unwrap();
-        let store = Store::open_sqlite(&dir.path().join("polaris.db")).await.unwrap();
+        let store = store(dir.path()).await;
         let registry = Arc::new(Registry::default());
         let large = Outcome::new(Retcode::NormalTermination).with_data(&"x".repeat(1024 * 1024));
         let mut begun = 0;
@@ -141,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_until_all_is_recorded_may_leave_at_any_moment() {
         let dir = tempfile::TempDir::new().unwrap();
-        let store = Store::open_sqlite(&dir.path().join("polaris.db")).await.unwrap();
+        let store = store(dir.path()).await;
         let registry = Arc::new(Registry::default());
         // How often it has to wait is a matter of luck, so each moment is tried many times.
         for n in 0..400 {

@@ -8,7 +8,7 @@ use crate::app::{App, STOPPING};
 use crate::clock;
 use crate::hosts::Host;
 use crate::jobs::Follow;
-use crate::limits::{DEADLINE_MARGIN_SECONDS, DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST};
+use crate::limits::{DEADLINE_MARGIN_SECONDS, DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
 use crate::problem::Problem;
 use crate::queue::courier;
 use crate::requests::{Head, Live, Settled, Target, call, hex, login};
@@ -201,6 +201,10 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
     let Some(Value::String(method)) = body.remove("method") else {
         return Err(Problem::field("method", "method: must be a string"));
     };
+    if method.len() > MAX_WORD_BYTES {
+        let reason = format!("method: must be at most {MAX_WORD_BYTES} bytes, got {}", method.len());
+        return Err(Problem::field("method", reason));
+    }
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
     let digest = digest(&method, &params, &named, target.as_deref(), waits);
     let (params, url) = match login::hide(&method, &mut body) {

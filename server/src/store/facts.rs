@@ -1,6 +1,6 @@
 //! The table `facts`: loaded whole at the start, written behind the live directory's back.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, retried};
 use crate::clock::EpochMs;
 use sqlx::Row;
 use sqlx::any::{Any, AnyRow};
@@ -27,6 +27,10 @@ impl Store {
 
     /// All of them in one transaction. A host that was revoked meanwhile gets none.
     pub async fn write_facts(&self, rows: &[FactRow], now: EpochMs) -> Result<(), StoreError> {
+        retried(|| self.write_facts_once(rows, now)).await
+    }
+
+    async fn write_facts_once(&self, rows: &[FactRow], now: EpochMs) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for FactRow { host, section, told } in rows {
             let query = match told {

@@ -1,6 +1,6 @@
 //! The table `hosts`: loaded whole at the start, written behind the live directory's back.
 
-use super::{Store, StoreError, daemons, facts, from_json, to_json};
+use super::{Store, StoreError, daemons, facts, from_json, retried, to_json};
 use crate::clock::EpochMs;
 use crate::hosts::{Greeting, Patience, Settings, Status, Tags};
 use sqlx::Row;
@@ -41,6 +41,10 @@ impl Store {
 
     /// What the agents said and when, for all the given hosts at once.
     pub async fn write_host_states(&self, rows: &[HostRow], now: EpochMs) -> Result<(), StoreError> {
+        retried(|| self.write_host_states_once(rows, now)).await
+    }
+
+    async fn write_host_states_once(&self, rows: &[HostRow], now: EpochMs) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for row in rows {
             sqlx::query(
@@ -82,6 +86,10 @@ impl Store {
 
     /// The host is refused from now on. The row is kept, its facts and what it told of its daemons are not.
     pub async fn revoke_host(&self, id: Uuid, now: EpochMs) -> Result<(), StoreError> {
+        retried(|| self.revoke_host_once(id, now)).await
+    }
+
+    async fn revoke_host_once(&self, id: Uuid, now: EpochMs) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("UPDATE hosts SET revoked = ?, status = 'offline', gmt_modify = ? WHERE id = ?")
             .bind(now)

@@ -2,7 +2,7 @@
 
 use super::cron::{self, CronChange};
 use super::daemons::{self, DaemonChange};
-use super::{Store, StoreError};
+use super::{Store, StoreError, retried, statements};
 use crate::clock::EpochMs;
 use crate::limits::MAX_ROWS_PER_STATEMENT;
 use aspire_wire::JobState;
@@ -109,11 +109,21 @@ impl Store {
         cron: &[CronChange<'_>],
         daemons: &[DaemonChange<'_>],
     ) -> Result<(), StoreError> {
+        retried(|| self.put_jobs_once(jobs, results, cron, daemons)).await
+    }
+
+    async fn put_jobs_once(
+        &self,
+        jobs: &[&JobRow],
+        results: &[ResultRow<'_>],
+        cron: &[CronChange<'_>],
+        daemons: &[DaemonChange<'_>],
+    ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for some in jobs.chunks(MAX_ROWS_PER_STATEMENT) {
             replace(some).build().persistent(false).execute(&mut *transaction).await?;
         }
-        for some in results.chunks(MAX_ROWS_PER_STATEMENT) {
+        for some in statements(results, |row| row.entry.len()) {
             let mut query =
                 QueryBuilder::<Any>::new("INSERT INTO job_results (host, job, entry, gmt_create) ");
             query.push_values(some, |mut row, result| {

@@ -11,27 +11,48 @@ pub mod queue;
 pub mod requests;
 pub mod tokens;
 
+mod claim;
+mod mysql;
+mod mysql_url;
+mod sqlite;
+
+pub use mysql_url::MySqlUrl;
+
+use crate::config::Database;
 use crate::limits;
-use crate::pki::files::private_file;
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
-use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
+use claim::Claim;
+use sqlx::AnyPool;
+use sqlx::any::AnyPoolOptions;
+use sqlx::mysql::MySqlDatabaseError;
+use std::path::Path;
+use std::sync::Arc;
 
 /// The database is at fault: it cannot be opened, is full, damaged or away.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the database {file} cannot be used: {reason}")]
-    Unusable { file: PathBuf, reason: String },
+    #[error("the database {database} cannot be used: {reason}")]
+    Unusable {
+        /// Its file, or its URL without the login.
+        database: String,
+        reason: String,
+    },
     #[error("the database failed: {0}")]
     Database(String),
+    /// As good as not begun: it may be tried again.
+    #[error("the database gave up what another transaction stood in the way of: {0}")]
+    InTheWay(String),
     #[error("the database holds {what} that cannot be read: {reason}")]
     Damaged { what: &'static str, reason: String },
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
-        StoreError::Database(error.to_string())
+        let mysql = error.as_database_error().and_then(|error| error.try_downcast_ref());
+        match mysql.map(MySqlDatabaseError::number) {
+            // A deadlock, and a lock that was waited for too long.
+            Some(1213 | 1205) => StoreError::InTheWay(error.to_string()),
+            _ => StoreError::Database(error.to_string()),
+        }
     }
 }
 
@@ -39,26 +60,23 @@ impl From<sqlx::Error> for StoreError {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: AnyPool,
+    /// Of a database server's, which others can reach too.
+    claim: Option<Arc<Claim>>,
 }
 
 impl Store {
-    /// Opens the embedded database, makes it where it is missing, and brings its tables up to date.
-    pub async fn open_sqlite(file: &Path) -> Result<Store, StoreError> {
-        let unusable = |reason: String| StoreError::Unusable { file: file.to_owned(), reason };
+    /// Opens the database, which is in `file` where the configuration has no other, and brings its
+    /// tables up to date. The file is made where it is missing.
+    pub async fn open(database: &Database, file: &Path) -> Result<Store, StoreError> {
         sqlx::any::install_default_drivers();
-        // SQLite's further files take their mode from this one.
-        private_file(file).map_err(|error| unusable(error.to_string()))?;
-        let url = format!("sqlite://{}?mode=rwc", percent_encoded(file));
-        // What is slow or wrong is logged by whoever calls, in one line.
-        let options = AnyConnectOptions::from_str(&url)?.disable_statement_logging();
-        // Before the pool, which would try for half a minute whatever is wrong.
-        bring_up_to_date(&options).await.map_err(|error| unusable(error.to_string()))?;
-        let pool = AnyPoolOptions::new()
-            .max_connections(limits::DATABASE_CONNECTIONS)
-            .after_connect(|connection, _| Box::pin(set_up(connection)))
-            .connect_with(options)
-            .await?;
-        Ok(Store { pool })
+        let pool = AnyPoolOptions::new().max_connections(database.connections);
+        match &database.url {
+            None => Ok(Store { pool: sqlite::open(file, pool).await?, claim: None }),
+            Some(url) => {
+                let (pool, claim) = mysql::open(url, pool).await?;
+                Ok(Store { pool, claim: Some(Arc::new(claim)) })
+            }
+        }
     }
 
     /// Whether the database answers at all.
@@ -67,42 +85,42 @@ impl Store {
         Ok(())
     }
 
-    /// Writes back what is open and lets go of the files.
+    /// Writes back what is open and lets go of the database.
     pub async fn close(&self) {
         self.pool.close().await;
-    }
-}
-
-async fn bring_up_to_date(options: &AnyConnectOptions) -> Result<(), sqlx::Error> {
-    let mut connection = AnyConnection::connect_with(options).await?;
-    set_up(&mut connection).await?;
-    sqlx::migrate!("migrations/sqlite").run(&mut connection).await?;
-    connection.close().await
-}
-
-async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    // Before the mode: changing it may have to wait for another connection.
-    let busy = format!("PRAGMA busy_timeout = {}", limits::DATABASE_BUSY_MS);
-    sqlx::query(sqlx::AssertSqlSafe(busy)).execute(&mut *connection).await?;
-    sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await?;
-    // A commit survives the end of the process, however it comes. The system's own end may take the
-    // last ones with it, and never damages what was there: a sync for each would cost a disk's turn.
-    sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut *connection).await?;
-    Ok(())
-}
-
-fn percent_encoded(path: &Path) -> String {
-    use std::fmt::Write as _;
-    use std::os::unix::ffi::OsStrExt as _;
-    let mut text = String::new();
-    for &byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
-            _ => write!(text, "%{byte:02X}").expect("a String takes everything"),
+        if let Some(claim) = &self.claim {
+            claim.release();
         }
     }
-    text
+}
+
+/// What `work`, one transaction, comes to. Where others stood in its way it is tried again.
+async fn retried<T, F: Future<Output = Result<T, StoreError>>>(
+    mut work: impl FnMut() -> F,
+) -> Result<T, StoreError> {
+    for _ in 1..limits::TRANSACTION_TRIES {
+        match work().await {
+            Err(StoreError::InTheWay(reason)) => tracing::warn!(%reason, "a transaction is tried again"),
+            done => return done,
+        }
+    }
+    work().await
+}
+
+/// The rows in pieces, each of which is one statement. A row has so many `bytes`.
+fn statements<T>(rows: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut left = rows;
+    std::iter::from_fn(move || {
+        let mut sum = 0;
+        let fits = |row: &&T| {
+            sum += bytes(row);
+            sum <= limits::MAX_STATEMENT_BYTES
+        };
+        let count = left.iter().take(limits::MAX_ROWS_PER_STATEMENT).take_while(fits).count();
+        let some;
+        (some, left) = left.split_at(count.max(1).min(left.len()));
+        (!some.is_empty()).then_some(some)
+    })
 }
 
 /// What a column holds that was written as JSON.
@@ -113,4 +131,38 @@ fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> 
 /// The JSON of a map or a list of ours.
 fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("maps of strings always serialise")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_statement_has_as_many_rows_as_fit_and_at_least_one() {
+        let most = limits::MAX_STATEMENT_BYTES;
+        let pieces = |rows: &[usize]| -> Vec<usize> { statements(rows, |n| *n).map(<[_]>::len).collect() };
+        assert_eq!(pieces(&[]), [0; 0]);
+        assert_eq!(pieces(&[1; 101]), [50, 50, 1]);
+        assert_eq!(pieces(&[most / 2, most / 2, 1, most, 2 * most, 1, 1]), [2, 1, 1, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn what_another_transaction_stands_in_the_way_of_is_tried_again_and_not_for_ever() {
+        let tries = Cell::new(0);
+        let work = |succeeds: usize| {
+            let tries = &tries;
+            move || {
+                tries.set(tries.get() + 1);
+                let done = tries.get() == succeeds;
+                async move { if done { Ok(()) } else { Err(StoreError::InTheWay("a deadlock".into())) } }
+            }
+        };
+        retried(work(2)).await.unwrap();
+        assert_eq!(tries.replace(0), 2);
+        assert!(matches!(retried(work(0)).await, Err(StoreError::InTheWay(_))));
+        assert_eq!(tries.replace(0), limits::TRANSACTION_TRIES);
+        let failed = async || Err::<(), _>(StoreError::Database("full".into()));
+        assert!(matches!(retried(failed).await, Err(StoreError::Database(_))));
+    }
 }

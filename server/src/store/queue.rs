@@ -1,7 +1,7 @@
 //! The table `queue`: requests that wait for their hosts.
 
 use super::requests::{ResultRow, close, insert_results};
-use super::{Store, StoreError};
+use super::{Store, StoreError, retried};
 use crate::clock::EpochMs;
 use crate::limits::MAX_ROWS_PER_STATEMENT;
 use crate::queue::Settling;
@@ -59,6 +59,10 @@ impl Store {
 
     /// All of them or none.
     pub async fn insert_queued(&self, rows: &[QueueRow]) -> Result<(), StoreError> {
+        retried(|| self.insert_queued_once(rows)).await
+    }
+
+    async fn insert_queued_once(&self, rows: &[QueueRow]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for some in rows.chunks(MAX_ROWS_PER_STATEMENT) {
             let mut query = QueryBuilder::<Any>::new(format!("INSERT INTO queue ({COLUMNS}) "));
@@ -150,6 +154,10 @@ impl Store {
 
     /// Each has its final state in the place of its row; one whose row is gone has it already.
     pub async fn settle_queued(&self, settling: &[Settling]) -> Result<(), StoreError> {
+        retried(|| self.settle_queued_once(settling)).await
+    }
+
+    async fn settle_queued_once(&self, settling: &[Settling]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for Settling { host, request, position, settled } in settling {
             let gone = sqlx::query("DELETE FROM queue WHERE request = ? AND position = ?")

@@ -1,9 +1,8 @@
 //! The tables `requests` and `results`. Lists read the first alone.
 
 use super::queue::QueueRow;
-use super::{Store, StoreError, from_json, to_json};
+use super::{Store, StoreError, from_json, retried, statements, to_json};
 use crate::clock::EpochMs;
-use crate::limits::MAX_ROWS_PER_STATEMENT;
 use crate::queue;
 use crate::requests::{Head, Settled, Target};
 use aspire_wire::{Outcome, Retcode};
@@ -77,13 +76,13 @@ impl Store {
     /// Records all the news in one transaction. A row that is there already costs nobody its record:
     /// it stays as it is, and what else is new goes beside it.
     pub async fn record(&self, news: &[News<'_>]) -> Result<(), StoreError> {
-        let Err(error) = self.record_new(news).await else { return Ok(()) };
+        let Err(error) = retried(|| self.record_new(news)).await else { return Ok(()) };
         let mut left = news.to_vec();
         if !self.leave_out_known(&mut left).await? {
             return Err(error);
         }
         tracing::warn!(%error, "some of what is to be recorded was there already: the rest is");
-        self.record_new(&left).await
+        retried(|| self.record_new(&left)).await
     }
 
     /// Whether anything of the news is in the database and was taken out of them.
@@ -213,7 +212,8 @@ impl Store {
         for row in &rows {
             let id: String = row.try_get("id")?;
             let targets: Vec<Target> = from_json("targets", &row.try_get::<String, _>("targets")?)?;
-            cut_short += usize::from(self.complete(&id, &targets, &outcome, now).await?);
+            let complete = || self.complete(&id, &targets, &outcome, now);
+            cut_short += usize::from(retried(complete).await?);
         }
         Ok(cut_short)
     }
@@ -282,12 +282,16 @@ pub(super) async fn close(
 
 /// Many rows in one statement: each costs the database's thread a turn.
 async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result<(), StoreError> {
-    for some in news.chunks(MAX_ROWS_PER_STATEMENT) {
+    let rows: Vec<_> = news.iter().map(|item| (*item, to_json(&item.targets))).collect();
+    let bytes = |(item, targets): &(&News<'_>, String)| {
+        targets.len() + item.head.params.len() + item.head.cmd.as_ref().map_or(0, String::len)
+    };
+    for some in statements(&rows, bytes) {
         let mut query = QueryBuilder::<Any>::new(
             "INSERT INTO requests (id, digest, method, cmd, params, url, targets, hosts, succeeded, failed, \
              deadline, finished, gmt_create) ",
         );
-        query.push_values(some, |mut row, item| {
+        query.push_values(some, |mut row, (item, targets)| {
             let (succeeded, failed) = counts(item);
             row.push_bind(&*item.head.id)
                 .push_bind(item.head.digest.as_str())
@@ -295,7 +299,7 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
                 .push_bind(item.head.cmd.as_deref())
                 .push_bind(item.head.params.as_str())
                 .push_bind(item.head.url.as_deref().filter(|_| item.finished().is_none()))
-                .push_bind(to_json(&item.targets))
+                .push_bind(targets.as_str())
                 .push_bind(i64::try_from(item.targets.len()).unwrap_or(i64::MAX))
                 .push_bind(succeeded)
                 .push_bind(failed)
@@ -335,7 +339,7 @@ pub(super) async fn insert_results(
     transaction: &mut Transaction<'_>,
     results: &[ResultRow<'_>],
 ) -> Result<(), StoreError> {
-    for some in results.chunks(MAX_ROWS_PER_STATEMENT) {
+    for some in statements(results, |row| row.settled.json().len()) {
         let mut query = QueryBuilder::<Any>::new(
             "INSERT INTO results (request, position, host, retcode, finished, entry) ",
         );

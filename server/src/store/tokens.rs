@@ -1,7 +1,7 @@
 //! The table `tokens`, and the one transaction that turns a token into a host.
 
 use super::hosts::HostRow;
-use super::{Store, StoreError, from_json, to_json};
+use super::{Store, StoreError, from_json, retried, to_json};
 use crate::clock::EpochMs;
 use crate::hosts::{Settings, Tags};
 use sqlx::Row;
@@ -87,6 +87,14 @@ impl Store {
 
     /// Uses the token once and makes the host, or neither.
     pub async fn enroll_host(
+        &self,
+        token: &TokenRow,
+        host: &HostRow,
+    ) -> Result<Result<(), TokenRefused>, StoreError> {
+        retried(|| self.enroll_host_once(token, host)).await
+    }
+
+    async fn enroll_host_once(
         &self,
         token: &TokenRow,
         host: &HostRow,

@@ -10,6 +10,10 @@
 mod agent;
 #[path = "../server/common.rs"]
 mod common;
+#[path = "../server/database.rs"]
+mod database;
+#[path = "../server/mariadb.rs"]
+mod mariadb;
 #[path = "../server/program.rs"]
 mod program;
 

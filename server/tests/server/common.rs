@@ -1,5 +1,6 @@
 //! A server of one's own, and a REST client.
 
+use crate::database::{self, Database};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -9,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use polaris::config::{Config, Flags};
 use polaris::serve::Running;
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, Connection as _, Row as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -38,7 +39,19 @@ impl Server {
     }
 
     pub async fn on(dir: TempDir, toml: &str) -> Server {
-        let running = Running::start(config(dir.path(), toml)).await.unwrap();
+        let config = config(dir.path(), toml);
+        Server::of(dir, config).await
+    }
+
+    /// In a new folder, with this database.
+    pub async fn on_database(url: &str) -> Server {
+        let dir = TempDir::new().unwrap();
+        let config = config_on(dir.path(), "", Some(url));
+        Server::of(dir, config).await
+    }
+
+    async fn of(dir: TempDir, config: Config) -> Server {
+        let running = Running::start(config).await.unwrap();
         let token = std::fs::read_to_string(dir.path().join("data/admin.token")).unwrap();
         let rest = Rest { web: running.web, token: token.trim().to_owned() };
         Server { running, dir, rest }
@@ -62,8 +75,7 @@ impl Server {
 
     /// The database, as another program sees it.
     pub async fn database(&self) -> Database {
-        let url = format!("sqlite://{}", self.dir.path().join("data/polaris.db").display());
-        Database(AnyConnection::connect(&url).await.unwrap())
+        Database::of(self.dir.path()).await
     }
 
     /// One job, as the interface shows it.
@@ -90,22 +102,17 @@ impl Server {
     }
 }
 
-/// See [`Server::database`].
-pub struct Database(AnyConnection);
-
-impl Database {
-    pub async fn execute(&mut self, sql: &'static str) {
-        sqlx::query(sql).execute(&mut self.0).await.unwrap();
-    }
-
-    pub async fn count(&mut self, sql: &'static str) -> i64 {
-        sqlx::query(sql).fetch_one(&mut self.0).await.unwrap().get(0)
-    }
+/// `toml` is the configuration file, but for the database that the tests are run with.
+pub fn config(dir: &Path, toml: &str) -> Config {
+    config_on(dir, toml, database::url(dir).as_deref())
 }
 
-pub fn config(dir: &Path, toml: &str) -> Config {
+/// On this database; `None` is the embedded one.
+pub fn config_on(dir: &Path, toml: &str, database: Option<&str>) -> Config {
     let file = dir.join("polaris.conf");
-    std::fs::write(&file, toml).unwrap();
+    let database = database.map(|url| format!("\n[database]\nurl = {url:?}\n"));
+    std::fs::write(&file, toml.to_owned() + &database.unwrap_or_default()).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     let local = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     let flags = Flags {
         config: Some(file),

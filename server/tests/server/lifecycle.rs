@@ -1,7 +1,8 @@
 //! First start, restart, and what a crash leaves.
 
 use crate::agent::{Agent, builder, connect, enrolled, linked};
-use crate::common::{Server, config};
+use crate::common::{Server, config, config_on};
+use crate::database::is_mysql;
 use crate::program::Program;
 use polaris::serve::Running;
 use serde_json::{Value, json};
@@ -21,7 +22,8 @@ async fn the_first_start_makes_what_it_needs_and_the_next_keeps_it() {
     let server = Server::start().await;
     let data = server.dir.path().join("data");
     assert_eq!((mode(&data), mode(&data.join("pki"))), (0o700, 0o700));
-    for secret in ["admin.token", "polaris.db", "polaris.db-wal", "pki/ca.key", "pki/server.pem"] {
+    let database = if is_mysql() { &[][..] } else { &["polaris.db", "polaris.db-wal"] };
+    for secret in ["admin.token", "pki/ca.key", "pki/server.pem"].iter().chain(database) {
         assert_eq!(mode(&data.join(secret)), 0o600, "{secret}");
     }
     let listen: Value = serde_json::from_slice(&std::fs::read(data.join("listen.json")).unwrap()).unwrap();
@@ -136,7 +138,7 @@ async fn a_log_that_nobody_takes_any_more_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_used_is_named_with_the_reason() {
+async fn an_embedded_database_that_cannot_be_used_is_named_with_the_reason() {
     for (garbage, reason) in [(true, "not a database"), (false, "directory")] {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("data/polaris.db");
@@ -146,7 +148,8 @@ async fn a_database_that_cannot_be_used_is_named_with_the_reason() {
         } else {
             std::fs::create_dir(&file).unwrap();
         }
-        let error = format!("{:#}", Running::start(config(dir.path(), "")).await.err().unwrap());
+        let config = config_on(dir.path(), "", None);
+        let error = format!("{:#}", Running::start(config).await.err().unwrap());
         assert!(error.contains(file.to_str().unwrap()), "{error}");
         assert_eq!(error.matches(reason).count(), 1, "{error}");
     }

@@ -1,5 +1,6 @@
 //! The server as its callers see it: real listeners on ports of their own, a
-//! real SQLite file in a folder of its own, and agents that speak real TLS.
+//! real database of its own, and agents that speak real TLS. The database is a
+//! SQLite file, or with `POLARIS_TEST_DATABASE=mysql` one of a real MariaDB.
 //! Nothing here waits for a time to pass in the hope that something happens:
 //! it waits for the thing, with [`common::PATIENCE`] for the worst machine.
 
@@ -7,6 +8,8 @@
 
 mod agent;
 mod common;
+mod database;
+mod mariadb;
 mod program;
 
 mod acks;
@@ -24,6 +27,7 @@ mod jobs;
 mod lifecycle;
 mod links;
 mod live;
+mod mysql;
 mod queue;
 mod refusals;
 mod requests;

@@ -1,6 +1,6 @@
 //! The real program, as an operator starts it.
 
-use crate::common::{Rest, eventually};
+use crate::common::{Rest, config, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -23,9 +23,13 @@ impl Program {
     /// `log` is its standard error.
     pub async fn with_log(dir: &Path, log: Stdio) -> Program {
         let data = dir.join("data");
+        // Where there is one already, it says the same.
+        config(dir, "");
         let child = Command::new(env!("CARGO_BIN_EXE_polaris"))
             .args(["serve", "--web", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--data"])
             .arg(&data)
+            .arg("--config")
+            .arg(dir.join("polaris.conf"))
             .stderr(log)
             .spawn()
             .unwrap();

@@ -2,13 +2,13 @@
 
 use crate::agent::{Agent, Identity, enrolled, linked};
 use crate::common::{Answer, Server, config, eventually};
+use crate::database::Database;
 use aspire_wire::{Outcome, Retcode};
 use polaris::app::App;
 use polaris::pki::{Authority, files};
 use polaris::queue::courier;
 use polaris::requests::{Head, Target, record};
 use serde_json::{Value, json};
-use sqlx::{AnyConnection, Connection as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -379,7 +379,6 @@ async fn what_ends_while_it_is_queued_costs_no_request_its_record() {
     let pki = config.data.join("pki");
     files::private_dir(&config.data).unwrap();
     files::private_dir(&pki).unwrap();
-    let url = format!("sqlite://{}", config.data.join("polaris.db").display());
     let app = Arc::new(App::build(config, Authority::open(&pki).unwrap(), "x").await.unwrap());
     let head = |id: &str| Head {
         id: id.into(),
@@ -397,14 +396,14 @@ async fn what_ends_while_it_is_queued_costs_no_request_its_record() {
     let host = Uuid::from_u128(1);
     let target = || vec![Target { host: host.to_string(), name: None }];
     let request = app.requests.start(head("r"), target()).unwrap();
-    let mut other = AnyConnection::connect(&url).await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let mut other = Database::of(dir.path()).await;
+    other.hold().await;
     let expires = 2_000_000_000_000;
     let queued = tokio::spawn(courier::queue_up(app.clone(), request.clone(), vec![(0, host)], expires));
     // The recorder has taken what it found and waits for the database.
     sleep(Duration::from_millis(300)).await;
     request.settle(0, &Outcome::new(Retcode::NoReplyInTime));
-    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    other.let_go().await;
     queued.await.unwrap();
     courier::settle_all(&app.queue, &app.store).await.unwrap();
     record::record_all(&app.requests, &app.store).await.unwrap();
