@@ -7,6 +7,7 @@ pub mod output;
 pub mod record;
 mod registry;
 mod reply_to;
+pub mod rollout;
 
 pub use live::Live;
 pub use registry::{Full, Registry};
