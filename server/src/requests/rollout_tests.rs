@@ -148,9 +148,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 fn plans() -> impl Strategy<Value = Plan> {
     let max_errors = prop::option::of(0_u32..5);
     let ttl = prop::option::weighted(0.2, 1_u64..200);
-    (1_u32..9, any::<bool>(), max_errors, 0_u32..15, ttl).prop_map(|(batch, ramp, max_errors, pause, ttl)| {
-        Plan { batch, ramp, max_errors, pause, ttl }
-    })
+    (1_u32..9, any::<bool>(), max_errors, 0_u32..15, ttl)
+        .prop_map(|(batch, ramp, max_errors, pause, ttl)| Plan { batch, ramp, max_errors, pause, ttl })
 }
 
 /// The same as the rollout should have it, counted plainly, with how often each host got its final state.

@@ -11,6 +11,7 @@ mod program;
 
 mod acks;
 mod cancel;
+mod confirm;
 mod crashes;
 mod cron;
 mod daemons;
@@ -27,3 +28,4 @@ mod live;
 mod queue;
 mod refusals;
 mod requests;
+mod rollouts;
