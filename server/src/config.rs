@@ -40,6 +40,13 @@ pub struct Config {
     pub web: Web,
     pub agents: Agents,
     pub database: Database,
+    pub requests: Requests,
+}
+
+#[derive(Debug, Clone)]
+pub struct Requests {
+    /// A request for more hosts than this has to say for how many it is.
+    pub confirm_above: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -97,6 +104,7 @@ struct File {
     data: Option<PathBuf>,
     web: WebTable,
     agents: AgentsTable,
+    requests: RequestsTable,
     database: DatabaseTable,
 }
 
@@ -120,6 +128,13 @@ struct AgentsTable {
     redirect: Option<String>,
     #[serde(deserialize_with = "max_links")]
     max_links: Option<usize>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RequestsTable {
+    #[serde(deserialize_with = "confirm_above")]
+    confirm_above: Option<usize>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -169,6 +184,9 @@ impl Config {
             database: Database {
                 url: file.database.url.map(Spanned::into_inner),
                 connections: file.database.connections.unwrap_or(limits::DEFAULT_DATABASE_CONNECTIONS),
+            },
+            requests: Requests {
+                confirm_above: file.requests.confirm_above.unwrap_or(limits::DEFAULT_CONFIRM_ABOVE_HOSTS),
             },
         })
     }
@@ -256,6 +274,11 @@ fn max_links<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>
     in_range(links, &limits::MAX_LINKS, "links").map(|links| usize::try_from(links).ok())
 }
 
+fn confirm_above<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let hosts = i64::deserialize(deserializer)?;
+    in_range(hosts, &limits::CONFIRM_ABOVE_HOSTS, "hosts").map(|hosts| usize::try_from(hosts).ok())
+}
+
 fn database<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Spanned<MySqlUrl>>, D::Error> {
     let url = Spanned::<String>::deserialize(deserializer)?;
     if url.get_ref().is_empty() {
@@ -297,6 +320,7 @@ mod tests {
         assert_eq!(config.web.listen.to_string(), "127.0.0.1:8180");
         assert_eq!(config.agents.listen.to_string(), "0.0.0.0:8181");
         assert_eq!((config.agents.heartbeat, config.agents.max_links), (60, None));
+        assert_eq!(config.requests.confirm_above, 1000);
     }
 
     #[test]
@@ -304,13 +328,14 @@ mod tests {
         let config = load(
             "data = '/tmp/x'\n[web]\nlisten = '0.0.0.0:1'\ncert = 'c'\nkey = 'k'\n[agents]\n\
              listen = '[::]:2'\nnames = ['a.example', '10.0.0.1', '::1']\nheartbeat = 5\n\
-             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[database]\nurl = ''\n\
-             connections = 1\n",
+             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[requests]\nconfirm_above = 9\n\
+             [database]\nurl = ''\nconnections = 1\n",
         )
         .unwrap();
         assert_eq!(config.agents.redirect.as_deref(), Some("10.0.0.2,b:9"));
         assert_eq!(config.agents.names.len(), 3);
         assert_eq!(config.agents.max_links, Some(3));
+        assert_eq!(config.requests.confirm_above, 9);
         assert!(config.web.tls.is_some());
     }
 
@@ -326,6 +351,7 @@ mod tests {
             ("[agents]\nheartbeat = 3601\n", "got 3601"),
             ("[agents]\nheartbeat = '60'\n", "polaris.conf:2: agents.heartbeat: invalid type: string"),
             ("[agents]\nmax_links = 0\n", "polaris.conf:2: agents.max_links: must be 1 to"),
+            ("[requests]\nconfirm_above = 0\n", "polaris.conf:2: requests.confirm_above: must be 1 to"),
             ("[agents]\nnames = ['a b']\n", "polaris.conf:2: agents.names: \"a b\" is neither"),
             ("[agents]\nnames = ['a:1']\n", "agents.names"),
             ("[agents]\nredirect = ['a:0']\n", "polaris.conf:2: agents.redirect: \"a:0\": the port"),

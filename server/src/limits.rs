@@ -64,6 +64,16 @@ pub const MAX_LINKS: RangeInclusive<u64> = 1..=1_000_000;
 
 /// Hosts in one request.
 pub const MAX_HOSTS_PER_REQUEST: usize = 10_000;
+/// `batch` of a rollout, in hosts.
+pub const BATCH_HOSTS: RangeInclusive<u64> = 1..=MAX_HOSTS_PER_REQUEST as u64;
+/// `max_errors` of a rollout, in hosts.
+pub const MAX_ERRORS_HOSTS: RangeInclusive<u64> = 0..=MAX_HOSTS_PER_REQUEST as u64;
+/// `pause` of a rollout, in seconds.
+pub const PAUSE_SECONDS: RangeInclusive<u64> = 0..=3600;
+/// `requests.confirm_above`, in hosts.
+pub const CONFIRM_ABOVE_HOSTS: RangeInclusive<u64> = 1..=1_000_000;
+/// `requests.confirm_above` where the configuration does not say.
+pub const DEFAULT_CONFIRM_ABOVE_HOSTS: usize = 1000;
 /// The longest name, region, tag or version, in bytes.
 pub const MAX_WORD_BYTES: usize = 255;
 /// Tags of one host.
@@ -77,6 +87,13 @@ pub const MAX_LIVE_REQUESTS: usize = 10_000;
 /// Bytes of results and of live output that are in memory when a new request is taken; from then on
 /// no live output is.
 pub const MAX_LIVE_RESULT_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes of results of one request that are in memory, its live output included: of a host that
+/// answers when there are more, what its command wrote is not kept.
+pub const MAX_RESULT_BYTES_PER_REQUEST: usize = 128 * 1024 * 1024;
+/// The same of all requests together.
+pub const MAX_HELD_RESULT_BYTES: usize = 2 * MAX_LIVE_RESULT_BYTES;
+/// Bytes of a result that is kept whole whatever there is.
+pub const ALWAYS_KEPT_RESULT_BYTES: usize = 1024;
 /// How long news is gathered before it is recorded: one transaction for many requests, and for
 /// the begin and the end of a short one. What is asked is on disk that much later than it is sent.
 pub const RECORD_LINGER: Duration = Duration::from_millis(2);
@@ -116,6 +133,9 @@ pub const CANCEL_MARGIN_SECONDS: u64 = 6;
 pub const MAX_TARGET_BYTES: usize = 4096;
 /// Parentheses and `not` within each other.
 pub const MAX_TARGET_DEPTH: usize = 32;
+/// Characters from one `*` of a pattern to the next where a `?` is among them: as many as a word has
+/// bits, one for each.
+pub const MAX_SOUGHT_CHARS: usize = 128;
 
 // Tokens.
 

@@ -14,6 +14,10 @@ pub struct Problem {
     detail: String,
     /// The field of the body or the query that is to blame.
     field: Option<String>,
+    /// The character of the field where it goes wrong, from 1.
+    column: Option<usize>,
+    /// How many hosts the request is for.
+    hosts: Option<usize>,
     /// A header that goes with the status, and its value.
     header: Option<(&'static str, &'static str)>,
 }
@@ -28,12 +32,16 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<usize>,
 }
 
 impl Problem {
     /// A problem of the given status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Problem { status, detail: detail.into(), field: None, header: None }
+        Problem { status, detail: detail.into(), field: None, column: None, hosts: None, header: None }
     }
 
     /// 422: the body or the query was understood, and a value in it cannot be.
@@ -57,6 +65,18 @@ impl Problem {
             .with_header("www-authenticate", "Bearer realm=\"polaris\"")
     }
 
+    /// The same, with the character of the field where it goes wrong, from 1.
+    #[must_use]
+    pub fn at_column(self, column: usize) -> Self {
+        Problem { column: Some(column), ..self }
+    }
+
+    /// The same, with how many hosts the request is for.
+    #[must_use]
+    pub fn with_hosts(self, hosts: usize) -> Self {
+        Problem { hosts: Some(hosts), ..self }
+    }
+
     fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
         self.header = Some((name, value));
         self
@@ -71,6 +91,8 @@ impl Serialize for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             field: self.field.as_deref(),
+            column: self.column,
+            hosts: self.hosts,
         };
         document.serialize(serializer)
     }

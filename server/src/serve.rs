@@ -11,7 +11,6 @@ use crate::queue::courier;
 use crate::requests::record;
 use crate::{limits, routes, web};
 use anyhow::Context as _;
-use aspire_wire::{Outcome, Retcode};
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -97,7 +96,7 @@ impl Running {
         self.app.stop();
         self.stop.send_replace(true);
         for request in self.app.requests.all() {
-            request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
+            request.shut_down(STOPPING);
         }
         self.app.jobs.logs.stop();
         self.app.hub.end_all(STOPPING);

@@ -12,3 +12,11 @@ pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send 
         Err(error) => resume_unwind(error.into_panic()),
     }
 }
+
+/// What `work` answers, which may take the processor for longer than the runtime's workers should be held.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => resume_unwind(error.into_panic()),
+    }
+}

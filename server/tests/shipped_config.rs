@@ -26,4 +26,5 @@ fn polaris_takes_it() {
     let config = load(path).unwrap_or_else(|error| panic!("{error}\n{all}"));
     assert_eq!((config.data, config.agents.listen), (defaults.data, defaults.agents.listen));
     assert_eq!(config.agents.heartbeat, defaults.agents.heartbeat);
+    assert_eq!(config.requests.confirm_above, defaults.requests.confirm_above);
 }

@@ -66,7 +66,7 @@ impl Drop for Watch {
     }
 }
 
-fn not_sent(reason: NotSent) -> Outcome {
+pub(super) fn not_sent(reason: NotSent) -> Outcome {
     match reason {
         NotSent::Offline => Outcome::new(Retcode::HostOffline),
         NotSent::Busy => Outcome::with_detail(Retcode::Busy, "the host owes too many replies already"),

@@ -1,6 +1,7 @@
 //! The agents' port: connections ([`listener`]), the task of each link
 //! ([`session`]), who holds which link ([`hub`]), and requests to many
-//! ([`dispatch`]) with their end before the time ([`cancel`]).
+//! ([`dispatch`]), to some of them at a time ([`rollout`]), with their end before
+//! the time ([`cancel`]).
 
 mod cancel;
 pub mod dispatch;
@@ -8,6 +9,7 @@ mod facts;
 pub mod hub;
 pub mod link;
 pub mod listener;
+pub mod rollout;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod session;

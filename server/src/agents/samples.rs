@@ -26,6 +26,8 @@ pub fn begun(registry: &Registry, id: &str, hosts: usize) -> Arc<Live> {
         id: id.into(),
         method: "sync.bash".into(),
         cmd: None,
+        target: None,
+        rollout: None,
         params: "{}".into(),
         url: None,
         stream: false,

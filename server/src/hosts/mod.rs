@@ -63,7 +63,24 @@ impl Default for Patience {
     }
 }
 
+/// What a host's answer to a request depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Term {
+    /// It takes note of it, which is soon done.
+    AtOnce,
+    /// The end of a command, which may take so many seconds; what is the host's own where it is not said.
+    Command { timeout: Option<u64> },
+}
+
 impl Patience {
+    /// Seconds until the host's answer, with some to spare.
+    pub fn answer(self, term: Term) -> u64 {
+        match term {
+            Term::AtOnce => DEADLINE_MARGIN_SECONDS,
+            Term::Command { timeout } => self.last_word(timeout),
+        }
+    }
+
     /// Seconds until the host's last word on a command, with some to spare.
     pub fn last_word(self, timeout: Option<u64>) -> u64 {
         // The third time-out comes two graces after the first.

@@ -12,7 +12,7 @@ use crate::jobs::Follow;
 use crate::limits::{
     DELIVERY_WINDOW_BYTES, MAX_QUEUED, MAX_QUEUED_PER_HOST, MAX_UNSTORED_ANSWER_BYTES, REDELIVERED,
 };
-use crate::requests::Settled;
+use crate::requests::{Settled, without_output};
 use crate::store::queue::QueueRow;
 use aspire_wire::{Outcome, Retcode};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -200,7 +200,9 @@ impl Queue {
         let Some(entry) = inner.entry(host, request) else { return };
         if let State::Sent { .. } = entry.state {
             // Not asked again: the agent may have forgotten by then that it has run it.
-            let settling = if room { entry.settle(outcome) } else { entry.settle(&without_output(outcome)) };
+            const WHY: &str = "too much waited to be stored";
+            let kept = if room { outcome } else { &without_output(outcome, WHY) };
+            let settling = entry.settle(kept);
             inner.push(settling);
             inner.kicked.insert(host);
         }
@@ -370,13 +372,6 @@ impl Entry {
         };
         Some(Outcome::with_detail(code, why))
     }
-}
-
-/// What became of it, without what it wrote.
-fn without_output(outcome: &Outcome) -> Outcome {
-    let dropped = "its output was not kept: too much waited to be stored";
-    let detail = outcome.detail.as_ref().map_or(dropped.into(), |detail| format!("{detail}; {dropped}"));
-    Outcome { detail: Some(detail), data: None, stderr: None, encoding: None, ..outcome.clone() }
 }
 
 /// What is said of a host for which a request waits: not its final state.

@@ -1,8 +1,11 @@
 //! One request while it runs: a slot for each host, filled once, and a log of
 //! what came in.
 
+mod begun;
+
 use super::output::{self, Allowance};
-use super::{Head, Settled, Target};
+use super::rollout::Stopped;
+use super::{Head, Settled, Target, without_output};
 use crate::clock::{self, EpochMs};
 use crate::limits;
 use crate::store::requests::News;
@@ -45,6 +48,10 @@ struct Progress {
     finished: Option<EpochMs>,
     /// A slot holds no final state.
     waits: bool,
+    /// Of a rollout: how many hosts, in their order, may have heard of it.
+    begun: usize,
+    /// Of a rollout: why the rest does not.
+    stopped: Option<Stopped>,
     /// Whether the request's row is in the database, and how many of `arrived` are.
     recorded: Option<usize>,
     /// The end is in the database too.
@@ -70,6 +77,8 @@ impl Live {
             arrived: Vec::with_capacity(targets.len()),
             finished: None,
             waits: false,
+            begun: 0,
+            stopped: None,
             recorded: None,
             closed: false,
         };
@@ -86,9 +95,21 @@ impl Live {
         }
     }
 
-    /// Fills the slot, if nothing else did before.
+    /// Fills the slot, if nothing else did before. Where there is no room for what the command wrote,
+    /// it goes without.
     pub fn settle(&self, position: u32, outcome: &Outcome) {
-        self.fill(position, Settled::new(&self.targets[position as usize], outcome, clock::now()));
+        let target = &self.targets[position as usize];
+        let mut settled = Settled::new(target, outcome, clock::now());
+        if settled.line().len() > limits::ALWAYS_KEPT_RESULT_BYTES && !self.has_room(settled.line().len()) {
+            const WHY: &str = "the results of this request, or of all, take as much memory as they may";
+            settled = Settled::new(target, &without_output(outcome, WHY), settled.at);
+        }
+        self.fill(position, settled);
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.progress().held + bytes <= limits::MAX_RESULT_BYTES_PER_REQUEST
+            && self.held_bytes.load(Ordering::Relaxed) + bytes <= limits::MAX_HELD_RESULT_BYTES
     }
 
     /// As [`Live::settle`], with what is not the host's final state: the request waits for it.
@@ -237,6 +258,7 @@ impl Live {
             settled: settled.filter(|(_, settled)| !settled.waits).collect(),
             ended,
             waits: progress.waits,
+            stopped: progress.stopped.clone(),
         })
     }
 
@@ -265,90 +287,4 @@ impl Drop for Live {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use aspire_wire::Retcode;
-    use aspire_wire::session::StreamName::Stdout;
-    use serde_json::{Value, json};
-
-    fn live(hosts: usize, held_bytes: &Arc<AtomicUsize>) -> Live {
-        let head = Head {
-            id: "r".into(),
-            method: "sync.bash".into(),
-            cmd: None,
-            params: "{}".into(),
-            url: None,
-            stream: true,
-            follow: None,
-            waits: None,
-            digest: String::new(),
-            created: 1,
-            deadline: 2,
-        };
-        let targets = (0..hosts).map(|n| Target { host: n.to_string(), name: None });
-        Live::new(head, targets.collect(), Arc::default(), held_bytes.clone())
-    }
-
-    fn piece(bytes: &[u8]) -> Output {
-        Output::new("r", Stdout, bytes)
-    }
-
-    async fn log(live: &Live) -> Vec<Value> {
-        let mut log = Vec::new();
-        while let Some(lines) = live.since(log.len()).await {
-            log.extend(lines.iter().map(|line| serde_json::from_slice::<Value>(line).unwrap()));
-        }
-        log
-    }
-
-    #[tokio::test]
-    async fn output_stands_before_its_hosts_final_state_and_the_recorder_sees_none_of_it() {
-        let live = live(2, &Arc::default());
-        let done = Outcome::new(Retcode::NormalTermination);
-        assert!(live.output(1, &piece(b"so ")));
-        live.settle(0, &done);
-        assert!(!live.output(0, &piece(b"too late")));
-        assert!(live.output(1, &piece(b"\xff")));
-        live.settle(1, &done);
-        let told: Vec<_> =
-            log(&live).await.iter().map(|line| (line["host"].clone(), line["data"].clone())).collect();
-        assert_eq!(
-            told,
-            [("1", json!("so ")), ("0", json!(null)), ("1", json!("/w==")), ("1", json!(null))]
-                .map(|(host, data)| (json!(host), data))
-        );
-        let news = live.news(9).unwrap();
-        assert_eq!(news.settled.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [0, 1]);
-    }
-
-    #[tokio::test]
-    async fn at_the_cap_of_a_request_its_output_stops_for_good_and_its_results_do_not() {
-        let held = Arc::default();
-        let live = live(200, &held);
-        let full = vec![b'x'; limits::MAX_OUTPUT_BYTES_PER_STREAM];
-        let passed_on = (0..200).filter(|host| live.output(*host, &piece(&full))).count();
-        assert!((50..=64).contains(&passed_on), "{passed_on}");
-        assert!(held.load(Ordering::Relaxed) <= limits::MAX_OUTPUT_BYTES_PER_REQUEST);
-        assert!(!live.output(199, &piece(b"small")), "it would stand after a gap");
-        live.settle_rest(&Outcome::new(Retcode::NormalTermination));
-        assert_eq!(log(&live).await.len(), passed_on + 200);
-        drop(live);
-        assert_eq!(held.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn small_pieces_cost_what_they_take() {
-        let live = live(1, &Arc::default());
-        let passed_on = (0..100_000).take_while(|_| live.output(0, &piece(b"x"))).count();
-        assert!((10_000..30_000).contains(&passed_on), "{passed_on}");
-    }
-
-    #[test]
-    fn where_memory_is_full_no_output_is_passed_on() {
-        let held = Arc::new(AtomicUsize::new(limits::MAX_LIVE_RESULT_BYTES));
-        let live = live(1, &held);
-        assert!(!live.output(0, &piece(b"x")));
-        held.store(0, Ordering::Relaxed);
-        assert!(!live.output(0, &piece(b"y")), "it would stand after a gap");
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ pub mod output;
 pub mod record;
 mod registry;
 mod reply_to;
+pub mod rollout;
 
 pub use live::Live;
 pub use registry::{Full, Registry};
@@ -25,6 +26,10 @@ pub struct Head {
     pub id: Arc<str>,
     pub method: String,
     pub cmd: Option<String>,
+    /// The expression that selected hosts.
+    pub target: Option<String>,
+    /// How the hosts are begun, where not all at once.
+    pub rollout: Option<rollout::Plan>,
     /// The method's parameters, a JSON object, without a login.
     pub params: String,
     /// The URL with the login that `params` leave out: for hosts that it waits for.
@@ -90,6 +95,13 @@ impl Settled {
         let json = &self.line[..self.line.len() - 1];
         std::str::from_utf8(json).expect("serde_json writes UTF-8")
     }
+}
+
+/// What became of it, without what it wrote, and why that is not there.
+pub fn without_output(outcome: &Outcome, why: &str) -> Outcome {
+    let dropped = format!("its output was not kept: {why}");
+    let detail = outcome.detail.as_ref().map_or(dropped.clone(), |detail| format!("{detail}; {dropped}"));
+    Outcome { detail: Some(detail), data: None, stderr: None, encoding: None, ..outcome.clone() }
 }
 
 /// Lower-case hexadecimal digits.

@@ -82,6 +82,8 @@ mod tests {
             id: id.into(),
             method: "sync.bash".into(),
             cmd: None,
+            target: None,
+            rollout: None,
             params: "{}".into(),
             url: None,
             stream: false,

@@ -145,14 +145,14 @@ pub async fn list(State(app): State<Arc<App>>, Query(paged): Query<Paged>) -> Re
     let limit = page(limit)?;
     let after = last.as_deref().map(after).transpose()?;
     let filter = Filter { host, target, name, status };
-    shown(&app, &DaemonFilter { after, limit, ..filter.narrow(&app)? }).await
+    shown(&app, &DaemonFilter { after, limit, ..filter.narrow(&app).await? }).await
 }
 
 pub async fn summary(
     State(app): State<Arc<App>>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Summary>, Problem> {
-    let wanted = filter.narrow(&app)?;
+    let wanted = filter.narrow(&app).await?;
     book::store_all(&app.jobs, &app.store).await?;
     let counts = app.store.count_daemons(&wanted).await?;
     let summary: Vec<_> = counts.into_iter().map(count).collect();
@@ -202,9 +202,12 @@ async fn shown(app: &App, wanted: &DaemonFilter<'_>) -> Result<Json<List>, Probl
 }
 
 impl Filter {
-    fn narrow(&self, app: &App) -> Result<DaemonFilter<'_>, Problem> {
+    async fn narrow(&self, app: &Arc<App>) -> Result<DaemonFilter<'_>, Problem> {
         let host = self.host.as_deref().map(|text| wanted(app, text, Wanted::Field)).transpose()?;
-        let target = self.target.as_deref().map(|target| selected(&app.directory, target)).transpose()?;
+        let target = match &self.target {
+            Some(target) => Some(selected(app, target).await?),
+            None => None,
+        };
         let target = target.map(|hosts| hosts.iter().map(|host| host.id).collect::<Vec<_>>());
         let hosts = match (host, target) {
             (None, target) => target,

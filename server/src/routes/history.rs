@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::clock::{self, EpochMs};
 use crate::problem::Problem;
 use crate::queue::courier;
+use crate::requests::rollout::{Plan, Stopped};
 use crate::requests::{Target, record};
 use crate::store::requests::{Stored, Summary};
 use crate::unbroken::to_the_end;
@@ -46,6 +47,14 @@ struct View {
     method: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cmd: Option<String>,
+    /// The expression that selected hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(flatten)]
+    rollout: Option<Plan>,
+    /// Of a rollout that ended before all of its hosts were begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<Stopped>,
     created: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     finished: Option<String>,
@@ -200,6 +209,9 @@ fn view(summary: Summary) -> View {
         id: summary.id,
         method: summary.method,
         cmd: summary.cmd,
+        target: summary.target,
+        rollout: summary.rollout,
+        stopped: summary.stopped,
         created: time(summary.created),
         finished: summary.finished.map(time),
         deadline: time(summary.deadline),

@@ -82,7 +82,7 @@ enum Setting<T> {
 
 pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Result<Json<List>, Problem> {
     let hosts = match &filter.target {
-        Some(target) => selected(&app.directory, target)?,
+        Some(target) => selected(&app, target).await?,
         None => app.directory.list(),
     };
     let view = if filter.facts { full_view } else { view };

@@ -12,6 +12,7 @@ mod jobs;
 mod json;
 mod requests;
 mod resolve;
+mod rollout;
 mod tokens;
 
 use crate::app::App;

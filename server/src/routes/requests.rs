@@ -3,18 +3,21 @@
 use super::body::Object;
 use super::json::{blame, typed};
 use super::resolve::{Resolved, resolve};
+use super::rollout::{Asked, check_confirmed};
 use crate::agents::dispatch::{Watch, dispatch};
+use crate::agents::rollout::{self, Sending};
 use crate::app::{App, STOPPING};
 use crate::clock;
-use crate::hosts::Host;
+use crate::hosts::{Host, Term};
 use crate::jobs::Follow;
-use crate::limits::{DEADLINE_MARGIN_SECONDS, DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
+use crate::limits::{DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
 use crate::problem::Problem;
 use crate::queue::courier;
+use crate::requests::rollout::{Plan, Stopped};
 use crate::requests::{Head, Live, Settled, Target, call, hex, login};
 use aspire_wire::job::{DEFAULT_TTL_SECONDS, TTL_SECONDS};
 use aspire_wire::request::MAX_ID_BYTES;
-use aspire_wire::{CallError, MAX_FRAME_BYTES, Outcome, Request, Retcode};
+use aspire_wire::{CallError, MAX_FRAME_BYTES, Request};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -65,18 +68,26 @@ pub(super) struct Checked {
     pub frame: Bytes,
     pub targets: Vec<Target>,
     pub hosts: Vec<Option<Arc<Host>>>,
+    /// How long each host has for its answer.
+    pub term: Term,
 }
 
 pub async fn create(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    Object(body): Object,
+    Object(mut body): Object,
 ) -> Result<Response, Problem> {
     let stream = headers.get_all(header::ACCEPT).iter().any(|accept| {
         let media = accept.to_str().unwrap_or_default().split(',');
         media.map(|media| media.split(';').next().unwrap_or_default().trim()).any(|media| media == NDJSON)
     });
-    let checked = check(&app, body)?;
+    let asked = Asked::take(&mut body)?;
+    let checked = check(&app, body, &asked).await?;
+    let first = |checked: Checked| {
+        Resolved::check(&checked.targets)?;
+        check_confirmed(&app, asked.confirm(), checked.targets.len())?;
+        begin(&app, checked)
+    };
     let (request, watch) = if checked.chosen {
         let _alone = app.requests.choosing.lock().await;
         if let Some(live) = app.requests.find(&checked.head.id) {
@@ -84,13 +95,14 @@ pub async fn create(
             (live, None)
         } else if let Some(stored) = app.store.find_request(&checked.head.id).await? {
             same(&checked.head, &stored.digest)?;
+            let stopped = stored.summary.stopped.clone();
             let entries = stored.all_entries();
-            return Ok(given(&checked.head.id, &entries, stream));
+            return Ok(given(&checked.head.id, &entries, stopped.as_ref(), stream));
         } else {
-            begin(&app, checked)?
+            first(checked)?
         }
     } else {
-        begin(&app, checked)?
+        first(checked)?
     };
     if stream && !request.is_finished() {
         return Ok(streamed(request));
@@ -101,7 +113,7 @@ pub async fn create(
     }
     let (settled, _) = request.results();
     let entries: Vec<_> = settled.iter().map(Settled::json).collect();
-    Ok(given(&request.head.id, &entries, stream))
+    Ok(given(&request.head.id, &entries, request.stopped().as_ref(), stream))
 }
 
 /// 409 unless the known request of this id is the same one.
@@ -114,13 +126,16 @@ fn same(asked: &Head, known_digest: &str) -> Result<(), Problem> {
 }
 
 pub(super) fn begin(app: &Arc<App>, checked: Checked) -> Result<(Arc<Live>, Option<Watch>), Problem> {
-    let Checked { head, frame, targets, hosts, .. } = checked;
-    Resolved::check(&targets)?;
-    let waits = head.waits;
+    let Checked { head, frame, targets, hosts, term, .. } = checked;
+    let (waits, plan) = (head.waits, head.rollout);
     let request = app.requests.start(head, targets)?;
     // Asked now that the request is known, or whoever stops the server might not see it.
     if app.is_stopping() {
-        request.settle_rest(&Outcome::with_detail(Retcode::LinkLost, STOPPING));
+        request.shut_down(STOPPING);
+        return Ok((request, None));
+    }
+    if let Some(plan) = plan {
+        rollout::begin(app, &request, plan, Sending { frame, hosts, term });
         return Ok((request, None));
     }
     let (watch, offline) = dispatch(app, &request, &frame, hosts);
@@ -150,10 +165,12 @@ pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<
     let patience = hosts.iter().flatten().map(|host| host.state().greeting.patience.until_cancelled()).max();
     let created = clock::now();
     let head = Head {
-        digest: digest("job.cancel", &params, &names, None, None),
+        digest: digest("job.cancel", &params, &names, None, None, None),
         id: own.into(),
         method: "job.cancel".into(),
         cmd: None,
+        target: None,
+        rollout: None,
         params,
         url: None,
         stream: false,
@@ -162,19 +179,15 @@ pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<
         created,
         deadline: created + clock::ms(patience.unwrap_or_default()),
     };
-    let (request, watch) = begin(app, Checked { head, chosen: false, frame, targets, hosts })?;
+    let term = Term::AtOnce;
+    let (request, watch) = begin(app, Checked { head, chosen: false, frame, targets, hosts, term })?;
     // Whoever asked may leave.
     drop(watch);
     Ok(request)
 }
 
 /// Reads the body into what is sent, or says which field is to blame.
-fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
-    for later in ["batch", "max_errors"] {
-        if body.contains_key(later) {
-            return Err(Problem::field(later, format!("{later}: this version does not know it yet")));
-        }
-    }
+async fn check(app: &Arc<App>, mut body: Map<String, Value>, asked: &Asked) -> Result<Checked, Problem> {
     let mut envelope = Map::new();
     for key in ["id", "hosts", "target", "deadline", "queue"] {
         envelope.extend(body.remove_entry(key));
@@ -184,7 +197,8 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
         let reason = format!("hosts: must be at most {MAX_HOSTS_PER_REQUEST} hosts, got {}", named.len());
         return Err(Problem::field("hosts", reason));
     }
-    let waits = seconds_to_wait(queue, &mut body)?;
+    let ttl = seconds_to_wait(queue, asked.is_rollout(), &mut body)?;
+    let waits = ttl.filter(|_| queue);
     let chosen = id.is_some();
     let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
     if id.len() > MAX_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic()) || id.is_empty() {
@@ -206,42 +220,73 @@ fn check(app: &App, mut body: Map<String, Value>) -> Result<Checked, Problem> {
         return Err(Problem::field("method", reason));
     }
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
-    let digest = digest(&method, &params, &named, target.as_deref(), waits);
+    let digest = digest(&method, &params, &named, target.as_deref(), ttl, asked.digested());
     let (params, url) = match login::hide(&method, &mut body) {
         Some(url) => (serde_json::to_string(&body).expect("JSON values always serialise"), Some(url)),
         None => (params, None),
     };
     let created = clock::now();
     let after = |seconds| created + clock::ms(Duration::from_secs(seconds));
-    let Resolved { targets, hosts } = resolve(app, &named, target.as_deref())?;
+    let Resolved { targets, hosts } = resolve(app, &named, target.as_deref()).await?;
     let follow = Follow::of(&method, &body);
-    let at_once = follow.is_some() || method.starts_with(DAEMON_METHODS);
-    let deadline = after(deadline_seconds(deadline, at_once, &body, &hosts)?);
+    let term = if follow.is_some() || method.starts_with(DAEMON_METHODS) {
+        Term::AtOnce
+    } else {
+        Term::Command { timeout: body.get("timeout").and_then(Value::as_u64) }
+    };
+    let rollout = asked.plan(hosts.len(), ttl);
+    let deadline = after(deadline_seconds(deadline, term, rollout, &hosts)?);
     let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
     let stream = body.get("stream") == Some(&Value::Bool(true));
     let waits = waits.map(after);
     let url = url.filter(|_| waits.is_some());
-    let head =
-        Head { id: id.into(), method, cmd, params, url, stream, follow, waits, digest, created, deadline };
-    Ok(Checked { head, chosen, frame, targets, hosts })
+    let id = id.into();
+    let head = Head {
+        id,
+        method,
+        cmd,
+        target,
+        rollout,
+        params,
+        url,
+        stream,
+        follow,
+        waits,
+        digest,
+        created,
+        deadline,
+    };
+    Ok(Checked { head, chosen, frame, targets, hosts, term })
 }
 
-/// How long the request waits for hosts that are offline, if it does. A `ttl` that is not the
-/// job's own is for the server alone.
-fn seconds_to_wait(queue: bool, body: &mut Map<String, Value>) -> Result<Option<u64>, Problem> {
+/// How long the request waits for each host, if it does: for its link, or for its turn. A `ttl` that
+/// is not the job's own is for the server alone.
+fn seconds_to_wait(
+    queue: bool,
+    rollout: bool,
+    body: &mut Map<String, Value>,
+) -> Result<Option<u64>, Problem> {
+    if queue && rollout {
+        let reason =
+            "queue: a rollout does not wait for hosts that are offline: they would not keep to its batch";
+        return Err(Problem::field("queue", reason));
+    }
+    let default = queue.then_some(DEFAULT_TTL_SECONDS);
     let method = body.get("method").and_then(Value::as_str).unwrap_or_default();
     let ttl = match method {
         own if WITH_OWN_TTL.contains(&own) => {
             // The entry's runs have it, not its way to the host. A wrong one the wire will find.
             let told = body.get("ttl").and_then(Value::as_u64).filter(|_| own == "async.bash");
-            return Ok(queue.then(|| told.unwrap_or(DEFAULT_TTL_SECONDS)));
+            return Ok(default.map(|default| told.unwrap_or(default)));
         }
         _ => body.remove("ttl"),
     };
-    let Some(ttl) = ttl else { return Ok(queue.then_some(DEFAULT_TTL_SECONDS)) };
+    let Some(ttl) = ttl else { return Ok(default) };
     let (least, most) = (*TTL_SECONDS.start(), *TTL_SECONDS.end());
     let reason = match ttl.as_u64() {
-        _ if !queue => "ttl: is for a job, or for a request with \"queue\": true".to_owned(),
+        _ if !queue && !rollout => {
+            "ttl: is for a job, for a request with \"queue\": true or for one with a batch".to_owned()
+        }
         Some(seconds) if TTL_SECONDS.contains(&seconds) => return Ok(Some(seconds)),
         _ => format!("ttl: must be {least} to {most} seconds, got {ttl}"),
     };
@@ -261,22 +306,22 @@ fn check_call(frame: &Bytes) -> Result<(), Problem> {
     }
 }
 
-/// What was asked for, or what suits the most patient of the hosts. What a host only takes note of it
-/// answers `at_once`, whatever the command may take.
+/// What was asked for, or what suits the most patient of the hosts: of a rollout, as often as there are
+/// hosts one after the other.
 fn deadline_seconds(
     asked: Option<u64>,
-    at_once: bool,
-    body: &Map<String, Value>,
+    term: Term,
+    rollout: Option<Plan>,
     hosts: &[Option<Arc<Host>>],
 ) -> Result<u64, Problem> {
     let (least, most) = (*DEADLINE_SECONDS.start(), *DEADLINE_SECONDS.end());
     let Some(seconds) = asked else {
-        if at_once {
-            return Ok(DEADLINE_MARGIN_SECONDS);
-        }
-        let timeout = body.get("timeout").and_then(Value::as_u64);
-        let last_words = hosts.iter().flatten().map(|host| host.state().greeting.patience.last_word(timeout));
-        return Ok(last_words.max().unwrap_or(least).min(most));
+        let answers = hosts.iter().flatten().map(|host| host.state().greeting.patience.answer(term));
+        let answer = answers.max().unwrap_or(least);
+        let whole = rollout.map_or(answer, |plan| {
+            plan.rounds(hosts.len()).saturating_mul(answer.saturating_add(plan.pause.into()))
+        });
+        return Ok(whole.clamp(least, most));
     };
     if DEADLINE_SECONDS.contains(&seconds) {
         return Ok(seconds);
@@ -286,11 +331,19 @@ fn deadline_seconds(
 }
 
 /// The same again is the same request, in whatever order its keys stand.
-fn digest(method: &str, params: &str, hosts: &[String], target: Option<&str>, waits: Option<u64>) -> String {
-    let parts = match (target, waits) {
-        (None, None) => serde_json::to_vec(&(method, params, hosts)),
-        (None, Some(seconds)) => serde_json::to_vec(&(method, params, hosts, seconds)),
-        (Some(target), waits) => serde_json::to_vec(&(method, params, hosts, waits, target)),
+fn digest(
+    method: &str,
+    params: &str,
+    hosts: &[String],
+    target: Option<&str>,
+    ttl: Option<u64>,
+    rollout: Option<String>,
+) -> String {
+    let parts = match (target, ttl, rollout) {
+        (None, None, None) => serde_json::to_vec(&(method, params, hosts)),
+        (None, Some(seconds), None) => serde_json::to_vec(&(method, params, hosts, seconds)),
+        (Some(target), ttl, None) => serde_json::to_vec(&(method, params, hosts, ttl, target)),
+        (target, ttl, Some(rollout)) => serde_json::to_vec(&(method, params, hosts, ttl, target, rollout)),
     };
     hex(&Sha256::digest(parts.expect("strings always serialise")))
 }
@@ -307,14 +360,18 @@ fn streamed(request: Arc<Live>) -> Response {
 }
 
 /// Answers with the final states, which are all there and JSON already.
-fn given(id: &str, entries: &[impl AsRef<str>], stream: bool) -> Response {
+fn given(id: &str, entries: &[impl AsRef<str>], stopped: Option<&Stopped>, stream: bool) -> Response {
     if stream {
         let lines = entries.iter().flat_map(|entry| [entry.as_ref(), "\n"]).collect::<String>();
-        return answer(id, entries.len(), NDJSON, Body::from(lines));
+        let mut body = stopped.map_or_else(Vec::new, |stopped| stopped.line().into());
+        body.extend_from_slice(lines.as_bytes());
+        return answer(id, entries.len(), NDJSON, Body::from(body));
     }
     let quoted = serde_json::to_string(id).expect("strings always serialise");
     let joined = entries.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",");
-    let body = format!("{{\"id\":{quoted},\"response\":[{joined}]}}");
+    let stopped = stopped.map(|stopped| serde_json::to_string(stopped).expect("a sentence serialises"));
+    let stopped = stopped.map_or_else(String::new, |stopped| format!(",\"stopped\":{stopped}"));
+    let body = format!("{{\"id\":{quoted},\"response\":[{joined}]{stopped}}}");
     answer(id, entries.len(), "application/json", Body::from(body))
 }
 

@@ -7,6 +7,7 @@ use crate::limits::{MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
 use crate::problem::Problem;
 use crate::requests::Target;
 use crate::targets;
+use crate::unbroken::aside;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -20,10 +21,18 @@ pub(super) struct Resolved {
 
 /// Finds them. That there are none is not said here but by [`Resolved::check`]: a request that was
 /// made before is known whomever its expression selects by now.
-pub(super) fn resolve(app: &App, named: &[String], target: Option<&str>) -> Result<Resolved, Problem> {
+pub(super) async fn resolve(
+    app: &Arc<App>,
+    named: &[String],
+    target: Option<&str>,
+) -> Result<Resolved, Problem> {
     if named.is_empty() && target.is_none() {
         return Err(Problem::field("hosts", "hosts: name one at least, or give a target"));
     }
+    let selected = match target {
+        Some(target) => selected(app, target).await?,
+        None => Vec::new(),
+    };
     let (mut resolved, mut seen) = (Resolved::default(), HashSet::new());
     let mut add = |target: Target, host| {
         if seen.insert(target.host.clone()) {
@@ -35,10 +44,8 @@ pub(super) fn resolve(app: &App, named: &[String], target: Option<&str>) -> Resu
         let host = find(&app.directory, n, text)?;
         add(host.as_ref().map_or_else(|| Target { host: text.clone(), name: None }, |host| of(host)), host);
     }
-    if let Some(target) = target {
-        for host in selected(&app.directory, target)? {
-            add(of(&host), Some(host));
-        }
+    for host in selected {
+        add(of(&host), Some(host));
     }
     Ok(resolved)
 }
@@ -57,11 +64,14 @@ impl Resolved {
     }
 }
 
-/// The hosts that the expression selects, by name.
-pub(super) fn selected(directory: &Directory, target: &str) -> Result<Vec<Arc<Host>>, Problem> {
-    let target = targets::Target::parse(target)
-        .map_err(|reason| Problem::field("target", format!("target: {reason}")))?;
-    Ok(directory.select(|host| target.matches(host)))
+/// The hosts that the expression selects, by name. What hosts tell of themselves may be long: no
+/// worker of the runtime is held up by it.
+pub(super) async fn selected(app: &Arc<App>, target: &str) -> Result<Vec<Arc<Host>>, Problem> {
+    let target = targets::Target::parse(target).map_err(|misread| {
+        Problem::field("target", format!("target: {misread}")).at_column(misread.column)
+    })?;
+    let app = app.clone();
+    Ok(aside(move || app.directory.select(|host| target.matches(host))).await)
 }
 
 fn find(directory: &Directory, n: usize, text: &str) -> Result<Option<Arc<Host>>, Problem> {

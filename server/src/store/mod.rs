@@ -2,6 +2,7 @@
 //! Nothing above this folder writes SQL. A transaction never waits for a
 //! second connection.
 
+mod begun;
 pub mod cron;
 pub mod daemons;
 pub mod facts;

@@ -1,11 +1,13 @@
 //! The tables `requests` and `results`. Lists read the first alone.
 
+use super::begun::cut_short;
 use super::queue::QueueRow;
 use super::{Store, StoreError, from_json, retried, statements, to_json};
 use crate::clock::EpochMs;
 use crate::queue;
+use crate::requests::rollout::{Plan, Stopped};
 use crate::requests::{Head, Settled, Target};
-use aspire_wire::{Outcome, Retcode};
+use serde::de::DeserializeOwned;
 use sqlx::any::{Any, AnyRow};
 use sqlx::{QueryBuilder, Row};
 use std::collections::{BTreeMap, HashSet};
@@ -16,6 +18,10 @@ pub struct Summary {
     pub id: String,
     pub method: String,
     pub cmd: Option<String>,
+    /// The expression that selected hosts.
+    pub target: Option<String>,
+    pub rollout: Option<Plan>,
+    pub stopped: Option<Stopped>,
     pub created: EpochMs,
     pub deadline: EpochMs,
     pub finished: Option<EpochMs>,
@@ -62,6 +68,8 @@ pub struct News<'a> {
     pub ended: Option<EpochMs>,
     /// It waits for hosts: whoever brings the last result ends it.
     pub waits: bool,
+    /// Of a rollout: why hosts were not begun.
+    pub stopped: Option<Stopped>,
 }
 
 impl News<'_> {
@@ -70,7 +78,8 @@ impl News<'_> {
     }
 }
 
-const SUMMARY: &str = "id, method, cmd, gmt_create, deadline, finished, hosts, succeeded, failed";
+const SUMMARY: &str = "id, method, cmd, target, rollout, stopped, gmt_create, deadline, finished, hosts, \
+                       succeeded, failed";
 
 impl Store {
     /// Records all the news in one transaction. A row that is there already costs nobody its record:
@@ -198,21 +207,22 @@ impl Store {
     }
 
     /// Ends what ran when the server went down: hosts without a result, for which it does not wait
-    /// either, get [`Retcode::LinkLost`]. Answers how many requests were cut short so.
+    /// either, end as lost, and those that a rollout had not begun are not.
+    /// Answers how many requests were cut short so.
     pub async fn complete_unfinished(&self, now: EpochMs) -> Result<usize, StoreError> {
         // What had its end before it was queued, and was killed before that was noticed.
         let ended = "DELETE FROM queue WHERE EXISTS (SELECT 1 FROM results WHERE \
                      results.request = queue.request AND results.position = queue.position)";
         sqlx::query(ended).execute(&self.pool).await?;
-        let outcome = Outcome::with_detail(Retcode::LinkLost, "polaris was restarted while it ran");
-        let rows = sqlx::query("SELECT id, targets FROM requests WHERE finished IS NULL")
+        let rows = sqlx::query("SELECT id, targets, begun FROM requests WHERE finished IS NULL")
             .fetch_all(&self.pool)
             .await?;
         let mut cut_short = 0;
         for row in &rows {
             let id: String = row.try_get("id")?;
             let targets: Vec<Target> = from_json("targets", &row.try_get::<String, _>("targets")?)?;
-            let complete = || self.complete(&id, &targets, &outcome, now);
+            let begun: Option<i64> = row.try_get("begun")?;
+            let complete = || self.complete(&id, &targets, begun, now);
             cut_short += usize::from(retried(complete).await?);
         }
         Ok(cut_short)
@@ -223,7 +233,7 @@ impl Store {
         &self,
         id: &str,
         targets: &[Target],
-        outcome: &Outcome,
+        begun: Option<i64>,
         now: EpochMs,
     ) -> Result<bool, StoreError> {
         let known = "SELECT position FROM results WHERE request = ? \
@@ -231,10 +241,8 @@ impl Store {
         let there = sqlx::query(known).bind(id).bind(id).fetch_all(&self.pool).await?;
         let there: HashSet<i64> =
             there.iter().map(|row| row.try_get("position")).collect::<Result<_, _>>()?;
+        let (missing, stopped) = cut_short(targets, &there, begun, now);
         let mut transaction = self.pool.begin().await?;
-        let missing = (0u32..).zip(targets).filter(|(position, _)| !there.contains(&i64::from(*position)));
-        let missing: Vec<_> =
-            missing.map(|(position, target)| (position, Settled::new(target, outcome, now))).collect();
         let rows = missing.iter().map(|(position, settled)| ResultRow {
             request: id,
             position: *position,
@@ -242,8 +250,9 @@ impl Store {
             settled,
         });
         insert_results(&mut transaction, &rows.collect::<Vec<_>>()).await?;
-        sqlx::query("UPDATE requests SET failed = failed + ? WHERE id = ?")
+        sqlx::query("UPDATE requests SET failed = failed + ?, stopped = COALESCE(stopped, ?) WHERE id = ?")
             .bind(i64::try_from(missing.len()).unwrap_or(i64::MAX))
+            .bind(stopped.as_ref().map(to_json))
             .bind(id)
             .execute(&mut *transaction)
             .await?;
@@ -288,8 +297,8 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
     };
     for some in statements(&rows, bytes) {
         let mut query = QueryBuilder::<Any>::new(
-            "INSERT INTO requests (id, digest, method, cmd, params, url, targets, hosts, succeeded, failed, \
-             deadline, finished, gmt_create) ",
+            "INSERT INTO requests (id, digest, method, cmd, target, rollout, begun, stopped, params, url, \
+             targets, hosts, succeeded, failed, deadline, finished, gmt_create) ",
         );
         query.push_values(some, |mut row, (item, targets)| {
             let (succeeded, failed) = counts(item);
@@ -297,6 +306,10 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
                 .push_bind(item.head.digest.as_str())
                 .push_bind(item.head.method.as_str())
                 .push_bind(item.head.cmd.as_deref())
+                .push_bind(item.head.target.as_deref())
+                .push_bind(item.head.rollout.as_ref().map(to_json))
+                .push_bind(item.head.rollout.map(|_| 0_i64))
+                .push_bind(item.stopped.as_ref().map(to_json))
                 .push_bind(item.head.params.as_str())
                 .push_bind(item.head.url.as_deref().filter(|_| item.finished().is_none()))
                 .push_bind(targets.as_str())
@@ -315,11 +328,12 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
 async fn update_counts(transaction: &mut Transaction<'_>, item: &News<'_>) -> Result<(), StoreError> {
     let (succeeded, failed) = counts(item);
     sqlx::query(
-        "UPDATE requests SET succeeded = succeeded + ?, failed = failed + ?, \
+        "UPDATE requests SET succeeded = succeeded + ?, failed = failed + ?, stopped = COALESCE(stopped, ?), \
          finished = COALESCE(finished, ?), url = CASE WHEN ? IS NULL THEN url END WHERE id = ?",
     )
     .bind(succeeded)
     .bind(failed)
+    .bind(item.stopped.as_ref().map(to_json))
     .bind(item.finished())
     .bind(item.finished())
     .bind(&*item.head.id)
@@ -356,11 +370,18 @@ pub(super) async fn insert_results(
     Ok(())
 }
 
+fn optional<T: DeserializeOwned>(what: &'static str, text: Option<String>) -> Result<Option<T>, StoreError> {
+    text.map(|text| from_json(what, &text)).transpose()
+}
+
 fn summary(row: &AnyRow) -> Result<Summary, StoreError> {
     Ok(Summary {
         id: row.try_get("id")?,
         method: row.try_get("method")?,
         cmd: row.try_get("cmd")?,
+        target: row.try_get("target")?,
+        rollout: optional("how a rollout goes on", row.try_get("rollout")?)?,
+        stopped: optional("why a rollout stopped", row.try_get("stopped")?)?,
         created: row.try_get("gmt_create")?,
         deadline: row.try_get("deadline")?,
         finished: row.try_get("finished")?,

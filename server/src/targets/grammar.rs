@@ -9,12 +9,12 @@
 //! value   = text | number | "true" | "false"
 //! ```
 
+use super::glob::Glob;
 use super::number::Number;
 use super::test::{Field, Literal, Node, Test};
 use super::token::{Malformed, Placed, Token, tokens};
 use crate::limits::{MAX_TARGET_BYTES, MAX_TARGET_DEPTH};
 use std::cmp::Ordering;
-use wildmatch::WildMatch;
 
 const FIELDS: &str = "id, name, region, status, version, address, tags.NAME and facts.SECTION.NAME";
 const OPERATORS: &str = r#""==", "!=", "<", "<=", ">", ">=", "~" or "in""#;
@@ -177,12 +177,13 @@ impl Reader<'_> {
         Ok(*number)
     }
 
-    fn pattern(&mut self) -> Read<WildMatch> {
-        let Some(Placed { token: Token::Text(text), .. }) = self.tokens.first() else {
+    fn pattern(&mut self) -> Read<Glob> {
+        let Some(Placed { token: Token::Text(text), begin, .. }) = self.tokens.first() else {
             return Err(self.expected("a pattern in quotes"));
         };
+        let glob = Glob::new(text).map_err(|reason| Malformed { reason, at: *begin })?;
         self.advance();
-        Ok(WildMatch::new(text))
+        Ok(glob)
     }
 
     fn opened(&mut self) -> Read<()> {

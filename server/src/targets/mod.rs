@@ -3,6 +3,7 @@
 //! yes or no to a host ([`test`]). What is not there satisfies no comparison,
 //! `!=` included; of a list it is enough that one element does.
 
+mod glob;
 mod grammar;
 mod number;
 mod test;
@@ -15,17 +16,23 @@ use crate::hosts::Host;
 use test::Node;
 use token::Malformed;
 
+/// What is wrong with an expression, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason} (column {column})")]
+pub struct Misread {
+    pub reason: String,
+    /// The character, from 1; one more than there are where the end is to blame.
+    pub column: usize,
+}
+
 /// An expression that makes sense.
 #[derive(Debug)]
 pub struct Target(Node);
 
 impl Target {
     /// Reads it, or says what is wrong with it and where.
-    pub fn parse(text: &str) -> Result<Target, String> {
-        let told = |Malformed { reason, at }| {
-            let column = text[..at].chars().count() + 1;
-            format!("{reason} (column {column})")
-        };
+    pub fn parse(text: &str) -> Result<Target, Misread> {
+        let told = |Malformed { reason, at }| Misread { reason, column: text[..at].chars().count() + 1 };
         grammar::parse(text).map(Target).map_err(told)
     }
 

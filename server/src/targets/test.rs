@@ -1,10 +1,10 @@
 //! The tree of an expression, and whether it holds for a host.
 
+use super::glob::Glob;
 use super::number::Number;
 use crate::hosts::{Fact, State, Status};
 use std::cmp::Ordering;
 use uuid::Uuid;
-use wildmatch::WildMatch;
 
 #[derive(Debug)]
 pub enum Node {
@@ -34,7 +34,7 @@ pub enum Test {
     IsNot(Literal),
     In(Vec<Literal>),
     NotIn(Vec<Literal>),
-    Like(WildMatch),
+    Like(Glob),
     /// How it has to stand to the number.
     Than(fn(Ordering) -> bool, Number),
     /// Anything at all.

@@ -174,7 +174,7 @@ fn errors_say_what_is_expected_and_where() {
         ("name == \"ü\" €", r#""€" means nothing here (column 13)"#),
         ("name @ 1", r#""@" means nothing here (column 6)"#),
     ] {
-        let told = Target::parse(text).map(|_| ()).unwrap_err();
+        let told = Target::parse(text).map(|_| ()).unwrap_err().to_string();
         assert!(told.starts_with(error), "{text}: {told}");
     }
 }
@@ -183,13 +183,14 @@ fn errors_say_what_is_expected_and_where() {
 fn length_and_depth_are_bounded() {
     let nested = |depth: usize| format!("{}has(name){}", "(".repeat(depth), ")".repeat(depth));
     assert!(Target::parse(&nested(32)).is_ok());
-    let error = Target::parse(&nested(33)).map(|_| ()).unwrap_err();
+    let error = Target::parse(&nested(33)).map(|_| ()).unwrap_err().to_string();
     assert_eq!(error, "this is more than 32 levels deep (column 33)");
-    let error = Target::parse(&format!("{}has(name)", "not ".repeat(33))).map(|_| ()).unwrap_err();
+    let error =
+        Target::parse(&format!("{}has(name)", "not ".repeat(33))).map(|_| ()).unwrap_err().to_string();
     assert_eq!(error, "this is more than 32 levels deep (column 129)");
     let long = |bytes: usize| format!("name == \"{}\"", "x".repeat(bytes - 10));
     assert!(Target::parse(&long(4096)).is_ok());
-    let error = Target::parse(&long(4097)).map(|_| ()).unwrap_err();
+    let error = Target::parse(&long(4097)).map(|_| ()).unwrap_err().to_string();
     assert_eq!(error, "it must be at most 4096 bytes, got 4097 (column 1)");
 }
 
@@ -210,8 +211,7 @@ proptest! {
                 target.matches(&host);
             },
             Err(told) => {
-                let column = told.rsplit_once("(column ").unwrap().1.trim_end_matches(')');
-                prop_assert!((1..=text.chars().count() + 1).contains(&column.parse().unwrap()), "{}", told);
+                prop_assert!((1..=text.chars().count() + 1).contains(&told.column), "{}", told);
             }
         }
     }

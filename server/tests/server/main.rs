@@ -14,6 +14,7 @@ mod program;
 
 mod acks;
 mod cancel;
+mod confirm;
 mod crashes;
 mod cron;
 mod daemons;
@@ -31,3 +32,4 @@ mod mysql;
 mod queue;
 mod refusals;
 mod requests;
+mod rollouts;

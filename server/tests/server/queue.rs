@@ -384,6 +384,8 @@ async fn what_ends_while_it_is_queued_costs_no_request_its_record() {
         id: id.into(),
         method: "sync.bash".into(),
         cmd: None,
+        target: None,
+        rollout: None,
         params: "{}".into(),
         url: None,
         stream: false,

@@ -155,7 +155,13 @@ async fn requests_with_a_wrong_field() {
         (json!({"id": "x".repeat(129)}), "id"),
         (json!({"target": "x"}), "target"),
         (json!({"target": 1}), "target"),
-        (json!({"batch": 1}), "batch"),
+        (json!({"batch": 0}), "batch"),
+        (json!({"batch": "0%"}), "batch"),
+        (json!({"batch": 2, "queue": true}), "queue"),
+        (json!({"batch": 2, "pause": 3601}), "pause"),
+        (json!({"batch": 2, "ttl": 0}), "ttl"),
+        (json!({"ramp": true}), "ramp"),
+        (json!({"confirm": 2}), "confirm"),
         (json!({"max_errors": 1}), "max_errors"),
     ] {
         let (named, detail) = blamed(&server, &change).await;
