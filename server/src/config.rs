@@ -2,6 +2,7 @@
 //! checked, and what is wrong is said with file, line and key.
 
 use crate::limits;
+use aspire_wire::command::Quantity;
 use aspire_wire::server_list;
 use aspire_wire::session::HEARTBEAT_SECONDS;
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -37,6 +38,15 @@ pub struct Config {
     pub data: PathBuf,
     pub web: Web,
     pub agents: Agents,
+    pub packages: PackagesFolder,
+}
+
+/// Where the document server has its files.
+#[derive(Debug, Clone)]
+pub struct PackagesFolder {
+    pub dir: PathBuf,
+    /// The most of one file, in bytes.
+    pub max_size: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +97,7 @@ struct File {
     web: WebTable,
     agents: AgentsTable,
     database: DatabaseTable,
+    packages: PackagesTable,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -118,6 +129,15 @@ struct DatabaseTable {
     url: (),
 }
 
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PackagesTable {
+    #[serde(deserialize_with = "folder")]
+    dir: Option<PathBuf>,
+    #[serde(deserialize_with = "max_size")]
+    max_size: Option<u64>,
+}
+
 impl Config {
     /// Reads the file that the flags name, if they do, and lays the flags over it.
     pub fn load(flags: Flags) -> Result<Config, ConfigError> {
@@ -141,8 +161,13 @@ impl Config {
         let mut names = file.agents.names;
         names.extend(flags.names);
         let default_agents = (Ipv4Addr::UNSPECIFIED, aspire_wire::session::DEFAULT_PORT).into();
+        let data = flags.data.or(file.data).unwrap_or_else(|| "/var/lib/polaris".into());
         Ok(Config {
-            data: flags.data.or(file.data).unwrap_or_else(|| "/var/lib/polaris".into()),
+            packages: PackagesFolder {
+                dir: file.packages.dir.unwrap_or_else(|| data.join("packages")),
+                max_size: file.packages.max_size.unwrap_or(limits::DEFAULT_PACKAGE_BYTES),
+            },
+            data,
             web: Web { listen, tls },
             agents: Agents {
                 listen: flags.agents.or(file.agents.listen).unwrap_or(default_agents),
@@ -213,6 +238,17 @@ fn max_links<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>
     in_range(links, &limits::MAX_LINKS, "links").map(|links| usize::try_from(links).ok())
 }
 
+/// `None` where it is empty: in the data folder, then.
+fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let folder = PathBuf::deserialize(deserializer)?;
+    Ok(Some(folder).filter(|folder| !folder.as_os_str().is_empty()))
+}
+
+fn max_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let bytes = Quantity { range: limits::PACKAGE_BYTES, one: "byte", many: "bytes" };
+    bytes.read(deserializer).map(Some)
+}
+
 fn embedded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "" => Ok(()),
@@ -250,6 +286,8 @@ mod tests {
         assert_eq!(config.web.listen.to_string(), "127.0.0.1:8180");
         assert_eq!(config.agents.listen.to_string(), "0.0.0.0:8181");
         assert_eq!((config.agents.heartbeat, config.agents.max_links), (60, None));
+        assert_eq!(config.packages.dir, Path::new("/var/lib/polaris/packages"));
+        assert_eq!(config.packages.max_size, 4 << 30);
     }
 
     #[test]
@@ -257,13 +295,15 @@ mod tests {
         let config = load(
             "data = '/tmp/x'\n[web]\nlisten = '0.0.0.0:1'\ncert = 'c'\nkey = 'k'\n[agents]\n\
              listen = '[::]:2'\nnames = ['a.example', '10.0.0.1', '::1']\nheartbeat = 5\n\
-             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[database]\nurl = ''\n",
+             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[database]\nurl = ''\n\
+             [packages]\ndir = '/srv/p'\nmax_size = '2G'\n",
         )
         .unwrap();
         assert_eq!(config.agents.redirect.as_deref(), Some("10.0.0.2,b:9"));
         assert_eq!(config.agents.names.len(), 3);
         assert_eq!(config.agents.max_links, Some(3));
         assert!(config.web.tls.is_some());
+        assert_eq!((config.packages.dir.as_path(), config.packages.max_size), (Path::new("/srv/p"), 2 << 30));
     }
 
     #[test]
@@ -286,6 +326,11 @@ mod tests {
                 "[database]\nurl = 'mysql://u@h/d'\n",
                 "database.url: mysql:// is not supported by this version yet",
             ),
+            (
+                "[packages]\nmax_size = 0\n",
+                "polaris.conf:2: packages.max_size: must be at least 1 byte, got 0",
+            ),
+            ("[packages]\nmax_size = 'big'\n", "packages.max_size: invalid type: string"),
             ("x = \n", "polaris.conf:1: "),
             ("[web]\nlisten = '0.0.0.0:80'\n", "--web"),
             ("[web]\ncert = 'c'\n", "polaris.conf:2: web.cert: cert and key need each other: only cert"),

@@ -1,7 +1,9 @@
 //! The agents' port: connections ([`listener`]), the task of each link
 //! ([`session`]), who holds which link ([`hub`]), and requests to many
-//! ([`dispatch`]) with their end before the time ([`cancel`]).
+//! ([`dispatch`]) with their end before the time ([`cancel`]). Who speaks HTTP here is
+//! a [`Caller`].
 
+mod caller;
 mod cancel;
 pub mod dispatch;
 mod facts;
@@ -11,6 +13,8 @@ pub mod listener;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod session;
+
+pub use caller::Caller;
 
 use crate::limits;
 use aspire_wire::FrameError;
