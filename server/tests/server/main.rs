@@ -24,6 +24,8 @@ mod jobs;
 mod lifecycle;
 mod links;
 mod live;
+mod packages;
+mod plugins;
 mod queue;
 mod refusals;
 mod requests;
