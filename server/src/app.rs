@@ -5,6 +5,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::hosts::Directory;
 use crate::jobs::Jobs;
+use crate::packages::Packages;
 use crate::pki::{Authority, files};
 use crate::queue::Queue;
 use crate::requests::Registry;
@@ -30,6 +31,7 @@ pub struct App {
     pub queue: Arc<Queue>,
     pub jobs: Arc<Jobs>,
     pub authority: Authority,
+    pub packages: Arc<Packages>,
     /// SHA-256 of the administrator's token.
     admin: [u8; 32],
     stopping: AtomicBool,
@@ -51,6 +53,7 @@ impl App {
         let directory = Directory::new(store.load_hosts().await?);
         directory.load_facts(store.load_facts().await?);
         let queue = Arc::new(Queue::new(store.load_queue().await?));
+        let packages = Arc::new(Packages::open(&config.packages.dir, config.packages.max_size)?);
         Ok(App {
             config,
             store,
@@ -60,6 +63,7 @@ impl App {
             queue,
             jobs: Arc::default(),
             authority,
+            packages,
             admin: Sha256::digest(admin_token).into(),
             stopping: AtomicBool::new(false),
         })

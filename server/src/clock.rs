@@ -7,8 +7,7 @@ pub type EpochMs = i64;
 
 /// The wall clock's time.
 pub fn now() -> EpochMs {
-    let since = system().duration_since(UNIX_EPOCH).unwrap_or_default();
-    ms(since)
+    of_system(system())
 }
 
 /// The same, for what takes the standard library's type.
@@ -25,6 +24,18 @@ pub fn ms(duration: Duration) -> EpochMs {
 pub fn rfc3339(at: EpochMs) -> String {
     let since = Duration::from_millis(u64::try_from(at).unwrap_or(0));
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}
+
+/// A time of the standard library's as ours; before 1970 is 1970.
+pub fn of_system(at: SystemTime) -> EpochMs {
+    ms(at.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// `2026-11-24 22:52`, by the clock on this machine's wall.
+pub fn local_minute(at: EpochMs) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    let at = jiff::Timestamp::from_millisecond(at).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    at.to_zoned(zone).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// The time that this RFC 3339 text means, whatever its offset; `None` where it is none.

@@ -3,6 +3,7 @@
 
 use crate::limits;
 use crate::store::MySqlUrl;
+use aspire_wire::command::Quantity;
 use aspire_wire::server_list;
 use aspire_wire::session::HEARTBEAT_SECONDS;
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -41,12 +42,21 @@ pub struct Config {
     pub agents: Agents,
     pub database: Database,
     pub requests: Requests,
+    pub packages: PackagesFolder,
 }
 
 #[derive(Debug, Clone)]
 pub struct Requests {
     /// A request for more hosts than this has to say for how many it is.
     pub confirm_above: usize,
+}
+
+/// Where the document server has its files.
+#[derive(Debug, Clone)]
+pub struct PackagesFolder {
+    pub dir: PathBuf,
+    /// The most of one file, in bytes.
+    pub max_size: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -106,6 +116,7 @@ struct File {
     agents: AgentsTable,
     requests: RequestsTable,
     database: DatabaseTable,
+    packages: PackagesTable,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -146,6 +157,15 @@ struct DatabaseTable {
     connections: Option<u32>,
 }
 
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PackagesTable {
+    #[serde(deserialize_with = "folder")]
+    dir: Option<PathBuf>,
+    #[serde(deserialize_with = "max_size")]
+    max_size: Option<u64>,
+}
+
 impl Config {
     /// Reads the file that the flags name, if they do, and lays the flags over it.
     pub fn load(flags: Flags) -> Result<Config, ConfigError> {
@@ -171,8 +191,13 @@ impl Config {
         let mut names = file.agents.names;
         names.extend(flags.names);
         let default_agents = (Ipv4Addr::UNSPECIFIED, aspire_wire::session::DEFAULT_PORT).into();
+        let data = flags.data.or(file.data).unwrap_or_else(|| "/var/lib/polaris".into());
         Ok(Config {
-            data: flags.data.or(file.data).unwrap_or_else(|| "/var/lib/polaris".into()),
+            packages: PackagesFolder {
+                dir: file.packages.dir.unwrap_or_else(|| data.join("packages")),
+                max_size: file.packages.max_size.unwrap_or(limits::DEFAULT_PACKAGE_BYTES),
+            },
+            data,
             web: Web { listen, tls },
             agents: Agents {
                 listen: flags.agents.or(file.agents.listen).unwrap_or(default_agents),
@@ -279,6 +304,17 @@ fn confirm_above<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<us
     in_range(hosts, &limits::CONFIRM_ABOVE_HOSTS, "hosts").map(|hosts| usize::try_from(hosts).ok())
 }
 
+/// `None` where it is empty: in the data folder, then.
+fn folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let folder = PathBuf::deserialize(deserializer)?;
+    Ok(Some(folder).filter(|folder| !folder.as_os_str().is_empty()))
+}
+
+fn max_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let bytes = Quantity { range: limits::PACKAGE_BYTES, one: "byte", many: "bytes" };
+    bytes.read(deserializer).map(Some)
+}
+
 fn database<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Spanned<MySqlUrl>>, D::Error> {
     let url = Spanned::<String>::deserialize(deserializer)?;
     if url.get_ref().is_empty() {
@@ -321,6 +357,8 @@ mod tests {
         assert_eq!(config.agents.listen.to_string(), "0.0.0.0:8181");
         assert_eq!((config.agents.heartbeat, config.agents.max_links), (60, None));
         assert_eq!(config.requests.confirm_above, 1000);
+        assert_eq!(config.packages.dir, Path::new("/var/lib/polaris/packages"));
+        assert_eq!(config.packages.max_size, 4 << 30);
     }
 
     #[test]
@@ -329,7 +367,8 @@ mod tests {
             "data = '/tmp/x'\n[web]\nlisten = '0.0.0.0:1'\ncert = 'c'\nkey = 'k'\n[agents]\n\
              listen = '[::]:2'\nnames = ['a.example', '10.0.0.1', '::1']\nheartbeat = 5\n\
              redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[requests]\nconfirm_above = 9\n\
-             [database]\nurl = ''\nconnections = 1\n",
+             [database]\nurl = ''\nconnections = 1\n\
+             [packages]\ndir = '/srv/p'\nmax_size = '2G'\n",
         )
         .unwrap();
         assert_eq!(config.agents.redirect.as_deref(), Some("10.0.0.2,b:9"));
@@ -337,6 +376,7 @@ mod tests {
         assert_eq!(config.agents.max_links, Some(3));
         assert_eq!(config.requests.confirm_above, 9);
         assert!(config.web.tls.is_some());
+        assert_eq!((config.packages.dir.as_path(), config.packages.max_size), (Path::new("/srv/p"), 2 << 30));
     }
 
     #[test]
@@ -359,6 +399,11 @@ mod tests {
             ("[database]\nurl = 'mysql://u@h'\n", "polaris.conf:2: database.url: names no database"),
             ("[database]\nconnections = 0\n", "database.connections: must be 1 to 100 connections, got 0"),
             ("[database]\nurl = 5\n", "polaris.conf:2: database.url: invalid type"),
+            (
+                "[packages]\nmax_size = 0\n",
+                "polaris.conf:2: packages.max_size: must be at least 1 byte, got 0",
+            ),
+            ("[packages]\nmax_size = 'big'\n", "packages.max_size: invalid type: string"),
             ("x = \n", "polaris.conf:1: "),
             ("[web]\nlisten = '0.0.0.0:80'\n", "--web"),
             ("[web]\ncert = 'c'\n", "polaris.conf:2: web.cert: cert and key need each other: only cert"),

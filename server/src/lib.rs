@@ -15,6 +15,8 @@
 //! goes by the link's task into an inbox, from there to the store, and only then
 //! is a result acknowledged.
 //!
+//! Files for people and hosts are in [`packages`], on either listener.
+//!
 //! [`app`] builds these parts, [`serve`] runs them until it is told to stop.
 
 pub mod again;
@@ -26,6 +28,7 @@ pub mod ctl;
 pub mod hosts;
 pub mod jobs;
 pub mod limits;
+pub mod packages;
 pub mod people;
 pub mod pki;
 pub mod problem;

@@ -239,3 +239,37 @@ pub const REDELIVERED: Duration = Duration::from_hours(24);
 pub const MAX_UNSTORED_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// How often the waiting requests are looked through for those whose time is over.
 pub const QUEUE_SWEEP: Duration = Duration::from_secs(1);
+
+// Packages and the catalogue of plugins.
+
+/// `[packages] max_size`, the most of one file, in bytes.
+pub const PACKAGE_BYTES: RangeInclusive<u64> = 1..=1 << 50;
+/// The same where the configuration does not say: as much as an agent fetches.
+pub const DEFAULT_PACKAGE_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// One name of a path, in bytes: as the file systems have it.
+pub const MAX_PACKAGE_NAME_BYTES: usize = 255;
+/// A path below the packages' folder, in bytes: as the kernel has it.
+pub const MAX_PACKAGE_PATH_BYTES: usize = 4095;
+/// Entries of one folder that are listed.
+pub const MAX_FOLDER_ENTRIES: usize = 20_000;
+/// Bytes of a file that are in memory at once, of one download or one upload.
+pub const PACKAGE_CHUNK_BYTES: usize = 128 * 1024;
+/// Uploads at once.
+pub const MAX_UPLOADS: usize = 16;
+/// How long somebody who uploads may send nothing.
+pub const UPLOAD_SILENCE: Duration = Duration::from_secs(30);
+/// Downloads at once from the agents' port: fewer than [`MAX_AGENT_EXCHANGES`], so that the rest is
+/// left for what is short.
+pub const MAX_DOWNLOADS: usize = 128;
+/// One download from the agents' port: as long as an agent waits for it.
+pub const DOWNLOAD_LIMIT: Duration = Duration::from_hours(1);
+/// Files whose checksums are computed at once because somebody asks.
+pub const MAX_CHECKSUMS: usize = 2;
+/// Plugins in the catalogue.
+pub const MAX_PLUGINS: i64 = 10_000;
+/// A plugin's name, in bytes.
+pub const MAX_PLUGIN_NAME_BYTES: usize = 128;
+/// A plugin's version, in bytes.
+pub const MAX_PLUGIN_VERSION_BYTES: usize = 64;
+/// A plugin's architecture or system, in bytes.
+pub const MAX_PLUGIN_PLACE_BYTES: usize = 32;

@@ -176,9 +176,11 @@ fn processes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, 
 }
 
 /// Reads a whole number in a range. One of bytes may also be text with a unit of 1024: `K`, `M` or `G`.
-pub(crate) struct Quantity {
+pub struct Quantity {
     pub range: RangeInclusive<u64>,
+    /// The unit's name, `byte` for example.
     pub one: &'static str,
+    /// The same of many.
     pub many: &'static str,
 }
 

@@ -1,12 +1,15 @@
 //! Accepts agents. TLS is shaken in a task of its own, so that a slow peer
 //! holds up nobody, and ALPN decides what the connection is.
 
-use super::session;
+use super::{Caller, session};
 use crate::app::App;
+use crate::hosts::Host;
 use crate::{limits, web};
 use aspire_wire::frame::encode;
 use aspire_wire::session::{ALPN_HTTP, ALPN_LINK, Frame};
+use axum::Extension;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -69,11 +72,23 @@ impl Port {
         let Ok(_permit) = self.exchanges.try_acquire() else {
             return tracing::warn!(%peer, "too many exchanges at once, one refused");
         };
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let caller = Caller::new(certificate.and_then(|certificate| self.host(certificate)));
         let http1 = web::http1().keep_alive(false).clone();
-        let exchange = http1.serve_connection(web::io(stream), web::service(&self.router));
-        if timeout(limits::EXCHANGE_LIMIT, exchange).await.is_err() {
+        let service = web::service(&self.router.clone().layer(Extension(caller.clone())));
+        let mut exchange = pin!(http1.serve_connection(web::io(stream), service));
+        let mut ended = timeout(limits::EXCHANGE_LIMIT, &mut exchange).await;
+        if ended.is_err() && caller.may_take_its_time() {
+            ended = timeout(limits::DOWNLOAD_LIMIT, exchange).await;
+        }
+        if ended.is_err() {
             tracing::info!(%peer, "exchange took too long");
         }
+    }
+
+    /// Whose certificate it is, if anybody's whom we know.
+    fn host(&self, certificate: &CertificateDer<'_>) -> Option<Arc<Host>> {
+        host_id(certificate).and_then(|id| self.app.directory.by_id(id))
     }
 
     async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
@@ -86,8 +101,7 @@ impl Port {
             tracing::info!(%peer, to = server, "link redirected");
             return farewell(stream, &Frame::Redirect { server }).await;
         }
-        let host = host_id(certificate).and_then(|id| self.app.directory.by_id(id));
-        match host {
+        match self.host(certificate) {
             Some(host) => session::start(self.app.clone(), stream, host, peer, self.alive.clone()),
             None => refuse(stream, peer, "this host is not enrolled here, or it was revoked").await,
         }

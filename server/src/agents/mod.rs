@@ -1,8 +1,9 @@
 //! The agents' port: connections ([`listener`]), the task of each link
 //! ([`session`]), who holds which link ([`hub`]), and requests to many
 //! ([`dispatch`]), to some of them at a time ([`rollout`]), with their end before
-//! the time ([`cancel`]).
+//! the time ([`cancel`]). Who speaks HTTP here is a [`Caller`].
 
+mod caller;
 mod cancel;
 pub mod dispatch;
 mod facts;
@@ -13,6 +14,8 @@ pub mod rollout;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod session;
+
+pub use caller::Caller;
 
 use crate::limits;
 use aspire_wire::FrameError;

@@ -4,6 +4,8 @@ use super::daemon::Daemon;
 use super::error::Error;
 use super::hosts::Hosts;
 use super::info::Info;
+use super::packages::Packages;
+use super::plugins::Plugins;
 use super::whom::Whom;
 use crate::limits::PAGE_ENTRIES;
 use aspire_wire::command::TIMEOUT_SECONDS;
@@ -69,6 +71,10 @@ pub enum Command {
     Cron(Cron),
     /// Long-lived processes that hosts keep running
     Daemon(Daemon),
+    /// Files that people store and hosts fetch
+    Packages(Packages),
+    /// The catalogue of plugins: which file is which version, and what it is for
+    Plugins(Plugins),
 }
 
 #[derive(Debug, clap::Args)]

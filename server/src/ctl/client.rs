@@ -10,13 +10,15 @@ use std::path::Path;
 use std::time::Duration;
 use ureq::http::{Request, Response};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, BodyReader};
+use ureq::{Agent, Body, BodyReader, SendBody};
 
 /// Seconds for the connection, TLS included.
 const CONNECT_SECONDS: u64 = 10;
 const NDJSON: &str = "application/x-ndjson";
 /// The time for a whole call, unless it takes as long as the hosts do.
-const LIMIT: Option<Duration> = Some(Duration::from_mins(1));
+pub const LIMIT: Option<Duration> = Some(Duration::from_mins(1));
+/// How long a large file may stand still. Polaris may have to read all of it first.
+const SILENCE: Option<Duration> = Some(Duration::from_mins(5));
 
 pub struct Client {
     agent: Agent,
@@ -92,6 +94,46 @@ impl Client {
         Ok(Stream { id, hosts, lines: BufReader::new(response.into_body().into_reader()) })
     }
 
+    /// A call of the document server, `path` being what stands in a URL. Without a limit it takes as
+    /// long as it takes, and is given up when nothing moves.
+    pub fn file(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: SendBody<'_>,
+        limit: Option<Duration>,
+    ) -> Result<Response<Body>, Error> {
+        self.accepted(self.raw(method, path, headers, body, limit)?)
+    }
+
+    /// The same, whatever the answer is.
+    pub fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: SendBody<'_>,
+        limit: Option<Duration>,
+    ) -> Result<Response<Body>, Error> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("authorization", format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(body).map_err(|error| Error::Usage(error.to_string()))?;
+        let request = self.agent.configure_request(request).timeout_global(limit);
+        let request = request.timeout_per_read(limit.or(SILENCE)).timeout_per_write(limit.or(SILENCE));
+        self.agent.run(request.build()).map_err(|error| self.unreachable(&error))
+    }
+
+    /// The answer, or why there is none.
+    pub fn accepted(&self, response: Response<Body>) -> Result<Response<Body>, Error> {
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response)) }
+    }
+
     /// What came is not what this version understands.
     pub fn not_polaris(&self, reason: &impl ToString) -> Error {
         Error::NotPolaris { url: self.url.clone(), reason: reason.to_string() }
@@ -132,7 +174,7 @@ impl Client {
         let request = request.body(body).map_err(|error| Error::Usage(error.to_string()))?;
         let request = self.agent.configure_request(request).timeout_global(limit).build();
         let response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response)) }
+        self.accepted(response)
     }
 
     fn refusal(&self, response: Response<Body>) -> Error {
@@ -151,7 +193,7 @@ impl Client {
         }
     }
 
-    fn read(&self, response: Response<Body>) -> Result<Vec<u8>, Error> {
+    pub fn read(&self, response: Response<Body>) -> Result<Vec<u8>, Error> {
         let mut body = Vec::new();
         let result = response.into_body().into_reader().read_to_end(&mut body);
         result.map(|_| body).map_err(|error| self.unreachable(&error))

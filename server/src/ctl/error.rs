@@ -55,6 +55,12 @@ pub enum Error {
     CutOff { id: Option<String>, reason: String },
     #[error("the connection to polaris was lost before the job had ended ({reason}); follow it again")]
     NoResult { reason: String },
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Local(String),
+    #[error("the download broke off ({reason}); what came is in {part}: the same command goes on from there")]
+    BrokenOff { part: PathBuf, reason: String },
     #[error("the output cannot be written: {0}")]
     Output(io::Error),
     #[error("the output was closed")]
@@ -65,7 +71,7 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Error::Usage(_) => USAGE,
-            Error::Refused(_) | Error::Output(_) => FAILED,
+            Error::Refused(_) | Error::File { .. } | Error::Local(_) | Error::Output(_) => FAILED,
             Error::OutputClosed => OUTPUT_CLOSED,
             _ => NO_SERVER,
         }

@@ -19,10 +19,13 @@ mod jobs;
 mod live;
 mod outcome;
 mod output;
+mod packages;
+mod plugins;
 mod printer;
 mod requests;
 mod run;
 mod tokens;
+mod transfer;
 mod whom;
 
 use args::{Args, Command};
@@ -59,6 +62,8 @@ fn execute(args: &Args) -> Result<bool, Error> {
         Command::Jobs(jobs) => jobs::jobs(&client, jobs, args.output),
         Command::Cron(cron) => cron::cron(&client, cron, args.output),
         Command::Daemon(daemon) => daemon::daemon(&client, daemon, args.output),
+        Command::Packages(packages) => packages::packages(&client, packages, args.output).map(|()| true),
+        Command::Plugins(plugins) => plugins::plugins(&client, plugins, args.output).map(|()| true),
         Command::Requests(requests) => requests::requests(&client, requests, args.output),
     }
 }

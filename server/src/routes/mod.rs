@@ -10,6 +10,8 @@ mod history;
 mod hosts;
 mod jobs;
 mod json;
+mod packages;
+mod plugins;
 mod requests;
 mod resolve;
 mod rollout;
@@ -42,6 +44,8 @@ pub fn web(app: &Arc<App>) -> Router {
         .route("/hosts/{id}", get(hosts::show).patch(hosts::change).delete(hosts::revoke))
         .route("/hosts/{id}/daemons", get(daemons::of_host))
         .route("/hosts/{id}/daemons/{name}", get(daemons::show))
+        .route("/plugins", get(plugins::list).post(plugins::create))
+        .route("/plugins/{id}", get(plugins::show).delete(plugins::remove))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{id}", delete(tokens::remove));
     let router = Router::new()
@@ -49,6 +53,8 @@ pub fn web(app: &Arc<App>) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(app.clone(), guard::authenticate))
+        // After the layer: it has its own, which asks for a password.
+        .merge(packages::web(app))
         // After the layer: these two alone answer without a token.
         .route("/healthz", get(health::alive).fallback(no_such_method))
         .route("/readyz", get(health::ready).fallback(no_such_method));
@@ -59,6 +65,7 @@ pub fn web(app: &Arc<App>) -> Router {
 pub fn agents(app: &Arc<App>) -> Router {
     let router = Router::new()
         .route(aspire_wire::enroll::ENROLL_PATH, post(enroll::enroll))
+        .merge(packages::agents())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method);
     finish(router, app, aspire_wire::enroll::MAX_BODY_BYTES)

@@ -8,6 +8,7 @@ pub mod daemons;
 pub mod facts;
 pub mod hosts;
 pub mod jobs;
+pub mod plugins;
 pub mod queue;
 pub mod requests;
 pub mod tokens;

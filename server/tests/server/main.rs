@@ -29,6 +29,8 @@ mod lifecycle;
 mod links;
 mod live;
 mod mysql;
+mod packages;
+mod plugins;
 mod queue;
 mod refusals;
 mod requests;

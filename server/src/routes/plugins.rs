@@ -1,0 +1,188 @@
+//! The catalogue of plugins: which file is which version, and for what it is.
+
+use super::body::{Path, Query, Typed};
+use crate::app::App;
+use crate::clock;
+use crate::limits::{
+    MAX_PLUGIN_NAME_BYTES, MAX_PLUGIN_PLACE_BYTES, MAX_PLUGIN_VERSION_BYTES, MAX_PLUGINS, MAX_WORD_BYTES,
+};
+use crate::packages::{PackageError, PackagePath, Sum};
+use crate::problem::Problem;
+use crate::store::plugins::{PluginFilter, PluginRefused, PluginRow};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// How a checksum begins, as the seed writes it.
+const SHA256: &str = "SHA256:";
+
+/// Which are wanted: those of which all that is said is so.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    arch: Option<String>,
+    #[serde(default)]
+    os: Option<String>,
+}
+
+/// A plugin to be.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPlugin {
+    name: String,
+    version: String,
+    /// The architecture it is for, `x86_64` for example; empty for any.
+    #[serde(default)]
+    arch: String,
+    /// The system it is for, `debian` for example; empty for any.
+    #[serde(default)]
+    os: String,
+    /// Its file, which is there, below `/packages/`.
+    file: String,
+    /// `SHA256:` and 64 hexadecimal digits, which the file's have to be; without it they are computed.
+    #[serde(default)]
+    checksum: Option<String>,
+}
+
+/// A plugin of the catalogue.
+#[derive(Serialize)]
+pub struct View {
+    id: String,
+    name: String,
+    version: String,
+    arch: String,
+    os: String,
+    /// Below `/packages/`.
+    file: String,
+    /// Where the file is, on either listener.
+    url: String,
+    /// `SHA256:` and 64 hexadecimal digits.
+    checksum: String,
+    created: String,
+}
+
+#[derive(Serialize)]
+pub struct List {
+    plugins: Vec<View>,
+    count: usize,
+}
+
+/// The plugins, by name, the latest of each first.
+pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Result<Json<List>, Problem> {
+    let Filter { name, arch, os } = &filter;
+    let wanted = PluginFilter { name: name.as_deref(), arch: arch.as_deref(), os: os.as_deref() };
+    let plugins: Vec<_> = app.store.list_plugins(&wanted).await?.into_iter().map(view).collect();
+    Ok(Json(List { count: plugins.len(), plugins }))
+}
+
+/// One plugin.
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<View>, Problem> {
+    let row = app.store.find_plugin(&id).await?;
+    row.map(|row| Json(view(row))).ok_or_else(|| no_such_plugin(&id))
+}
+
+/// Takes a plugin into the catalogue.
+pub async fn create(
+    State(app): State<Arc<App>>,
+    Typed(new): Typed<NewPlugin>,
+) -> Result<(StatusCode, Json<View>), Problem> {
+    for (field, value, least, most) in [
+        ("name", &new.name, 1, MAX_PLUGIN_NAME_BYTES),
+        ("version", &new.version, 1, MAX_PLUGIN_VERSION_BYTES),
+        ("arch", &new.arch, 0, MAX_PLUGIN_PLACE_BYTES),
+        ("os", &new.os, 0, MAX_PLUGIN_PLACE_BYTES),
+        ("file", &new.file, 1, MAX_WORD_BYTES),
+    ] {
+        check(field, value, least, most)?;
+    }
+    let announced = new.checksum.as_deref().map(announced).transpose()?;
+    let sum = sum_of(&app, &new.file).await?;
+    if announced.is_some_and(|announced| announced != sum) {
+        let reason = format!("checksum: is not that of {}, which is {SHA256}{sum}", new.file);
+        return Err(Problem::field("checksum", reason));
+    }
+    let row = PluginRow {
+        id: Uuid::new_v4().to_string(),
+        name: new.name,
+        version: new.version,
+        arch: new.arch,
+        os: new.os,
+        file: new.file,
+        checksum: sum.to_string(),
+        created: clock::now(),
+    };
+    app.store.insert_plugin(&row).await?.map_err(|refused| {
+        let reason = match refused {
+            PluginRefused::IsThere => format!("there is a plugin {row} already: remove it first"),
+            PluginRefused::Full => format!("there are {MAX_PLUGINS} plugins: remove some first"),
+        };
+        Problem::new(StatusCode::CONFLICT, reason)
+    })?;
+    tracing::info!(plugin = %row, file = row.file, "plugin added");
+    Ok((StatusCode::CREATED, Json(view(row))))
+}
+
+/// Takes a plugin out of the catalogue; its file stays.
+pub async fn remove(State(app): State<Arc<App>>, Path(id): Path) -> Result<StatusCode, Problem> {
+    if !app.store.delete_plugin(&id).await? {
+        return Err(no_such_plugin(&id));
+    }
+    tracing::info!(plugin = id, "plugin removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The sum of the file that is there.
+async fn sum_of(app: &App, file: &str) -> Result<Sum, Problem> {
+    let blame = |reason: String| Problem::field("file", format!("file: {reason}"));
+    let path = PackagePath::of_text(file).map_err(|error| blame(error.to_string()))?;
+    let _turn = app.packages.turn_to_sum().await;
+    let packages = app.packages.clone();
+    let summed = tokio::task::spawn_blocking(move || packages.file(&path)?.sum()).await;
+    let summed = summed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    summed.map_err(|error| match error {
+        PackageError::Denied(_) | PackageError::Io(_) => error.into(),
+        error => blame(format!("{error}; put it under /packages/ first")),
+    })
+}
+
+fn check(field: &str, value: &str, least: usize, most: usize) -> Result<(), Problem> {
+    let bytes = value.len();
+    if bytes < least || bytes > most {
+        return Err(Problem::field(field, format!("{field}: must be {least} to {most} bytes, got {bytes}")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(Problem::field(field, format!("{field}: must not contain control characters")));
+    }
+    Ok(())
+}
+
+fn announced(checksum: &str) -> Result<Sum, Problem> {
+    let digits =
+        checksum.strip_prefix(SHA256).ok_or_else(|| format!("must begin with {SHA256}, got {checksum:?}"));
+    digits.and_then(str::parse).map_err(|reason| Problem::field("checksum", format!("checksum: {reason}")))
+}
+
+fn no_such_plugin(id: &str) -> Problem {
+    Problem::not_found(format!("there is no plugin {id}"))
+}
+
+fn view(row: PluginRow) -> View {
+    let url = PackagePath::of_text(&row.file).map(|path| path.url()).unwrap_or_default();
+    View {
+        id: row.id,
+        name: row.name,
+        version: row.version,
+        arch: row.arch,
+        os: row.os,
+        url,
+        file: row.file,
+        checksum: format!("{SHA256}{}", row.checksum),
+        created: clock::rfc3339(row.created),
+    }
+}
