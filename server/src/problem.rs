@@ -6,16 +6,19 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
+use std::time::Duration;
 
 /// One problem document. `detail` says what to do about it where that is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
     detail: String,
     /// The field of the body or the query that is to blame.
     field: Option<String>,
     /// A header that goes with the status, and its value.
-    header: Option<(&'static str, &'static str)>,
+    header: Option<(&'static str, HeaderValue)>,
+    /// The call's id, once somebody knows it.
+    request_id: Option<String>,
 }
 
 /// The document itself.
@@ -28,12 +31,15 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    /// The call, as polaris' log names it (`id=`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 impl Problem {
     /// A problem of the given status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Problem { status, detail: detail.into(), field: None, header: None }
+        Problem { status, detail: detail.into(), field: None, header: None, request_id: None }
     }
 
     /// 422: the body or the query was understood, and a value in it cannot be.
@@ -48,16 +54,30 @@ impl Problem {
 
     /// 503, to be tried again in some seconds.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "5")
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with_header("retry-after", HeaderValue::from_static("5"))
     }
 
     /// 401.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::UNAUTHORIZED, detail)
-            .with_header("www-authenticate", "Bearer realm=\"polaris\"")
+            .with_header("www-authenticate", HeaderValue::from_static("Bearer realm=\"polaris\""))
     }
 
-    fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+    /// 429, to be tried again after so long.
+    pub fn too_many(detail: impl Into<String>, retry_after: Duration) -> Self {
+        let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+        let seconds = HeaderValue::from(u32::try_from(seconds).unwrap_or(u32::MAX));
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with_header("retry-after", seconds)
+    }
+
+    /// The same, with the id of the call.
+    #[must_use]
+    pub fn of_call(self, request_id: &str) -> Self {
+        Problem { request_id: Some(request_id.to_owned()), ..self }
+    }
+
+    fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
         self.header = Some((name, value));
         self
     }
@@ -71,6 +91,7 @@ impl Serialize for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             field: self.field.as_deref(),
+            request_id: self.request_id.as_deref(),
         };
         document.serialize(serializer)
     }
@@ -81,9 +102,11 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(&self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some((name, value)) = self.header {
-            headers.insert(name, HeaderValue::from_static(value));
+        if let Some((name, value)) = &self.header {
+            headers.insert(*name, value.clone());
         }
+        // For whoever knows the call's id.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -46,7 +46,7 @@ impl Port {
             let port = port.clone();
             // Boxed: the handshake's state goes with it, the link's task is a small one of its own.
             tokio::spawn(Box::pin(async move {
-                match web::handshake(&port.acceptor, tcp).await {
+                match web::handshake(&port.acceptor, tcp, &port.app.metrics.agent_handshakes).await {
                     Ok(stream) => {
                         drop(permit);
                         port.sort(stream, peer).await;
@@ -69,8 +69,8 @@ impl Port {
         let Ok(_permit) = self.exchanges.try_acquire() else {
             return tracing::warn!(%peer, "too many exchanges at once, one refused");
         };
-        let http1 = web::http1().keep_alive(false).clone();
-        let exchange = http1.serve_connection(web::io(stream), web::service(&self.router));
+        let http1 = web::http1(limits::HTTP_HEAD_LIMIT).keep_alive(false).clone();
+        let exchange = http1.serve_connection(web::io(stream), web::service(&self.router, peer));
         if timeout(limits::EXCHANGE_LIMIT, exchange).await.is_err() {
             tracing::info!(%peer, "exchange took too long");
         }

@@ -4,8 +4,8 @@
 use super::output::{self, Allowance};
 use super::{Head, Settled, Target};
 use crate::clock::{self, EpochMs};
-use crate::limits;
 use crate::store::requests::News;
+use crate::{limits, metrics};
 use aspire_wire::Outcome;
 use aspire_wire::session::Output;
 use bytes::Bytes;
@@ -30,6 +30,7 @@ pub struct Live {
     news: Arc<Notify>,
     /// Bytes of all live requests' logs together.
     held_bytes: Arc<AtomicUsize>,
+    metrics: metrics::Requests,
 }
 
 #[derive(Debug)]
@@ -57,6 +58,7 @@ impl Live {
         targets: Vec<Target>,
         news: Arc<Notify>,
         held_bytes: Arc<AtomicUsize>,
+        metrics: metrics::Requests,
     ) -> Live {
         let progress = Progress {
             slots: vec![None; targets.len()],
@@ -83,6 +85,7 @@ impl Live {
             cancelled: AtomicBool::new(false),
             news,
             held_bytes,
+            metrics,
         }
     }
 
@@ -98,7 +101,7 @@ impl Live {
     }
 
     fn fill(&self, position: u32, settled: Settled) -> bool {
-        let (at, waits) = (settled.at, settled.waits);
+        let (at, waits, retcode) = (settled.at, settled.waits, settled.retcode);
         let mut progress = self.progress();
         let slot = &mut progress.slots[position as usize];
         if slot.is_some() {
@@ -114,8 +117,15 @@ impl Live {
         if ended {
             progress.finished = Some(if waits { clock::now() } else { at });
         }
+        let finished = progress.finished;
         self.held_bytes.fetch_add(cost, Ordering::Relaxed);
         drop(progress);
+        if !waits {
+            self.metrics.result(retcode);
+        }
+        if let Some(finished) = finished {
+            self.metrics.ended(finished - self.head.created);
+        }
         self.arrival.notify_waiters();
         if ended {
             self.end.notify_waiters();
@@ -286,7 +296,8 @@ mod tests {
             deadline: 2,
         };
         let targets = (0..hosts).map(|n| Target { host: n.to_string(), name: None });
-        Live::new(head, targets.collect(), Arc::default(), held_bytes.clone())
+        let metrics = metrics::Requests::default();
+        Live::new(head, targets.collect(), Arc::default(), held_bytes.clone(), metrics)
     }
 
     fn piece(bytes: &[u8]) -> Output {

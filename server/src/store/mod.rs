@@ -7,14 +7,16 @@ pub mod daemons;
 pub mod facts;
 pub mod hosts;
 pub mod jobs;
+mod measured;
 pub mod queue;
 pub mod requests;
 pub mod tokens;
 
-use crate::limits;
 use crate::pki::files::private_file;
+use crate::{limits, metrics};
+use measured::{Pool, Transaction};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
+use sqlx::{AnyConnection, ConnectOptions as _, Connection as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
@@ -38,7 +40,7 @@ impl From<sqlx::Error> for StoreError {
 /// Calls the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: AnyPool,
+    pool: Pool,
 }
 
 impl Store {
@@ -53,12 +55,19 @@ impl Store {
         let options = AnyConnectOptions::from_str(&url)?.disable_statement_logging();
         // Before the pool, which would try for half a minute whatever is wrong.
         bring_up_to_date(&options).await.map_err(|error| unusable(error.to_string()))?;
-        let pool = AnyPoolOptions::new()
+        let inner = AnyPoolOptions::new()
             .max_connections(limits::DATABASE_CONNECTIONS)
             .after_connect(|connection, _| Box::pin(set_up(connection)))
             .connect_with(options)
             .await?;
-        Ok(Store { pool })
+        Ok(Store { pool: Pool { inner, metrics: metrics::Database::default() } })
+    }
+
+    /// The same, counted by these.
+    #[must_use]
+    pub fn measured_by(mut self, metrics: metrics::Database) -> Store {
+        self.pool.metrics = metrics;
+        self
     }
 
     /// Whether the database answers at all.

@@ -1,7 +1,7 @@
 //! The tables `requests` and `results`. Lists read the first alone.
 
 use super::queue::QueueRow;
-use super::{Store, StoreError, from_json, to_json};
+use super::{Store, StoreError, Transaction, from_json, to_json};
 use crate::clock::EpochMs;
 use crate::limits::MAX_ROWS_PER_STATEMENT;
 use crate::queue;
@@ -252,8 +252,6 @@ impl Store {
         Ok(!missing.is_empty())
     }
 }
-
-type Transaction<'a> = sqlx::Transaction<'a, Any>;
 
 /// One row of the table `results`.
 pub(super) struct ResultRow<'a> {
