@@ -5,11 +5,13 @@ use crate::clock;
 use crate::config::Config;
 use crate::hosts::Directory;
 use crate::jobs::Jobs;
+use crate::metrics::Metrics;
 use crate::packages::Packages;
 use crate::pki::{Authority, files};
 use crate::queue::Queue;
 use crate::requests::Registry;
 use crate::store::Store;
+use crate::throttle::Throttle;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
@@ -32,6 +34,8 @@ pub struct App {
     pub jobs: Arc<Jobs>,
     pub authority: Authority,
     pub packages: Arc<Packages>,
+    pub metrics: Arc<Metrics>,
+    pub throttle: Throttle,
     /// SHA-256 of the administrator's token.
     admin: [u8; 32],
     stopping: AtomicBool,
@@ -40,7 +44,9 @@ pub struct App {
 impl App {
     /// Brings the database up to date with the fact that nothing runs yet, and loads what is needed of it.
     pub async fn build(config: Config, authority: Authority, admin_token: &str) -> anyhow::Result<App> {
+        let metrics = Arc::new(Metrics::default());
         let store = Store::open(&config.database, &config.data.join("polaris.db")).await?;
+        let store = store.measured_by(metrics.database.clone());
         let now = clock::now();
         store.mark_all_hosts_offline(now).await?;
         let cut_short = store.complete_unfinished(now).await?;
@@ -54,16 +60,19 @@ impl App {
         directory.load_facts(store.load_facts().await?);
         let queue = Arc::new(Queue::new(store.load_queue().await?));
         let packages = Arc::new(Packages::open(&config.packages.dir, config.packages.max_size)?);
+        let limits = config.limits;
         Ok(App {
             config,
             store,
             directory,
             hub: Hub::default(),
-            requests: Arc::default(),
+            requests: Arc::new(Registry::measured_by(metrics.requests.clone())),
             queue,
             jobs: Arc::default(),
             authority,
             packages,
+            throttle: Throttle::new(&limits, metrics.clone()),
+            metrics,
             admin: Sha256::digest(admin_token).into(),
             stopping: AtomicBool::new(false),
         })

@@ -1,6 +1,10 @@
 //! The configuration: flags over the file over the defaults. Every key is
 //! checked, and what is wrong is said with file, line and key.
 
+mod tables;
+
+pub use tables::{Format, Limits, Log};
+
 use crate::limits;
 use crate::store::MySqlUrl;
 use aspire_wire::command::Quantity;
@@ -12,6 +16,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tables::{LimitsTable, LogTable};
 use toml::Spanned;
 
 /// `polaris serve`'s flags. They win over the file.
@@ -43,6 +49,8 @@ pub struct Config {
     pub database: Database,
     pub requests: Requests,
     pub packages: PackagesFolder,
+    pub log: Log,
+    pub limits: Limits,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +72,27 @@ pub struct Web {
     pub listen: SocketAddr,
     /// Certificate chain and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// How callers may name this server beside its addresses and localhost.
+    pub names: Vec<String>,
+    pub pace: Pace,
+}
+
+/// How slow a peer of the web listener may be. Not in the file: tests lower it.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// [`limits::HTTP_HEAD_LIMIT`].
+    pub head: Duration,
+    /// [`limits::BODY_PATIENCE`].
+    pub body: Duration,
+    /// [`limits::WRITE_PATIENCE`].
+    pub write: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        let (head, body) = (limits::HTTP_HEAD_LIMIT, limits::BODY_PATIENCE);
+        Pace { head, body, write: limits::WRITE_PATIENCE }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -117,6 +146,8 @@ struct File {
     requests: RequestsTable,
     database: DatabaseTable,
     packages: PackagesTable,
+    log: LogTable,
+    limits: LimitsTable,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -125,6 +156,8 @@ struct WebTable {
     listen: Option<SocketAddr>,
     cert: Option<Spanned<PathBuf>>,
     key: Option<Spanned<PathBuf>>,
+    #[serde(deserialize_with = "names")]
+    names: Vec<String>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -198,7 +231,9 @@ impl Config {
                 max_size: file.packages.max_size.unwrap_or(limits::DEFAULT_PACKAGE_BYTES),
             },
             data,
-            web: Web { listen, tls },
+            web: Web { listen, tls, names: file.web.names, pace: Pace::default() },
+            log: file.log.into(),
+            limits: file.limits.into(),
             agents: Agents {
                 listen: flags.agents.or(file.agents.listen).unwrap_or(default_agents),
                 names,
@@ -364,7 +399,10 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let config = load(
-            "data = '/tmp/x'\n[web]\nlisten = '0.0.0.0:1'\ncert = 'c'\nkey = 'k'\n[agents]\n\
+            "data = '/tmp/x'\n[web]\nlisten = '0.0.0.0:1'\ncert = 'c'\nkey = 'k'\nnames = ['p.example']\n\
+             [log]\nlevel = 'debug'\nformat = 'json'\naccess = true\n[limits]\nconnections_per_address = 1\n\
+             requests_per_second = 2\nchanges_per_second = 3\nreads_per_second = 4\n\
+             enrolments_per_second = 5\n[agents]\n\
              listen = '[::]:2'\nnames = ['a.example', '10.0.0.1', '::1']\nheartbeat = 5\n\
              redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[requests]\nconfirm_above = 9\n\
              [database]\nurl = ''\nconnections = 1\n\
@@ -377,6 +415,9 @@ mod tests {
         assert_eq!(config.requests.confirm_above, 9);
         assert!(config.web.tls.is_some());
         assert_eq!((config.packages.dir.as_path(), config.packages.max_size), (Path::new("/srv/p"), 2 << 30));
+        assert_eq!(config.web.names, ["p.example"]);
+        assert_eq!((config.log.format, config.log.access), (Format::Json, true));
+        assert_eq!((config.limits.connections_per_address, config.limits.enrolments_per_second), (1, 5));
     }
 
     #[test]
@@ -404,6 +445,12 @@ mod tests {
                 "polaris.conf:2: packages.max_size: must be at least 1 byte, got 0",
             ),
             ("[packages]\nmax_size = 'big'\n", "packages.max_size: invalid type: string"),
+            ("[log]\nlevel = 'loud'\n", "polaris.conf:2: log.level: unknown variant `loud`"),
+            ("[log]\nformat = 'xml'\n", "polaris.conf:2: log.format: unknown variant `xml`"),
+            (
+                "[limits]\nreads_per_second = 0\n",
+                "polaris.conf:2: limits.reads_per_second: must be 1 to 1000000 a second, got 0",
+            ),
             ("x = \n", "polaris.conf:1: "),
             ("[web]\nlisten = '0.0.0.0:80'\n", "--web"),
             ("[web]\ncert = 'c'\n", "polaris.conf:2: web.cert: cert and key need each other: only cert"),

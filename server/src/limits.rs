@@ -17,10 +17,43 @@ pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 pub const HTTP_HEAD_LIMIT: Duration = Duration::from_mins(1);
 /// The head of an HTTP request, in bytes.
 pub const HTTP_HEAD_BYTES: usize = 64 * 1024;
+/// How long a peer that is written to may take nothing before it is cut. An answer that is silent
+/// because there is nothing to write is none of that.
+pub const WRITE_PATIENCE: Duration = Duration::from_mins(1);
+/// How long a body may be waited for, in all and at a time; what arrives of it earns the time back
+/// at [`MIN_BODY_RATE`].
+pub const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes a second that a body must come with in the long run.
+pub const MIN_BODY_RATE: u32 = 4096;
+/// The longest `x-request-id` that is taken over, in characters.
+pub const MAX_REQUEST_ID_CHARS: usize = 64;
+/// How long browsers are told to use this server by TLS only, in seconds.
+pub const HSTS_SECONDS: u32 = 31_536_000;
 /// Entries on one page of a list.
 pub const PAGE_ENTRIES: RangeInclusive<u64> = 1..=1000;
 /// Entries on a page where the caller does not say.
 pub const DEFAULT_PAGE_ENTRIES: u64 = 50;
+
+// What one caller may ask for; the rest of it stands in the table of `throttle`.
+
+/// Calls a second and connections, in `[limits]`.
+pub const LIMIT: RangeInclusive<u64> = 1..=1_000_000;
+/// `connections_per_address`, of the web listener, where the configuration does not say.
+pub const CONNECTIONS_PER_ADDRESS: u32 = 256;
+/// `requests_per_second` of one caller where the configuration does not say.
+pub const REQUESTS_PER_SECOND: u32 = 1000;
+/// `changes_per_second` of one caller where the configuration does not say.
+pub const CHANGES_PER_SECOND: u32 = 1000;
+/// `reads_per_second` of one caller where the configuration does not say.
+pub const READS_PER_SECOND: u32 = 2000;
+/// `enrolments_per_second` from one address where the configuration does not say.
+pub const ENROLMENTS_PER_SECOND: u32 = 1000;
+/// Seconds whose calls may come at once.
+pub const BURST_SECONDS: u32 = 10;
+/// How many times as much a loopback address may have open at once: a proxy may stand there.
+pub const LOOPBACK_IN_FLIGHT: u32 = 16;
+/// Callers that are remembered, of each row of the table.
+pub const LIMITER_CALLERS: usize = 10_000;
 
 // The agents' port.
 

@@ -6,9 +6,10 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
+use std::time::Duration;
 
 /// One problem document. `detail` says what to do about it where that is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
     detail: String,
@@ -19,7 +20,9 @@ pub struct Problem {
     /// How many hosts the request is for.
     hosts: Option<usize>,
     /// A header that goes with the status, and its value.
-    header: Option<(&'static str, &'static str)>,
+    header: Option<(&'static str, HeaderValue)>,
+    /// The call's id, once somebody knows it.
+    request_id: Option<String>,
 }
 
 /// The document itself.
@@ -36,12 +39,23 @@ struct Document<'a> {
     column: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hosts: Option<usize>,
+    /// The call, as polaris' log names it (`id=`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 impl Problem {
     /// A problem of the given status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Problem { status, detail: detail.into(), field: None, column: None, hosts: None, header: None }
+        Problem {
+            status,
+            detail: detail.into(),
+            field: None,
+            column: None,
+            hosts: None,
+            header: None,
+            request_id: None,
+        }
     }
 
     /// 422: the body or the query was understood, and a value in it cannot be.
@@ -56,13 +70,14 @@ impl Problem {
 
     /// 503, to be tried again in some seconds.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_header("retry-after", "5")
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with_header("retry-after", HeaderValue::from_static("5"))
     }
 
     /// 401.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::UNAUTHORIZED, detail)
-            .with_header("www-authenticate", "Bearer realm=\"polaris\"")
+            .with_header("www-authenticate", HeaderValue::from_static("Bearer realm=\"polaris\""))
     }
 
     /// The same, with the character of the field where it goes wrong, from 1.
@@ -77,7 +92,20 @@ impl Problem {
         Problem { hosts: Some(hosts), ..self }
     }
 
-    fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+    /// 429, to be tried again after so long.
+    pub fn too_many(detail: impl Into<String>, retry_after: Duration) -> Self {
+        let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+        let seconds = HeaderValue::from(u32::try_from(seconds).unwrap_or(u32::MAX));
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with_header("retry-after", seconds)
+    }
+
+    /// The same, with the id of the call.
+    #[must_use]
+    pub fn of_call(self, request_id: &str) -> Self {
+        Problem { request_id: Some(request_id.to_owned()), ..self }
+    }
+
+    fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
         self.header = Some((name, value));
         self
     }
@@ -93,6 +121,7 @@ impl Serialize for Problem {
             field: self.field.as_deref(),
             column: self.column,
             hosts: self.hosts,
+            request_id: self.request_id.as_deref(),
         };
         document.serialize(serializer)
     }
@@ -103,9 +132,11 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(&self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some((name, value)) = self.header {
-            headers.insert(name, HeaderValue::from_static(value));
+        if let Some((name, value)) = &self.header {
+            headers.insert(*name, value.clone());
         }
+        // For whoever knows the call's id.
+        response.extensions_mut().insert(self);
         response
     }
 }

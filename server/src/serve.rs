@@ -9,7 +9,8 @@ use crate::jobs::book;
 use crate::pki::{Authority, ServerCertificate, files, keep_fresh, tls};
 use crate::queue::courier;
 use crate::requests::record;
-use crate::{limits, routes, web};
+use crate::web::Web;
+use crate::{limits, routes};
 use anyhow::Context as _;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
@@ -67,9 +68,11 @@ impl Running {
         let (alive, links) = mpsc::channel(1);
         let port = Port::new(app.clone(), agents_tls, routes::agents(&app), alive);
         let scheme = if web_tls.is_some() { "https" } else { "http" };
-        let web_router = routes::web(&app);
+        let Config { web: crate::config::Web { pace, .. }, limits, .. } = &app.config;
+        let web_server =
+            Web::new(web_tls, routes::web(&app), *pace, limits.connections_per_address, app.metrics.clone());
         let accepting = [
-            tokio::spawn(web::serve(web_listener, web_tls, web_router, stopped.clone())),
+            tokio::spawn(web_server.serve(web_listener, stopped.clone())),
             tokio::spawn(port.serve(agents_listener, stopped.clone())),
         ];
         let writing = [
@@ -114,7 +117,7 @@ impl Running {
         if let Err(error) = book::store_all(&self.app.jobs, &self.app.store).await {
             tracing::error!(%error, "news of jobs not stored: their hosts will tell it again");
         }
-        if let Err(error) = courier::settle_all(&self.app.queue, &self.app.store).await {
+        if let Err(error) = courier::settle_all(&self.app).await {
             tracing::error!(%error, "answers not stored: they will be asked for again");
         }
         hosts::write_rest(&self.app.directory, &self.app.store).await;

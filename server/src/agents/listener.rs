@@ -49,7 +49,7 @@ impl Port {
             let port = port.clone();
             // Boxed: the handshake's state goes with it, the link's task is a small one of its own.
             tokio::spawn(Box::pin(async move {
-                match web::handshake(&port.acceptor, tcp).await {
+                match web::handshake(&port.acceptor, tcp, &port.app.metrics.agent_handshakes).await {
                     Ok(stream) => {
                         drop(permit);
                         port.sort(stream, peer).await;
@@ -74,8 +74,8 @@ impl Port {
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let caller = Caller::new(certificate.and_then(|certificate| self.host(certificate)));
-        let http1 = web::http1().keep_alive(false).clone();
-        let service = web::service(&self.router.clone().layer(Extension(caller.clone())));
+        let http1 = web::http1(limits::HTTP_HEAD_LIMIT).keep_alive(false).clone();
+        let service = web::service(&self.router.clone().layer(Extension(caller.clone())), peer);
         let mut exchange = pin!(http1.serve_connection(web::io(stream), service));
         let mut ended = timeout(limits::EXCHANGE_LIMIT, &mut exchange).await;
         if ended.is_err() && caller.may_take_its_time() {

@@ -42,6 +42,23 @@ pub enum LinkEnd {
     Told(String),
 }
 
+impl LinkEnd {
+    /// What ends are told apart by where they are counted.
+    pub const KINDS: [&str; 6] = ["closed", "connection", "silent", "no_init", "protocol", "server"];
+
+    /// The place in [`LinkEnd::KINDS`].
+    pub fn kind(&self) -> usize {
+        match self {
+            LinkEnd::Closed => 0,
+            LinkEnd::Connection(_) => 1,
+            LinkEnd::Silent(_) => 2,
+            LinkEnd::NoInit => 3,
+            LinkEnd::Protocol(_) | LinkEnd::Unexpected => 4,
+            LinkEnd::Told(_) => 5,
+        }
+    }
+}
+
 impl From<FrameError> for LinkEnd {
     /// The error may quote the agent, and it reaches the log and every request that waits: it is
     /// cut short, and nothing in it ends a line or drives a terminal.

@@ -86,6 +86,7 @@ pub fn start(
     tokio::spawn(async move {
         let end = poll_fn(|context| session.poll(context)).await;
         session.retire(&end.to_string());
+        session.app.metrics.links.ended(&end);
         tracing::info!(host = %session.link.host.id, %peer, reason = %end, "link ended");
     });
 }
@@ -323,6 +324,7 @@ impl Session {
         self.phase = Phase::Live;
         self.set_timer(self.silence());
         self.app.queue.kick(self.link.host.id);
+        self.app.metrics.links.accepted();
         let (name, version) = (&greeting.name, &greeting.version);
         tracing::info!(host = %self.link.host.id, name, peer = %self.link.peer, version, "link up");
         Ok(())

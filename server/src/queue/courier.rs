@@ -1,13 +1,13 @@
 //! Takes requests to their hosts, and what becomes of them to the database.
 
-use super::{Delivery, Queue, waiting};
+use super::{Delivery, Settling, waiting};
 use crate::app::App;
 use crate::clock::{self, EpochMs};
 use crate::jobs::Follow;
 use crate::limits;
 use crate::requests::{Live, ReplyTo, call, record};
+use crate::store::StoreError;
 use crate::store::queue::{QueueRow, StoredCall};
-use crate::store::{Store, StoreError};
 use aspire_wire::{Outcome, Retcode};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub async fn keep_delivering(app: &Arc<App>, mut stop: watch::Receiver<bool>) {
 }
 
 async fn turn(app: &Arc<App>) -> Result<(), StoreError> {
-    settle_all(&app.queue, &app.store).await?;
+    settle_all(app).await?;
     for host in app.queue.take_kicked() {
         while deliver(app, host).await? {}
     }
@@ -50,7 +50,8 @@ async fn turn(app: &Arc<App>) -> Result<(), StoreError> {
 }
 
 /// Brings all outcomes that are known to the database.
-pub async fn settle_all(queue: &Queue, store: &Store) -> Result<(), StoreError> {
+pub async fn settle_all(app: &App) -> Result<(), StoreError> {
+    let App { queue, store, metrics, .. } = app;
     let _alone = queue.writing.lock().await;
     loop {
         let some = queue.take_settling(limits::MAX_ROWS_PER_STATEMENT);
@@ -62,6 +63,7 @@ pub async fn settle_all(queue: &Queue, store: &Store) -> Result<(), StoreError> 
             return Err(error);
         }
         queue.forget(&some);
+        some.iter().for_each(|Settling { settled, .. }| metrics.requests.result(settled.retcode));
     }
 }
 
@@ -205,6 +207,6 @@ pub async fn withdraw(app: &App, request: &str) -> Result<usize, StoreError> {
     // waited long enough.
     app.store.expire_queued(request, clock::now()).await?;
     app.queue.withdraw(request, &hosts);
-    settle_all(&app.queue, &app.store).await?;
+    settle_all(app).await?;
     Ok(rows.len() - app.store.waiting_of(request).await?.len())
 }

@@ -104,7 +104,17 @@ impl Queue {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.inner().total == 0
+        self.len() == 0
+    }
+
+    /// How many requests wait, counted by host.
+    pub fn len(&self) -> usize {
+        self.inner().total
+    }
+
+    /// Bytes of answers that are not in the database.
+    pub fn unstored_bytes(&self) -> usize {
+        self.inner().settling_bytes
     }
 
     /// The host has a link.

@@ -7,8 +7,8 @@ use super::output::{self, Allowance};
 use super::rollout::Stopped;
 use super::{Head, Settled, Target, without_output};
 use crate::clock::{self, EpochMs};
-use crate::limits;
 use crate::store::requests::News;
+use crate::{limits, metrics};
 use aspire_wire::Outcome;
 use aspire_wire::session::Output;
 use bytes::Bytes;
@@ -33,6 +33,7 @@ pub struct Live {
     news: Arc<Notify>,
     /// Bytes of all live requests' logs together.
     held_bytes: Arc<AtomicUsize>,
+    metrics: metrics::Requests,
 }
 
 #[derive(Debug)]
@@ -64,6 +65,7 @@ impl Live {
         targets: Vec<Target>,
         news: Arc<Notify>,
         held_bytes: Arc<AtomicUsize>,
+        metrics: metrics::Requests,
     ) -> Live {
         let progress = Progress {
             slots: vec![None; targets.len()],
@@ -92,6 +94,7 @@ impl Live {
             cancelled: AtomicBool::new(false),
             news,
             held_bytes,
+            metrics,
         }
     }
 
@@ -119,7 +122,7 @@ impl Live {
     }
 
     fn fill(&self, position: u32, settled: Settled) -> bool {
-        let (at, waits) = (settled.at, settled.waits);
+        let (at, waits, retcode) = (settled.at, settled.waits, settled.retcode);
         let mut progress = self.progress();
         let slot = &mut progress.slots[position as usize];
         if slot.is_some() {
@@ -135,8 +138,15 @@ impl Live {
         if ended {
             progress.finished = Some(if waits { clock::now() } else { at });
         }
+        let finished = progress.finished;
         self.held_bytes.fetch_add(cost, Ordering::Relaxed);
         drop(progress);
+        if !waits {
+            self.metrics.result(retcode);
+        }
+        if let Some(finished) = finished {
+            self.metrics.ended(finished - self.head.created);
+        }
         self.arrival.notify_waiters();
         if ended {
             self.end.notify_waiters();

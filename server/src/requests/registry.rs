@@ -2,7 +2,7 @@
 //! repeated id harmless.
 
 use super::{Head, Live, Target};
-use crate::limits;
+use crate::{limits, metrics};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +14,7 @@ pub struct Registry {
     /// Something is to be recorded.
     pub(super) news: Arc<Notify>,
     held_bytes: Arc<AtomicUsize>,
+    metrics: metrics::Requests,
     /// Held from the look-up of an id that a caller chose until it is taken.
     pub choosing: tokio::sync::Mutex<()>,
     /// Held by whoever records.
@@ -30,6 +31,11 @@ pub enum Full {
 }
 
 impl Registry {
+    /// One whose requests are counted by `metrics`.
+    pub fn measured_by(metrics: metrics::Requests) -> Registry {
+        Registry { metrics, ..Registry::default() }
+    }
+
     /// Takes in a new request, whose id is not known.
     pub fn start(&self, head: Head, targets: Vec<Target>) -> Result<Arc<Live>, Full> {
         if self.held_bytes.load(Ordering::Relaxed) > limits::MAX_LIVE_RESULT_BYTES {
@@ -39,9 +45,11 @@ impl Registry {
         if live.len() >= limits::MAX_LIVE_REQUESTS {
             return Err(Full::Requests);
         }
-        let request = Arc::new(Live::new(head, targets, self.news.clone(), self.held_bytes.clone()));
+        let (news, held_bytes) = (self.news.clone(), self.held_bytes.clone());
+        let request = Arc::new(Live::new(head, targets, news, held_bytes, self.metrics.clone()));
         live.insert(request.head.id.clone(), request.clone());
         drop(live);
+        self.metrics.begun();
         self.news.notify_one();
         Ok(request)
     }
@@ -53,6 +61,20 @@ impl Registry {
     /// All of them, in no order.
     pub fn all(&self) -> Vec<Arc<Live>> {
         self.live().values().cloned().collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.live().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of results and of live output in memory.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
     }
 
     /// Forgets what is wholly in the database.

@@ -3,6 +3,7 @@
 
 use super::json;
 use crate::problem::Problem;
+use crate::web::TooSlow;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -38,6 +39,9 @@ impl<S: Send + Sync> FromRequest<S> for Object {
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this call takes")
+            }
+            other if TooSlow::caused(&other) => {
+                Problem::new(StatusCode::REQUEST_TIMEOUT, TooSlow.to_string())
             }
             other => Problem::new(StatusCode::BAD_REQUEST, other.body_text()),
         })?;

@@ -22,6 +22,12 @@ pub async fn enroll(
     State(app): State<Arc<App>>,
     Typed(request): Typed<EnrollRequest>,
 ) -> Result<Json<EnrollReply>, Problem> {
+    let reply = try_enroll(&app, request).await;
+    app.metrics.links.enrolment(reply.is_ok());
+    reply.map(Json)
+}
+
+async fn try_enroll(app: &Arc<App>, request: EnrollRequest) -> Result<EnrollReply, Problem> {
     check_word(&request.name).map_err(|reason| Problem::field("name", format!("name: {reason}")))?;
     let now = clock::now();
     let token = app.store.find_token(&secret_hash(&request.token), now).await?.map_err(refused)?;
@@ -41,11 +47,12 @@ pub async fn enroll(
         last_seen: None,
         created: now,
     };
+    let app = app.clone();
     to_the_end(async move {
         app.store.enroll_host(&token, &row).await?.map_err(refused)?;
         tracing::info!(host = %id, name = row.greeting.name, token = token.id, "host enrolled");
         app.directory.insert(row);
-        Ok(Json(EnrollReply { hostname: id.to_string(), ca: app.authority.pem().to_owned(), cert }))
+        Ok(EnrollReply { hostname: id.to_string(), ca: app.authority.pem().to_owned(), cert })
     })
     .await
 }

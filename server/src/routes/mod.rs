@@ -10,6 +10,7 @@ mod history;
 mod hosts;
 mod jobs;
 mod json;
+mod metrics;
 mod packages;
 mod plugins;
 mod requests;
@@ -18,16 +19,17 @@ mod rollout;
 mod tokens;
 
 use crate::app::App;
-use crate::limits;
 use crate::problem::Problem;
+use crate::web::call;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
+
+pub use requests::NDJSON;
 
 /// The web listener's calls.
 pub fn web(app: &Arc<App>) -> Router {
@@ -52,13 +54,15 @@ pub fn web(app: &Arc<App>) -> Router {
         .nest("/api/v1", api)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(app.clone(), call::of_principal))
         .layer(from_fn_with_state(app.clone(), guard::authenticate))
         // After the layer: it has its own, which asks for a password.
         .merge(packages::web(app))
         // After the layer: these two alone answer without a token.
         .route("/healthz", get(health::alive).fallback(no_such_method))
-        .route("/readyz", get(health::ready).fallback(no_such_method));
-    finish(router, app, limits::MAX_BODY_BYTES)
+        .route("/readyz", get(health::ready).fallback(no_such_method))
+        .route("/metrics", metrics(app));
+    finish(router, app)
 }
 
 /// The short exchanges of the agents' port.
@@ -68,17 +72,22 @@ pub fn agents(app: &Arc<App>) -> Router {
         .merge(packages::agents())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method);
-    finish(router, app, aspire_wire::enroll::MAX_BODY_BYTES)
+    finish(router, app)
 }
 
-fn finish(router: Router<Arc<App>>, app: &Arc<App>, max_body_bytes: usize) -> Router {
+fn metrics(app: &Arc<App>) -> MethodRouter<Arc<App>> {
+    let guarded = get(metrics::show).fallback(no_such_method);
+    guarded.layer(from_fn_with_state(app.clone(), metrics::authenticate))
+}
+
+fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {
     router
-        .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a call panicked; this is a defect of polaris");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect of polaris; its log says more")
                 .into_response()
         }))
+        .layer(from_fn_with_state(app.clone(), call::attend))
         .with_state(app.clone())
 }
 

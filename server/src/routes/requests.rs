@@ -34,7 +34,7 @@ use uuid::Uuid;
 /// Response headers with the request's id, whatever form the body has, and with how many hosts it is for.
 const REQUEST_ID: &str = "request-id";
 const REQUEST_HOSTS: &str = "request-hosts";
-pub(super) const NDJSON: &str = "application/x-ndjson";
+pub const NDJSON: &str = "application/x-ndjson";
 
 /// What the body says to the server; the rest of it is for the agents.
 #[derive(Deserialize)]

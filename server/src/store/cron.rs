@@ -1,6 +1,6 @@
 //! The table `cron`: what hosts accepted. When an entry ran last is in `jobs`.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, Transaction};
 use crate::clock::EpochMs;
 use crate::limits::LISTED_CMD_CHARS;
 use serde_json::{Map, Value};
@@ -102,8 +102,6 @@ fn narrow(query: &mut QueryBuilder<Any>, wanted: &CronFilter<'_>) {
         query.push(" AND c.name = ").push_bind(name);
     }
 }
-
-type Transaction<'a> = sqlx::Transaction<'a, Any>;
 
 /// Carries the changes out in their order.
 pub(super) async fn change(

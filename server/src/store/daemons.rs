@@ -1,6 +1,6 @@
 //! The tables `daemons` and `daemon_events`: what daemons are at, and what they came to.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, Transaction};
 use crate::clock::EpochMs;
 use crate::limits::{MAX_EVENTS_PER_DAEMON, MAX_EVENTS_PER_HOST, MAX_ROWS_PER_COMMIT};
 use aspire_wire::daemon::{DaemonStatus, MAX_DAEMONS};
@@ -166,8 +166,6 @@ fn narrow(query: &mut QueryBuilder<Any>, wanted: &DaemonFilter<'_>) {
         query.push(" AND d.status = ").push_bind(status.name());
     }
 }
-
-type Transaction<'a> = sqlx::Transaction<'a, Any>;
 
 /// Carries the changes out in their order. A host that was revoked meanwhile gets none.
 pub(super) async fn change(

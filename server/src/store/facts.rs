@@ -1,9 +1,9 @@
 //! The table `facts`: loaded whole at the start, written behind the live directory's back.
 
-use super::{Store, StoreError, retried};
+use super::{Store, StoreError, Transaction, retried};
 use crate::clock::EpochMs;
 use sqlx::Row;
-use sqlx::any::{Any, AnyRow};
+use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 /// One section of a host.
@@ -50,10 +50,7 @@ impl Store {
 }
 
 /// The host tells nothing any more.
-pub(super) async fn forget(
-    transaction: &mut sqlx::Transaction<'_, Any>,
-    host: Uuid,
-) -> Result<(), StoreError> {
+pub(super) async fn forget(transaction: &mut Transaction<'_>, host: Uuid) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM facts WHERE host = ?")
         .bind(host.to_string())
         .execute(&mut **transaction)

@@ -8,6 +8,7 @@ pub mod daemons;
 pub mod facts;
 pub mod hosts;
 pub mod jobs;
+mod measured;
 pub mod plugins;
 pub mod queue;
 pub mod requests;
@@ -21,9 +22,9 @@ mod sqlite;
 pub use mysql_url::MySqlUrl;
 
 use crate::config::Database;
-use crate::limits;
+use crate::{limits, metrics};
 use claim::Claim;
-use sqlx::AnyPool;
+use measured::{Pool, Transaction};
 use sqlx::any::AnyPoolOptions;
 use sqlx::mysql::MySqlDatabaseError;
 use std::path::Path;
@@ -61,7 +62,7 @@ impl From<sqlx::Error> for StoreError {
 /// Calls the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: AnyPool,
+    pool: Pool,
     /// Of a database server's, which others can reach too.
     claim: Option<Arc<Claim>>,
 }
@@ -72,13 +73,21 @@ impl Store {
     pub async fn open(database: &Database, file: &Path) -> Result<Store, StoreError> {
         sqlx::any::install_default_drivers();
         let pool = AnyPoolOptions::new().max_connections(database.connections);
-        match &database.url {
-            None => Ok(Store { pool: sqlite::open(file, pool).await?, claim: None }),
+        let (inner, claim) = match &database.url {
+            None => (sqlite::open(file, pool).await?, None),
             Some(url) => {
                 let (pool, claim) = mysql::open(url, pool).await?;
-                Ok(Store { pool, claim: Some(Arc::new(claim)) })
+                (pool, Some(Arc::new(claim)))
             }
-        }
+        };
+        Ok(Store { pool: Pool { inner, metrics: metrics::Database::default() }, claim })
+    }
+
+    /// The same, counted by these.
+    #[must_use]
+    pub fn measured_by(mut self, metrics: metrics::Database) -> Store {
+        self.pool.metrics = metrics;
+        self
     }
 
     /// Whether the database answers at all.

@@ -2,7 +2,7 @@
 
 use super::begun::cut_short;
 use super::queue::QueueRow;
-use super::{Store, StoreError, from_json, retried, statements, to_json};
+use super::{Store, StoreError, Transaction, from_json, retried, statements, to_json};
 use crate::clock::EpochMs;
 use crate::queue;
 use crate::requests::rollout::{Plan, Stopped};
@@ -261,8 +261,6 @@ impl Store {
         Ok(!missing.is_empty())
     }
 }
-
-type Transaction<'a> = sqlx::Transaction<'a, Any>;
 
 /// One row of the table `results`.
 pub(super) struct ResultRow<'a> {
