@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::completion::Completion;
 use super::daemon::Daemon;
 use super::error::Error;
 use super::hosts::Hosts;
@@ -69,6 +70,8 @@ pub enum Command {
     Cron(Cron),
     /// Long-lived processes that hosts keep running
     Daemon(Daemon),
+    /// Print what a shell needs to complete polarisctl's words and options
+    Completion(Completion),
 }
 
 #[derive(Debug, clap::Args)]

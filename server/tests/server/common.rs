@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use polaris::config::{Config, Flags};
+use polaris::config::{Config, Flags, Pace};
 use polaris::serve::Running;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection as _, Row as _};
@@ -38,7 +38,20 @@ impl Server {
     }
 
     pub async fn on(dir: TempDir, toml: &str) -> Server {
-        let running = Running::start(config(dir.path(), toml)).await.unwrap();
+        let config = config(dir.path(), toml);
+        Server::run(dir, config).await
+    }
+
+    /// One that has less patience with slow callers.
+    pub async fn paced(pace: Pace) -> Server {
+        let dir = TempDir::new().unwrap();
+        let mut config = config(dir.path(), "");
+        config.web.pace = pace;
+        Server::run(dir, config).await
+    }
+
+    async fn run(dir: TempDir, config: Config) -> Server {
+        let running = Running::start(config).await.unwrap();
         let token = std::fs::read_to_string(dir.path().join("data/admin.token")).unwrap();
         let rest = Rest { web: running.web, token: token.trim().to_owned() };
         Server { running, dir, rest }
@@ -173,7 +186,7 @@ impl Rest {
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header("host", "polaris");
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         request = request.header("authorization", format!("Bearer {}", self.token));
         if body.is_some() {
             request = request.header("content-type", "application/json");

@@ -10,6 +10,7 @@ mod common;
 mod program;
 
 mod acks;
+mod calls;
 mod cancel;
 mod crashes;
 mod cron;
@@ -24,6 +25,10 @@ mod jobs;
 mod lifecycle;
 mod links;
 mod live;
+mod logs;
+mod metrics;
+mod pace;
 mod queue;
 mod refusals;
 mod requests;
+mod throttle;
