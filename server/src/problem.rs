@@ -21,8 +21,6 @@ pub struct Problem {
     hosts: Option<usize>,
     /// A header that goes with the status, and its value.
     header: Option<(&'static str, HeaderValue)>,
-    /// The call's id, once somebody knows it.
-    request_id: Option<String>,
 }
 
 /// The document itself.
@@ -47,15 +45,7 @@ struct Document<'a> {
 impl Problem {
     /// A problem of the given status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Problem {
-            status,
-            detail: detail.into(),
-            field: None,
-            column: None,
-            hosts: None,
-            header: None,
-            request_id: None,
-        }
+        Problem { status, detail: detail.into(), field: None, column: None, hosts: None, header: None }
     }
 
     /// 422: the body or the query was understood, and a value in it cannot be.
@@ -99,10 +89,30 @@ impl Problem {
         Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with_header("retry-after", seconds)
     }
 
-    /// The same, with the id of the call.
-    #[must_use]
-    pub fn of_call(self, request_id: &str) -> Self {
-        Problem { request_id: Some(request_id.to_owned()), ..self }
+    /// The answer, with the id of the call in its document where somebody knows it.
+    pub fn answer(self, request_id: Option<&str>) -> Response {
+        let mut response = (self.status, Json(self.document(request_id))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some((name, value)) = &self.header {
+            headers.insert(*name, value.clone());
+        }
+        // For whoever knows the call's id.
+        response.extensions_mut().insert(self);
+        response
+    }
+
+    fn document<'a>(&'a self, request_id: Option<&'a str>) -> Document<'a> {
+        Document {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            field: self.field.as_deref(),
+            column: self.column,
+            hosts: self.hosts,
+            request_id,
+        }
     }
 
     fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
@@ -113,31 +123,13 @@ impl Problem {
 
 impl Serialize for Problem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let document = Document {
-            kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            field: self.field.as_deref(),
-            column: self.column,
-            hosts: self.hosts,
-            request_id: self.request_id.as_deref(),
-        };
-        document.serialize(serializer)
+        self.document(None).serialize(serializer)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(&self)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some((name, value)) = &self.header {
-            headers.insert(*name, value.clone());
-        }
-        // For whoever knows the call's id.
-        response.extensions_mut().insert(self);
-        response
+        self.answer(None)
     }
 }
 

@@ -15,6 +15,12 @@ pub struct Log {
     pub access: bool,
 }
 
+impl Default for Log {
+    fn default() -> Log {
+        LogTable::default().into()
+    }
+}
+
 /// How a line of the log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

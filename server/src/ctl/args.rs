@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::completion::Completion;
 use super::daemon::Daemon;
 use super::error::Error;
 use super::hosts::Hosts;
@@ -75,6 +76,8 @@ pub enum Command {
     Packages(Packages),
     /// The catalogue of plugins: which file is which version, and what it is for
     Plugins(Plugins),
+    /// Print what a shell needs to complete polarisctl's words and options
+    Completion(Completion),
 }
 
 #[derive(Debug, clap::Args)]

@@ -9,6 +9,7 @@
 mod args;
 mod body;
 mod client;
+mod completion;
 mod cron;
 mod daemon;
 mod endpoint;
@@ -52,6 +53,10 @@ pub fn main() -> ExitCode {
 
 /// Whether all that was asked for succeeded.
 fn execute(args: &Args) -> Result<bool, Error> {
+    // Before a server is looked for: a shell starts without one.
+    if let Command::Completion(completion) = &args.command {
+        return completion.print();
+    }
     let endpoint = endpoint::Endpoint::find(args)?;
     let client = Client::new(&endpoint, args.ca.as_deref())?;
     match &args.command {
@@ -65,5 +70,6 @@ fn execute(args: &Args) -> Result<bool, Error> {
         Command::Packages(packages) => packages::packages(&client, packages, args.output).map(|()| true),
         Command::Plugins(plugins) => plugins::plugins(&client, plugins, args.output).map(|()| true),
         Command::Requests(requests) => requests::requests(&client, requests, args.output),
+        Command::Completion(completion) => completion.print(),
     }
 }

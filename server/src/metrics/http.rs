@@ -1,6 +1,7 @@
 //! Calls by HTTP, on either listener.
 
 use super::{OURS, counters, gauge, register};
+use crate::throttle::table::TABLE;
 use axum::http::{Method, StatusCode};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Registry};
 use std::time::Duration;
@@ -11,6 +12,9 @@ const BUCKETS: &[f64] =
 
 /// The route of a call that no route takes.
 pub const NO_ROUTE: &str = "none";
+
+/// What connections are limited by, beside the rows of the table.
+pub const CONNECTIONS: &str = "connections";
 
 /// See the module.
 #[derive(Debug)]
@@ -30,6 +34,16 @@ impl Http {
             "polaris_http_request_duration_seconds",
             "From the head of a call to the head of its answer; a call for hosts may wait for them",
         );
+        let limited = counters(
+            registry,
+            "polaris_rate_limited_total",
+            "Calls and connections that were refused because one caller made too many, by row of limits",
+            &["limit"],
+        );
+        for name in TABLE.iter().map(|row| row.name).chain([CONNECTIONS]) {
+            // From now on it is told, and that it is 0.
+            limited.with_label_values(&[name]);
+        }
         let seconds = HistogramVec::new(options.buckets(BUCKETS.to_vec()), &["route", "method"]);
         Http {
             calls: counters(
@@ -39,12 +53,7 @@ impl Http {
                 &["route", "method", "status"],
             ),
             seconds: register(registry, seconds.expect(OURS)),
-            limited: counters(
-                registry,
-                "polaris_rate_limited_total",
-                "Calls and connections that were refused because one caller made too many, by row of limits",
-                &["limit"],
-            ),
+            limited,
             streams: gauge(
                 registry,
                 "polaris_http_streams",
@@ -66,7 +75,7 @@ impl Http {
         self.calls.with_label_values(&[route, method_name(method), "none"]).inc();
     }
 
-    /// One caller made too many calls of this row of [`crate::throttle::table`].
+    /// One caller made too many calls of this row of the table, or has too many [`CONNECTIONS`].
     pub fn limited(&self, row: &'static str) {
         self.limited.with_label_values(&[row]).inc();
     }

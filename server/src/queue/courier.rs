@@ -63,7 +63,9 @@ pub async fn settle_all(app: &App) -> Result<(), StoreError> {
             return Err(error);
         }
         queue.forget(&some);
-        some.iter().for_each(|Settling { settled, .. }| metrics.requests.result(settled.retcode));
+        for Settling { settled, .. } in &some {
+            metrics.requests.result(settled.retcode);
+        }
     }
 }
 

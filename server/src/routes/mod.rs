@@ -61,7 +61,8 @@ pub fn web(app: &Arc<App>) -> Router {
         // After the layer: these two alone answer without a token.
         .route("/healthz", get(health::alive).fallback(no_such_method))
         .route("/readyz", get(health::ready).fallback(no_such_method))
-        .route("/metrics", metrics(app));
+        .route("/metrics", metrics(app))
+        .layer(from_fn_with_state(app.clone(), call::for_us));
     finish(router, app)
 }
 

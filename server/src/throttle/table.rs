@@ -114,7 +114,7 @@ mod tests {
             (Method::DELETE, "/api/v1/requests/{id}", "any", "changes"),
             (Method::GET, "none", "any", "reads"),
         ] {
-            let names = [By::Address, By::Principal].map(|by| TABLE[row(&method, route, by)].name);
+            let names = [Address, Principal].map(|by| TABLE[row(&method, route, by)].name);
             assert_eq!(names, [address, principal], "{method} {route}");
         }
     }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_storm_of_enrolments_from_one_address_passes() {
         let limits = Limits::default();
-        let enrol = &TABLE[row(&Method::POST, ENROLL_PATH, By::Address)];
+        let enrol = &TABLE[row(&Method::POST, ENROLL_PATH, Address)];
         assert!(enrol.per_second(&limits) >= 50, "{enrol:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies: those that come must come at some pace, and those that leave are
 //! accompanied to their last byte.
 
+use crate::limits::MIN_BODY_RATE;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, SizeHint};
@@ -9,8 +10,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
-
-use crate::limits::MIN_BODY_RATE;
 
 /// The caller did not send what it had announced. Its fault, or its network's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -132,5 +131,55 @@ impl<C: Companion> Drop for Accompanied<C> {
         if self.body.is_end_stream() {
             self.companion.whole();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use std::convert::Infallible;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// How many bytes of pieces of this size, one each second, arrive; and how it ends.
+    async fn arrived(pieces: usize, bytes: usize) -> (usize, bool) {
+        let pieces = stream::unfold(pieces, move |left| async move {
+            sleep(Duration::from_secs(1)).await;
+            (left > 0).then(|| (Ok::<_, Infallible>(Bytes::from(vec![b'x'; bytes])), left - 1))
+        });
+        let body = Body::new(Paced::new(Body::from_stream(pieces), PATIENCE));
+        match axum::body::to_bytes(body, usize::MAX).await {
+            Ok(bytes) => (bytes.len(), true),
+            Err(error) => {
+                assert!(TooSlow::caused(&error), "{error}");
+                (0, false)
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_at_the_least_pace_passes_however_long_it_is() {
+        let bytes = MIN_BODY_RATE as usize;
+        assert_eq!(arrived(1000, bytes).await, (1000 * bytes, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_trickles_is_cut_and_short_trickles_are_not() {
+        let begin = Instant::now();
+        assert_eq!(arrived(1000, 1).await, (0, false));
+        assert_eq!(begin.elapsed().as_secs(), PATIENCE.as_secs());
+        assert_eq!(arrived(8, 1).await, (8, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_cut_and_the_time_in_which_nobody_reads_is_free() {
+        let silent = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let begin = Instant::now();
+        let mut body = Box::pin(Paced::new(silent, PATIENCE));
+        sleep(PATIENCE * 5).await;
+        let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await;
+        assert!(TooSlow::caused(&frame.unwrap().unwrap_err()));
+        assert_eq!(begin.elapsed(), PATIENCE * 6);
     }
 }

@@ -45,7 +45,7 @@ pub async fn attend(State(app): State<Arc<App>>, mut request: Request, next: Nex
     let id = RequestId::of(request.headers());
     let mut call = Call::new(&app, &request, &id);
     request.extensions_mut().insert(id.clone());
-    let mut response = match admit(&app, &request, &call) {
+    let mut response = match app.throttle.address(&call.method, call.route(), call.peer.ip()) {
         Ok(permit) => {
             call.permit = Some(permit);
             let body_bytes = table::body_bytes(&call.method, call.route());
@@ -60,7 +60,7 @@ pub async fn attend(State(app): State<Arc<App>>, mut request: Request, next: Nex
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let (parts, _) = response.into_parts();
-        response = problem.of_call(&id.0).into_response();
+        response = problem.answer(Some(&id.0));
         // Whatever was added to it on its way here.
         let mut all = parts.headers;
         all.remove(header::CONTENT_LENGTH);
@@ -76,13 +76,16 @@ pub async fn attend(State(app): State<Arc<App>>, mut request: Request, next: Nex
     response.map(|body| Body::new(Accompanied::new(body, call)))
 }
 
-/// Whether the call is for this server, and its caller's turn.
-fn admit(app: &App, request: &Request, call: &Call) -> Result<Permit, Problem> {
-    // Elsewhere there is TLS, and no certificate for a stranger's name.
-    if app.config.web.listen.ip().to_canonical().is_loopback() {
-        host::check(request.uri(), request.headers(), &app.config.web.names)?;
+/// The middleware of the web listener: the call is for this server. Beyond loopback there is TLS, and
+/// no certificate for a stranger's name.
+pub async fn for_us(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let config = &app.config.web;
+    if config.listen.ip().to_canonical().is_loopback()
+        && let Err(problem) = host::check(request.uri(), request.headers(), &config.names)
+    {
+        return problem.into_response();
     }
-    app.throttle.address(&call.method, call.route(), call.peer.ip())
+    next.run(request).await
 }
 
 /// The middleware behind the guard: no principal makes too many calls, and who it was is known to

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 /// Refuses a call that is for another name than an address, localhost or one of `names`. Without
 /// any it passes: no browser leaves it out.
 pub fn check(uri: &Uri, headers: &HeaderMap, names: &[String]) -> Result<(), Problem> {
-    let named = headers.get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or_default());
-    for host in uri.authority().map(Authority::as_str).into_iter().chain(named) {
+    let told = headers.get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or_default());
+    for host in uri.authority().map(Authority::as_str).into_iter().chain(told) {
         if !is_ours(host, names) {
             let reason = "this server has no such name; on loopback it is an address, localhost, \
                           or one of [web] names in the configuration";

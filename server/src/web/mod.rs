@@ -10,6 +10,7 @@ mod paced;
 pub use body::TooSlow;
 
 use crate::config::Pace;
+use crate::metrics::http::CONNECTIONS;
 use crate::metrics::{Handshakes, Metrics};
 use crate::throttle::limiter::{Caller, Limiter, Permit};
 use crate::{again, limits};
@@ -73,7 +74,7 @@ impl Web {
             let here = match web.addresses.enter(Caller::at(peer.ip()), Instant::now()) {
                 Ok(here) => here,
                 Err(refused) => {
-                    web.metrics.http.limited("connections");
+                    web.metrics.http.limited(CONNECTIONS);
                     tracing::info!(%peer, reason = refused.reason, "connection refused");
                     continue;
                 }

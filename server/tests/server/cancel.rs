@@ -119,7 +119,7 @@ async fn two_who_cancel_get_the_same_answer_and_the_command_is_cancelled_once() 
     let delete = async || {
         let request = Request::delete(PATH).header("authorization", format!("Bearer {}", server.rest.token));
         let request = request.body(Full::<Bytes>::default()).unwrap();
-        let response = web::service(&router).call(request).await.unwrap();
+        let response = web::service(&router, server.rest.web).call(request).await.unwrap();
         (response.status(), response.into_body().collect().await.unwrap().to_bytes())
     };
     let host = async {

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use polaris::config::{Config, Flags};
+use polaris::config::{Config, Flags, Pace};
 use polaris::serve::Running;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -47,6 +47,14 @@ impl Server {
     pub async fn on_database(url: &str) -> Server {
         let dir = TempDir::new().unwrap();
         let config = config_on(dir.path(), "", Some(url));
+        Server::of(dir, config).await
+    }
+
+    /// One that has less patience with slow callers.
+    pub async fn paced(pace: Pace) -> Server {
+        let dir = TempDir::new().unwrap();
+        let mut config = config(dir.path(), "");
+        config.web.pace = pace;
         Server::of(dir, config).await
     }
 
@@ -180,7 +188,7 @@ impl Rest {
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header("host", "polaris");
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         request = request.header("authorization", format!("Bearer {}", self.token));
         if body.is_some() {
             request = request.header("content-type", "application/json");

@@ -13,12 +13,13 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
 
 /// Calls, and hangs up once the call has waited so many times. Whether it had ended before.
 async fn hang_up_after(waits: usize, router: &axum::Router, request: Request<Full<Bytes>>) -> bool {
-    let service = web::service(router);
+    let service = web::service(router, SocketAddr::from(([127, 0, 0, 1], 9)));
     let mut call = pin!(service.call(request));
     let mut left = waits;
     poll_fn(|context| match call.as_mut().poll(context) {

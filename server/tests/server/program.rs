@@ -22,14 +22,20 @@ impl Program {
 
     /// `log` is its standard error.
     pub async fn with_log(dir: &Path, log: Stdio) -> Program {
+        Program::configured(dir, "", log).await
+    }
+
+    /// `toml` is the configuration file.
+    pub async fn configured(dir: &Path, toml: &str, log: Stdio) -> Program {
         let data = dir.join("data");
         // Where there is one already, it says the same.
-        config(dir, "");
+        config(dir, toml);
         let child = Command::new(env!("CARGO_BIN_EXE_polaris"))
             .args(["serve", "--web", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--data"])
             .arg(&data)
             .arg("--config")
             .arg(dir.join("polaris.conf"))
+            .env_remove("RUST_LOG")
             .stderr(log)
             .spawn()
             .unwrap();

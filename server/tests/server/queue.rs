@@ -407,7 +407,7 @@ async fn what_ends_while_it_is_queued_costs_no_request_its_record() {
     request.settle(0, &Outcome::new(Retcode::NoReplyInTime));
     other.let_go().await;
     queued.await.unwrap();
-    courier::settle_all(&app.queue, &app.store).await.unwrap();
+    courier::settle_all(&app).await.unwrap();
     record::record_all(&app.requests, &app.store).await.unwrap();
     let stored = app.store.find_request("r").await.unwrap().unwrap();
     assert!(stored.entries.len() == 1 && stored.entries[0].1.contains("205"), "{stored:?}");
