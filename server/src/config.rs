@@ -57,6 +57,8 @@ pub struct Agents {
     pub redirect: Option<String>,
     /// Links beyond which agents are sent away.
     pub max_links: Option<usize>,
+    /// TLS handshakes that may begin in a second.
+    pub handshakes: u32,
 }
 
 impl Agents {
@@ -109,6 +111,8 @@ struct AgentsTable {
     redirect: Option<String>,
     #[serde(deserialize_with = "max_links")]
     max_links: Option<usize>,
+    #[serde(deserialize_with = "handshakes")]
+    handshakes: Option<u32>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -150,6 +154,7 @@ impl Config {
                 heartbeat: file.agents.heartbeat.unwrap_or(limits::DEFAULT_HEARTBEAT_SECONDS),
                 redirect: file.agents.redirect,
                 max_links: file.agents.max_links,
+                handshakes: file.agents.handshakes.unwrap_or(limits::DEFAULT_HANDSHAKES_PER_SECOND),
             },
         })
     }
@@ -213,6 +218,12 @@ fn max_links<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>
     in_range(links, &limits::MAX_LINKS, "links").map(|links| usize::try_from(links).ok())
 }
 
+fn handshakes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    let number = in_range(number, &limits::HANDSHAKES_PER_SECOND, "handshakes a second")?;
+    Ok(u32::try_from(number).ok())
+}
+
 fn embedded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "" => Ok(()),
@@ -250,6 +261,7 @@ mod tests {
         assert_eq!(config.web.listen.to_string(), "127.0.0.1:8180");
         assert_eq!(config.agents.listen.to_string(), "0.0.0.0:8181");
         assert_eq!((config.agents.heartbeat, config.agents.max_links), (60, None));
+        assert_eq!(config.agents.handshakes, 2000);
     }
 
     #[test]
@@ -257,12 +269,12 @@ mod tests {
         let config = load(
             "data = '/tmp/x'\n[web]\nlisten = '0.0.0.0:1'\ncert = 'c'\nkey = 'k'\n[agents]\n\
              listen = '[::]:2'\nnames = ['a.example', '10.0.0.1', '::1']\nheartbeat = 5\n\
-             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[database]\nurl = ''\n",
+             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\nhandshakes = 7\n[database]\nurl = ''\n",
         )
         .unwrap();
         assert_eq!(config.agents.redirect.as_deref(), Some("10.0.0.2,b:9"));
         assert_eq!(config.agents.names.len(), 3);
-        assert_eq!(config.agents.max_links, Some(3));
+        assert_eq!((config.agents.max_links, config.agents.handshakes), (Some(3), 7));
         assert!(config.web.tls.is_some());
     }
 
@@ -278,6 +290,11 @@ mod tests {
             ("[agents]\nheartbeat = 3601\n", "got 3601"),
             ("[agents]\nheartbeat = '60'\n", "polaris.conf:2: agents.heartbeat: invalid type: string"),
             ("[agents]\nmax_links = 0\n", "polaris.conf:2: agents.max_links: must be 1 to"),
+            (
+                "[agents]\nhandshakes = 0\n",
+                "polaris.conf:2: agents.handshakes: must be 1 to 100000 handshakes a second, got 0",
+            ),
+            ("[agents]\nhandshakes = 100001\n", "got 100001"),
             ("[agents]\nnames = ['a b']\n", "polaris.conf:2: agents.names: \"a b\" is neither"),
             ("[agents]\nnames = ['a:1']\n", "agents.names"),
             ("[agents]\nredirect = ['a:0']\n", "polaris.conf:2: agents.redirect: \"a:0\": the port"),

@@ -8,6 +8,7 @@ mod facts;
 pub mod hub;
 pub mod link;
 pub mod listener;
+mod pace;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod session;

@@ -4,9 +4,12 @@ use crate::common::{Rest, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+/// In the program's folder, where a test gives it one.
+const CONFIG: &str = "polaris.toml";
 
 /// Killed when it is dropped.
 pub struct Program {
@@ -22,13 +25,41 @@ impl Program {
 
     /// `log` is its standard error.
     pub async fn with_log(dir: &Path, log: Stdio) -> Program {
-        let data = dir.join("data");
-        let child = Command::new(env!("CARGO_BIN_EXE_polaris"))
-            .args(["serve", "--web", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Program::listening(dir, [free, free], log).await
+    }
+
+    /// `toml` is its configuration file.
+    pub async fn configured(dir: &Path, toml: &str) -> Program {
+        Program::configure(dir, toml);
+        Program::start(dir).await
+    }
+
+    /// What the next start reads.
+    pub fn configure(dir: &Path, toml: &str) {
+        std::fs::write(dir.join(CONFIG), toml).unwrap();
+    }
+
+    /// kill -9, and waits for the end.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it on the same folder and ports, once it has ended.
+    pub async fn start_again(&mut self, dir: &Path) {
+        *self = Program::listening(dir, [self.rest.web, self.agents], Stdio::null()).await;
+    }
+
+    async fn listening(dir: &Path, [web, agents]: [SocketAddr; 2], log: Stdio) -> Program {
+        let (data, config) = (dir.join("data"), dir.join(CONFIG));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polaris"));
+        command.arg("serve").arg("--data").arg(&data).stderr(log);
+        command.args(["--web", &web.to_string(), "--agents", &agents.to_string()]);
+        if config.exists() {
+            command.arg("--config").arg(config);
+        }
+        let child = command.spawn().unwrap();
         let listen = eventually("listen.json", async || {
             let listen: Value =
                 serde_json::from_slice(&std::fs::read(data.join("listen.json")).ok()?).ok()?;

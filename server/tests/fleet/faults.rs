@@ -1,0 +1,1 @@
+//! What is wrong with some hosts is no harm to the others.
