@@ -1,9 +1,10 @@
 //! A fleet that lost its server comes back whole, and no faster than the server wants.
 
 use crate::program::Program;
-use crate::{Rig, counts, soon};
+use crate::{Rig, counts, enrolled, soon};
 use serde_json::json;
-use simulator::Profile;
+use simulator::{Fleet, Profile};
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 const HOSTS: usize = 1000;
@@ -15,7 +16,7 @@ async fn after_kill_9_all_come_back_and_no_faster_than_the_limit() {
     Program::configure(rig.dir.path(), &format!("[agents]\nhandshakes = {HANDSHAKES_PER_SECOND}\n"));
     let tally = rig.fleet.tally.clone();
     rig.program.kill();
-    soon(tally.are_up(0)).await;
+    soon(tally.are_down()).await;
     let begin = Instant::now();
     rig.program.start_again(rig.dir.path()).await;
     soon(tally.are_up(HOSTS)).await;
@@ -36,4 +37,25 @@ async fn after_kill_9_all_come_back_and_no_faster_than_the_limit() {
     }
     let answer = rig.program.rest.run(rig.body(&json!({}))).await;
     assert_eq!(counts(&answer), [(2, HOSTS)].into());
+}
+
+#[tokio::test]
+async fn a_fleet_goes_where_it_is_sent() {
+    let there = TempDir::new().unwrap();
+    let new = Program::start(there.path()).await;
+    let identities = enrolled(&new, 20).await;
+    // The old server is of the same fleet: its hosts trust both.
+    let here = TempDir::new().unwrap();
+    std::fs::create_dir_all(here.path().join("data/pki")).unwrap();
+    for file in ["pki/ca.key", "pki/ca.pem"] {
+        std::fs::copy(there.path().join("data").join(file), here.path().join("data").join(file)).unwrap();
+    }
+    let toml = format!("[agents]\nredirect = ['{}']\n", new.agents);
+    let old = Program::configured(here.path(), &toml).await;
+    let fleet = Fleet::start(&old.agents.to_string(), &identities, &Profile::default()).unwrap();
+    soon(fleet.tally.are_up(20)).await;
+    assert_eq!((fleet.tally.redirected(), fleet.tally.failed()), (20, 0));
+    let hosts = new.rest.get("/api/v1/hosts").await.body;
+    let online = hosts["hosts"].as_array().unwrap().iter().filter(|host| host["status"] == "online").count();
+    assert_eq!(online, 20);
 }

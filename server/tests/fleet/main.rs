@@ -19,9 +19,7 @@ use serde_json::{Value, json};
 use simulator::{Fleet, Identity, Profile, enroll_all, host_name};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::Path;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 /// A server and its hosts, all of them linked.
@@ -30,18 +28,12 @@ struct Rig {
     fleet: Fleet,
     /// Host ids, in the order of the fleet.
     ids: Vec<String>,
-    identities: Vec<Identity>,
     dir: TempDir,
-    /// Two fleets at once would make a slow machine slower.
-    _alone: MutexGuard<'static, ()>,
 }
-
-static ALONE: Mutex<()> = Mutex::const_new(());
 
 impl Rig {
     /// `up` of the `hosts` are expected to get a link.
     async fn start(toml: &str, hosts: usize, profile: &Profile, up: usize) -> Rig {
-        let alone = ALONE.lock().await;
         // A link is a descriptor.
         rlimit::increase_nofile_limit(u64::MAX).unwrap();
         let dir = TempDir::new().unwrap();
@@ -50,11 +42,7 @@ impl Rig {
         let fleet = Fleet::start(&program.agents.to_string(), &identities, profile).unwrap();
         soon(fleet.tally.are_up(up)).await;
         let ids = identities.iter().map(|identity| identity.id.clone()).collect();
-        Rig { program, fleet, ids, identities, dir, _alone: alone }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
+        Rig { program, fleet, ids, dir }
     }
 
     fn body(&self, more: &Value) -> Value {

@@ -23,10 +23,14 @@ impl Tally {
         *self.up.borrow()
     }
 
-    /// Waits until so many links are ready at once.
+    /// Waits until so many links are ready at once, or more.
     pub async fn are_up(&self, count: usize) {
-        let mut up = self.up.subscribe();
-        up.wait_for(|up| *up == count).await.expect("the sender is ours");
+        self.up.subscribe().wait_for(|up| *up >= count).await.expect("the sender is ours");
+    }
+
+    /// Waits until no link is.
+    pub async fn are_down(&self) {
+        self.up.subscribe().wait_for(|up| *up == 0).await.expect("the sender is ours");
     }
 
     /// When handshakes were complete, as the hosts see it, in no order. A host whose certificate is
