@@ -106,6 +106,8 @@ pub struct Agents {
     pub redirect: Option<String>,
     /// Links beyond which agents are sent away.
     pub max_links: Option<usize>,
+    /// TLS handshakes that may begin in a second.
+    pub handshakes: u32,
 }
 
 impl Agents {
@@ -172,6 +174,8 @@ struct AgentsTable {
     redirect: Option<String>,
     #[serde(deserialize_with = "max_links")]
     max_links: Option<usize>,
+    #[serde(deserialize_with = "handshakes")]
+    handshakes: Option<u32>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -240,6 +244,7 @@ impl Config {
                 heartbeat: file.agents.heartbeat.unwrap_or(limits::DEFAULT_HEARTBEAT_SECONDS),
                 redirect: file.agents.redirect,
                 max_links: file.agents.max_links,
+                handshakes: file.agents.handshakes.unwrap_or(limits::DEFAULT_HANDSHAKES_PER_SECOND),
             },
             database: Database {
                 url: file.database.url.map(Spanned::into_inner),
@@ -334,6 +339,12 @@ fn max_links<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>
     in_range(links, &limits::MAX_LINKS, "links").map(|links| usize::try_from(links).ok())
 }
 
+fn handshakes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    let number = in_range(number, &limits::HANDSHAKES_PER_SECOND, "handshakes a second")?;
+    Ok(u32::try_from(number).ok())
+}
+
 fn confirm_above<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     let hosts = i64::deserialize(deserializer)?;
     in_range(hosts, &limits::CONFIRM_ABOVE_HOSTS, "hosts").map(|hosts| usize::try_from(hosts).ok())
@@ -394,6 +405,7 @@ mod tests {
         assert_eq!(config.requests.confirm_above, 1000);
         assert_eq!(config.packages.dir, Path::new("/var/lib/polaris/packages"));
         assert_eq!(config.packages.max_size, 4 << 30);
+        assert_eq!(config.agents.handshakes, 2000);
     }
 
     #[test]
@@ -404,15 +416,15 @@ mod tests {
              requests_per_second = 2\nchanges_per_second = 3\nreads_per_second = 4\n\
              enrolments_per_second = 5\n[agents]\n\
              listen = '[::]:2'\nnames = ['a.example', '10.0.0.1', '::1']\nheartbeat = 5\n\
-             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\n[requests]\nconfirm_above = 9\n\
+             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\nhandshakes = 7\n[requests]\nconfirm_above = 9\n\
              [database]\nurl = ''\nconnections = 1\n\
              [packages]\ndir = '/srv/p'\nmax_size = '2G'\n",
         )
         .unwrap();
         assert_eq!(config.agents.redirect.as_deref(), Some("10.0.0.2,b:9"));
         assert_eq!(config.agents.names.len(), 3);
-        assert_eq!(config.agents.max_links, Some(3));
         assert_eq!(config.requests.confirm_above, 9);
+        assert_eq!((config.agents.max_links, config.agents.handshakes), (Some(3), 7));
         assert!(config.web.tls.is_some());
         assert_eq!((config.packages.dir.as_path(), config.packages.max_size), (Path::new("/srv/p"), 2 << 30));
         assert_eq!(config.web.names, ["p.example"]);
@@ -433,6 +445,11 @@ mod tests {
             ("[agents]\nheartbeat = '60'\n", "polaris.conf:2: agents.heartbeat: invalid type: string"),
             ("[agents]\nmax_links = 0\n", "polaris.conf:2: agents.max_links: must be 1 to"),
             ("[requests]\nconfirm_above = 0\n", "polaris.conf:2: requests.confirm_above: must be 1 to"),
+            (
+                "[agents]\nhandshakes = 0\n",
+                "polaris.conf:2: agents.handshakes: must be 1 to 100000 handshakes a second, got 0",
+            ),
+            ("[agents]\nhandshakes = 100001\n", "got 100001"),
             ("[agents]\nnames = ['a b']\n", "polaris.conf:2: agents.names: \"a b\" is neither"),
             ("[agents]\nnames = ['a:1']\n", "agents.names"),
             ("[agents]\nredirect = ['a:0']\n", "polaris.conf:2: agents.redirect: \"a:0\": the port"),

@@ -59,6 +59,17 @@ pub const LIMITER_CALLERS: usize = 10_000;
 
 /// TLS handshakes at once; more wait in the kernel's queue.
 pub const MAX_HANDSHAKES: usize = 1024;
+/// `handshakes`, in handshakes a second.
+pub const HANDSHAKES_PER_SECOND: RangeInclusive<u64> = 1..=100_000;
+/// `handshakes` where the configuration does not say: as much as two thirds of a processor do, so
+/// that the rest is for whoever has a link already.
+pub const DEFAULT_HANDSHAKES_PER_SECOND: u32 = 2000;
+/// Seconds of handshakes that may wait in the kernel's queue. An agent waits 15 s in all, for a
+/// place there too: whoever has one is still there when his turn comes, and no turn is wasted.
+pub const BACKLOG_SECONDS: u32 = 4;
+/// Connections that wait there at most, however many the server shakes a second. The kernel's own
+/// limit, `net.core.somaxconn`, may be less.
+pub const MAX_BACKLOG: u32 = 4096;
 /// Short HTTP exchanges at once.
 pub const MAX_AGENT_EXCHANGES: usize = 256;
 /// One short HTTP exchange, from its handshake to its end.

@@ -16,7 +16,7 @@ use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -59,8 +59,10 @@ impl Running {
             None => None,
         };
         let token = app::admin_token(&data)?;
-        let web_listener = bind(config.web.listen, "--web", "[web]").await?;
-        let agents_listener = bind(config.agents.listen, "--agents", "[agents]").await?;
+        let web_listener = bind(config.web.listen, limits::MAX_BACKLOG, "--web", "[web]")?;
+        let backlog = config.agents.handshakes.saturating_mul(limits::BACKLOG_SECONDS);
+        let backlog = backlog.min(limits::MAX_BACKLOG);
+        let agents_listener = bind(config.agents.listen, backlog, "--agents", "[agents]")?;
         let (web, agents) = (web_listener.local_addr()?, agents_listener.local_addr()?);
         let app = Arc::new(App::build(config, authority, &token).await?);
 
@@ -161,8 +163,16 @@ fn lock(data: &Path) -> anyhow::Result<File> {
     }
 }
 
-async fn bind(address: SocketAddr, flag: &str, table: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+/// At most `backlog` connections wait to be accepted.
+fn bind(address: SocketAddr, backlog: u32, flag: &str, table: &str) -> anyhow::Result<TcpListener> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Connections of a server that has just ended do not keep the next one from its port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(backlog)
+    };
+    bind().with_context(|| {
         format!("cannot listen on {address}: choose another address with {flag} ADDR or {table} listen")
     })
 }

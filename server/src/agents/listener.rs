@@ -1,6 +1,8 @@
-//! Accepts agents. TLS is shaken in a task of its own, so that a slow peer
-//! holds up nobody, and ALPN decides what the connection is.
+//! Accepts agents, not more in a second than the configuration says: the rest
+//! waits in the kernel's queue. TLS is shaken in a task of its own, so that a
+//! slow peer holds up nobody, and ALPN decides what the connection is.
 
+use super::pace::Pace;
 use super::{Caller, session};
 use crate::app::App;
 use crate::hosts::Host;
@@ -40,12 +42,17 @@ impl Port {
     pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let port = Arc::new(self);
         let handshakes = Arc::new(Semaphore::new(limits::MAX_HANDSHAKES));
+        let mut pace = Pace::new(port.app.config.agents.handshakes);
         loop {
-            let accepted = tokio::select! {
-                accepted = web::accept(&listener, &handshakes) => accepted,
+            let accepted = async {
+                pace.turn().await;
+                web::accept(&listener, &handshakes).await
+            };
+            let (tcp, peer, permit) = tokio::select! {
+                accepted = accepted => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            let (tcp, peer, permit) = accepted;
+            pace.taken();
             let port = port.clone();
             // Boxed: the handshake's state goes with it, the link's task is a small one of its own.
             tokio::spawn(Box::pin(async move {

@@ -10,6 +10,7 @@ mod facts;
 pub mod hub;
 pub mod link;
 pub mod listener;
+mod pace;
 pub mod rollout;
 #[cfg(test)]
 pub(crate) mod samples;

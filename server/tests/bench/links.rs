@@ -1,13 +1,12 @@
-//! What a link costs the server in memory, and how long one request to all
-//! hosts takes: the real program, with agents that speak real TLS.
+//! What many links cost the server, and what it does with them: memory a link,
+//! one request to all, and how soon all are back after a kill -9. The server is
+//! the real program; the hosts are simulated in this process.
 //!
 //! `cargo bench --bench links [-- LINKS]`, in `server/`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures")]
 #![allow(dead_code, reason = "what the tests use besides")]
 
-#[path = "../server/agent.rs"]
-mod agent;
 #[path = "../server/common.rs"]
 mod common;
 #[path = "../server/database.rs"]
@@ -17,61 +16,91 @@ mod mariadb;
 #[path = "../server/program.rs"]
 mod program;
 
-use agent::{Agent, enroll};
-use futures_util::StreamExt as _;
 use program::Program;
 use serde_json::json;
-use std::time::Instant;
+use simulator::{Fleet, Profile, enroll_all, host_name};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::time::timeout;
+
+const ROUNDS: usize = 15;
+/// For all links to be there.
+const LIMIT: Duration = Duration::from_mins(2);
 
 #[tokio::main]
 async fn main() {
-    let links: u32 = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(2000);
+    let links: usize = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(10_000);
+    // A link is a descriptor.
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let dir = TempDir::new().unwrap();
-    let program = Program::start(dir.path()).await;
+    let mut program = Program::start(dir.path()).await;
     let token = program.rest.post("/api/v1/tokens", &json!({"uses": links})).await.text("token");
-    let identities = futures_util::stream::iter(0..links)
-        .map(async |n| enroll(program.agents, &token, &format!("n{n}")).await)
-        .buffer_unordered(50)
-        .map(|identity| identity.unwrap_or_else(|refused| panic!("{refused:?}")));
-    let identities: Vec<_> = identities.collect().await;
+    let begin = Instant::now();
+    let identities = enroll_all(program.agents, &token, (0..links).map(host_name)).await.unwrap();
+    println!("{links} hosts enrolled in {:.1} s", begin.elapsed().as_secs_f64());
+
+    // Of a server that has not just enrolled everybody.
+    program.kill();
+    program.start_again(dir.path()).await;
     let before = resident_kilobytes(&program);
     let begin = Instant::now();
-    let agents = futures_util::stream::iter(&identities)
-        .map(|identity| Agent::link(program.agents, identity, &identity.id, "b"))
-        .buffer_unordered(50);
-    let agents: Vec<_> = agents.collect().await;
-    let linked = begin.elapsed();
+    let fleet = Fleet::start(&program.agents.to_string(), &identities, &Profile::default()).unwrap();
+    let tally = fleet.tally.clone();
+    timeout(LIMIT, tally.are_up(links)).await.expect("all links");
     let after = resident_kilobytes(&program);
-    println!("{links} links in {linked:.1?}: {before} kB before, {after} kB after");
-    println!("{:.1} kB a link", f64::from(after - before) / f64::from(links));
+    let kb_a_link = f64::from(after - before) / f64::from(u32::try_from(links).unwrap());
+    println!("{links} links in {:.1} s: {before} kB before, {after} kB after", begin.elapsed().as_secs_f64());
+    println!("{kb_a_link:.1} kB a link");
 
-    let hosts: Vec<_> = identities.iter().map(|identity| identity.id.clone()).collect();
-    for mut agent in agents {
-        tokio::spawn(async move {
-            while let Some(request) = agent.next().await {
-                agent.answer(&request, "").await;
-            }
-        });
-    }
+    let hosts: Vec<_> = identities.iter().map(|identity| identity.id.as_str()).collect();
+    let body = json!({"hosts": hosts, "method": "sync.bash", "cmd": "true"});
     let mut fan_out_ms = Vec::new();
-    for _ in 0..9 {
-        let begin = Instant::now();
-        let body = json!({"hosts": hosts, "method": "sync.bash", "cmd": "true"});
-        let answer = program.rest.run(body).await;
-        assert!(answer.retcodes().iter().all(|(_, retcode)| *retcode == 2));
+    for _ in 0..ROUNDS {
+        let (begin, busy) = (Instant::now(), processor_ms(&program));
+        let answer = program.rest.run(body.clone()).await;
         fan_out_ms.push(begin.elapsed().as_secs_f64() * 1e3);
+        println!(
+            "{:.0} ms, {} of them the server's",
+            fan_out_ms.last().unwrap(),
+            processor_ms(&program) - busy
+        );
+        let retcodes = answer.retcodes();
+        assert!(retcodes.len() == links && retcodes.iter().all(|(_, retcode)| *retcode == 2));
     }
+    let busy = resident_kilobytes(&program);
     fan_out_ms.sort_by(f64::total_cmp);
-    let (least, median, most) =
-        (fan_out_ms[0], fan_out_ms[fan_out_ms.len() / 2], fan_out_ms[fan_out_ms.len() - 1]);
-    println!("a request to all: {median:.1} ms at the median, {least:.1} to {most:.1}");
-    let a_link = f64::from(after - before) / f64::from(links);
-    println!("{}", json!({"bench": "links", "links": links, "kb_a_link": a_link, "fan_out_ms_p50": median}));
+    let (least, median, most) = (fan_out_ms[0], fan_out_ms[ROUNDS / 2], fan_out_ms[ROUNDS - 1]);
+    println!("a request to all: {median:.1} ms at the median, {least:.1} to {most:.1}; then {busy} kB");
+
+    let shaken = tally.handshakes().len();
+    program.kill();
+    let begin = Instant::now();
+    timeout(LIMIT, tally.are_down()).await.expect("the end of all links");
+    program.start_again(dir.path()).await;
+    let started = begin.elapsed();
+    timeout(LIMIT, tally.are_up(links)).await.expect("all links");
+    let back = begin.elapsed().as_secs_f64();
+    let (shaken, server) = (tally.handshakes().len() - shaken, processor_ms(&program));
+    println!("all back {back:.1} s after kill -9, the server {:.1} s after it", started.as_secs_f64());
+    println!("{shaken} handshakes, {} tries that failed, {server} ms of the server", tally.failed());
+    println!(
+        "{}",
+        json!({"bench": "links", "links": links, "kb_a_link": kb_a_link, "fan_out_ms_p50": median,
+               "back_s": back})
+    );
 }
 
 fn resident_kilobytes(program: &Program) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Of all its threads, in user and kernel mode.
+fn processor_ms(program: &Program) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.child.id())).unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+    // A tick is a hundredth of a second wherever Linux runs.
+    ticks.sum::<u64>() * 10
 }

@@ -1,38 +1,14 @@
 //! An agent as small as can be, over real TLS.
 
 use crate::common::{PATIENCE, Server};
-use aspire_wire::enroll::Token;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rcgen::{CertificateParams, KeyPair};
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
-use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsConnector, rustls};
 
-/// What an agent has after enrolment.
-pub struct Identity {
-    pub id: String,
-    pub config: Arc<ClientConfig>,
-    pub cert: CertificateDer<'static>,
-    /// PKCS#8, DER.
-    pub key: Vec<u8>,
-}
+pub use simulator::{Identity, builder, config, connect, exchange};
 
 /// Enrols a host of this name.
 pub async fn enrolled(server: &Server, name: &str) -> Identity {
@@ -40,73 +16,9 @@ pub async fn enrolled(server: &Server, name: &str) -> Identity {
     enroll(server.agents(), &token, name).await.unwrap_or_else(|(status, body)| panic!("{status} {body}"))
 }
 
-/// Enrols as an agent does: it trusts the fingerprint in the token and nothing else.
+/// Enrols as an agent does. Where the server refuses: status and problem document.
 pub async fn enroll(agents: SocketAddr, token: &str, name: &str) -> Result<Identity, (u16, Value)> {
-    let token: Token = token.parse().unwrap();
-    let key = KeyPair::generate().unwrap();
-    let csr = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
-    let body = json!({"token": token.secret_text(), "csr": csr, "name": name});
-    let (status, reply) = exchange(agents, token.fingerprint, "/agent/enroll", &body).await.unwrap();
-    if status != 200 {
-        return Err((status, reply));
-    }
-    let ca = CertificateDer::from_pem_slice(reply["ca"].as_str().unwrap().as_bytes()).unwrap();
-    assert_eq!(Sha256::digest(&ca)[..], token.fingerprint, "the CA is the pinned one");
-    let cert = CertificateDer::from_pem_slice(reply["cert"].as_str().unwrap().as_bytes()).unwrap();
-    let id = reply["hostname"].as_str().unwrap().to_owned();
-    Ok(Identity { id, config: config(&ca, &cert, &key.serialize_der()), cert, key: key.serialize_der() })
-}
-
-/// Trusts the CA, and shows the certificate.
-pub fn config(ca: &CertificateDer<'_>, cert: &CertificateDer<'static>, key: &[u8]) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(ca.clone().into_owned()).unwrap();
-    let key = PrivateKeyDer::try_from(key.to_vec()).unwrap();
-    let mut config =
-        builder().with_root_certificates(roots).with_client_auth_cert(vec![cert.clone()], key).unwrap();
-    config.alpn_protocols = vec![b"cargo/1".to_vec()];
-    Arc::new(config)
-}
-
-/// One short exchange with the agents' port; an error where its CA is not the pinned one.
-pub async fn exchange(
-    agents: SocketAddr,
-    fingerprint: [u8; 32],
-    path: &str,
-    body: &Value,
-) -> io::Result<(u16, Value)> {
-    let mut config = builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Pinned { fingerprint, provider: provider() }))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stream = connect(agents, Arc::new(config)).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request = Request::post(path).header("host", "polaris").header("content-type", "application/json");
-    let request = request.body(Full::<Bytes>::from(body.to_string())).unwrap();
-    let response = timeout(PATIENCE, sender.send_request(request)).await.expect("an answer").unwrap();
-    let status = response.status().as_u16();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    Ok((status, serde_json::from_slice(&bytes).unwrap()))
-}
-
-/// TLS to the server under the name that every one has.
-pub async fn connect(agents: SocketAddr, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let tcp = TcpStream::connect(agents).await?;
-    tcp.set_nodelay(true)?;
-    let name = ServerName::try_from("config.cargo.com").unwrap();
-    TlsConnector::from(config).connect(name, tcp).await
-}
-
-pub fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
-    ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+    timeout(PATIENCE, simulator::enroll(agents, token, name)).await.expect("an answer").unwrap()
 }
 
 /// A live link.
@@ -236,54 +148,4 @@ pub fn result(seq: u64, job: &str, data: &str) -> Value {
 pub async fn linked(server: &Server, name: &str) -> Agent {
     let identity = enrolled(server, name).await;
     Agent::link(server.agents(), &identity, name, &format!("boot-{name}")).await
-}
-
-/// Trusts a chain that ends in the CA of this fingerprint.
-#[derive(Debug)]
-struct Pinned {
-    fingerprint: [u8; 32],
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let pinned = intermediates.iter().find(|ca| Sha256::digest(ca)[..] == self.fingerprint);
-        let ca = pinned.ok_or_else(|| rustls::Error::General("not the pinned CA".into()))?;
-        let mut roots = RootCertStore::empty();
-        roots.add(ca.clone().into_owned())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
-            .build()
-            .map_err(|e| rustls::Error::General(e.to_string()))?;
-        verifier.verify_server_cert(leaf, &[], name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 alone".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

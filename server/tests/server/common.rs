@@ -111,13 +111,16 @@ impl Server {
 }
 
 /// `toml` is the configuration file, but for the database that the tests are run with.
+/// The configuration file's name in a test's folder.
+pub const CONFIG: &str = "polaris.conf";
+
 pub fn config(dir: &Path, toml: &str) -> Config {
     config_on(dir, toml, database::url(dir).as_deref())
 }
 
 /// On this database; `None` is the embedded one.
 pub fn config_on(dir: &Path, toml: &str, database: Option<&str>) -> Config {
-    let file = dir.join("polaris.conf");
+    let file = dir.join(CONFIG);
     let database = database.map(|url| format!("\n[database]\nurl = {url:?}\n"));
     std::fs::write(&file, toml.to_owned() + &database.unwrap_or_default()).unwrap();
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();

@@ -1,10 +1,10 @@
 //! The real program, as an operator starts it.
 
-use crate::common::{Rest, config, eventually};
+use crate::common::{CONFIG, Rest, config, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -20,25 +20,44 @@ impl Program {
         Program::with_log(dir, Stdio::null()).await
     }
 
-    /// `log` is its standard error.
-    pub async fn with_log(dir: &Path, log: Stdio) -> Program {
-        Program::configured(dir, "", log).await
+    /// `toml` is its configuration file, `log` its standard error.
+    pub async fn configured(dir: &Path, toml: &str, log: Stdio) -> Program {
+        Program::configure(dir, toml);
+        Program::with_log(dir, log).await
     }
 
-    /// `toml` is the configuration file.
-    pub async fn configured(dir: &Path, toml: &str, log: Stdio) -> Program {
-        let data = dir.join("data");
-        // Where there is one already, it says the same.
+    /// `log` is its standard error. Where a configuration is there already, it is that one's.
+    pub async fn with_log(dir: &Path, log: Stdio) -> Program {
+        if !dir.join(CONFIG).exists() {
+            Program::configure(dir, "");
+        }
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Program::listening(dir, [free, free], log).await
+    }
+
+    /// What the next start reads.
+    pub fn configure(dir: &Path, toml: &str) {
         config(dir, toml);
-        let child = Command::new(env!("CARGO_BIN_EXE_polaris"))
-            .args(["serve", "--web", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .arg("--config")
-            .arg(dir.join("polaris.conf"))
-            .env_remove("RUST_LOG")
-            .stderr(log)
-            .spawn()
-            .unwrap();
+    }
+
+    /// kill -9, and waits for the end.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it on the same folder and ports, once it has ended.
+    pub async fn start_again(&mut self, dir: &Path) {
+        *self = Program::listening(dir, [self.rest.web, self.agents], Stdio::null()).await;
+    }
+
+    async fn listening(dir: &Path, [web, agents]: [SocketAddr; 2], log: Stdio) -> Program {
+        let data = dir.join("data");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polaris"));
+        command.arg("serve").arg("--data").arg(&data).env_remove("RUST_LOG").stderr(log);
+        command.args(["--web", &web.to_string(), "--agents", &agents.to_string()]);
+        command.arg("--config").arg(dir.join(CONFIG));
+        let child = command.spawn().unwrap();
         let listen = eventually("listen.json", async || {
             let listen: Value =
                 serde_json::from_slice(&std::fs::read(data.join("listen.json")).ok()?).ok()?;
