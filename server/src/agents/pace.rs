@@ -65,8 +65,9 @@ mod tests {
     }
 
     fn most_in_a_second(turns: &[Instant]) -> usize {
-        let within = |begin: &Instant| turns.iter().filter(move |at| *begin <= **at && **at < *begin + SECOND);
-        turns.iter().map(|begin| within(begin).count()).max().unwrap()
+        let within =
+            |begin: Instant| turns.iter().filter(|at| begin <= **at && **at < begin + SECOND).count();
+        turns.iter().map(|begin| within(*begin)).max().unwrap()
     }
 
     #[tokio::test(start_paused = true)]
