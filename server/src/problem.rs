@@ -82,11 +82,21 @@ impl Problem {
         Problem { hosts: Some(hosts), ..self }
     }
 
+    /// 403.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::FORBIDDEN, detail)
+    }
+
     /// 429, to be tried again after so long.
     pub fn too_many(detail: impl Into<String>, retry_after: Duration) -> Self {
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
         let seconds = HeaderValue::from(u32::try_from(seconds).unwrap_or(u32::MAX));
         Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with_header("retry-after", seconds)
+    }
+
+    /// Its HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// The answer, with the id of the call in its document where somebody knows it.

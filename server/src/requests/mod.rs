@@ -24,6 +24,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Head {
     pub id: Arc<str>,
+    /// Whose it is.
+    pub who: Arc<str>,
     pub method: String,
     pub cmd: Option<String>,
     /// The expression that selected hosts.

@@ -4,9 +4,11 @@ use super::body::Query;
 use super::hosts::{Wanted, wanted};
 use super::jobs::page;
 use super::json::damaged;
+use super::resolve::visible;
 use crate::app::App;
 use crate::clock;
 use crate::jobs::book;
+use crate::people::Principal;
 use crate::problem::Problem;
 use crate::store::cron::{CronFilter, CronRow, LastRun};
 use axum::Json;
@@ -67,12 +69,17 @@ struct LastView {
     ended: String,
 }
 
-pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Result<Json<List>, Problem> {
+pub async fn list(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Query(filter): Query<Filter>,
+) -> Result<Json<List>, Problem> {
     let limit = page(filter.limit)?;
-    let host = filter.host.as_deref().map(|text| wanted(&app, text, Wanted::Field)).transpose()?;
+    let host = filter.host.as_deref().map(|text| wanted(&app, &who, text, Wanted::Field)).transpose()?;
+    let hosts = if host.is_some() { None } else { visible(&app, &who.scope).await? };
     let after = filter.after.as_deref().map(after).transpose()?;
     book::store_all(&app.jobs, &app.store).await?;
-    let wanted = CronFilter { host, name: filter.name.as_deref(), after, limit };
+    let wanted = CronFilter { host, hosts, name: filter.name.as_deref(), after, limit };
     let rows = app.store.list_cron(&wanted).await?;
     let count = app.store.count_cron(&wanted).await?;
     let entries = rows.into_iter().map(|row| view(&app, row)).collect::<Result<_, _>>()?;

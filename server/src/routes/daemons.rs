@@ -5,12 +5,13 @@ use super::cron::after;
 use super::hosts::{Wanted, find, wanted};
 use super::jobs::page;
 use super::json::damaged;
-use super::resolve::selected;
+use super::resolve::{selected, visible};
 use crate::app::App;
 use crate::clock;
 use crate::hosts::{Host, Status};
 use crate::jobs::book;
 use crate::limits::MAX_LISTED_HOSTS;
+use crate::people::Principal;
 use crate::problem::Problem;
 use crate::store::daemons::{DaemonCount, DaemonFilter, DaemonRow};
 use aspire_wire::daemon::{DaemonStatus, MAX_DAEMONS};
@@ -140,37 +141,47 @@ pub struct Full {
     count: usize,
 }
 
-pub async fn list(State(app): State<Arc<App>>, Query(paged): Query<Paged>) -> Result<Json<List>, Problem> {
+pub async fn list(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Query(paged): Query<Paged>,
+) -> Result<Json<List>, Problem> {
     let Paged { host, target, name, status, limit, after: last } = paged;
     let limit = page(limit)?;
     let after = last.as_deref().map(after).transpose()?;
     let filter = Filter { host, target, name, status };
-    shown(&app, &DaemonFilter { after, limit, ..filter.narrow(&app).await? }).await
+    shown(&app, &DaemonFilter { after, limit, ..filter.narrow(&app, &who).await? }).await
 }
 
 pub async fn summary(
     State(app): State<Arc<App>>,
+    who: Principal,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Summary>, Problem> {
-    let wanted = filter.narrow(&app).await?;
+    let wanted = filter.narrow(&app, &who).await?;
     book::store_all(&app.jobs, &app.store).await?;
     let counts = app.store.count_daemons(&wanted).await?;
     let summary: Vec<_> = counts.into_iter().map(count).collect();
     Ok(Json(Summary { count: summary.len(), summary }))
 }
 
-pub async fn of_host(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<List>, Problem> {
-    let host = find(&app, &id)?;
+pub async fn of_host(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Path(id): Path,
+) -> Result<Json<List>, Problem> {
+    let host = find(&app, &who, &id)?;
     shown(&app, &all_of(&host)).await
 }
 
 pub async fn show(
     State(app): State<Arc<App>>,
+    who: Principal,
     Path((id, name)): Path<(String, String)>,
     Query(latest): Query<Latest>,
 ) -> Result<Json<Full>, Problem> {
     let limit = page(latest.limit)?;
-    let host = find(&app, &id)?;
+    let host = find(&app, &who, &id)?;
     book::store_all(&app.jobs, &app.store).await?;
     let row = app.store.list_daemons(&DaemonFilter { name: Some(&name), ..all_of(&host) }).await?.pop();
     let events = app.store.daemon_events(host.id, &name, limit).await?;
@@ -202,14 +213,15 @@ async fn shown(app: &App, wanted: &DaemonFilter<'_>) -> Result<Json<List>, Probl
 }
 
 impl Filter {
-    async fn narrow(&self, app: &Arc<App>) -> Result<DaemonFilter<'_>, Problem> {
-        let host = self.host.as_deref().map(|text| wanted(app, text, Wanted::Field)).transpose()?;
+    async fn narrow(&self, app: &Arc<App>, who: &Principal) -> Result<DaemonFilter<'_>, Problem> {
+        let host = self.host.as_deref().map(|text| wanted(app, who, text, Wanted::Field)).transpose()?;
         let target = match &self.target {
-            Some(target) => Some(selected(app, target).await?),
+            Some(target) => Some(selected(app, &who.scope, target).await?),
             None => None,
         };
         let target = target.map(|hosts| hosts.iter().map(|host| host.id).collect::<Vec<_>>());
         let hosts = match (host, target) {
+            (None, None) => visible(app, &who.scope).await?,
             (None, target) => target,
             (Some(host), None) => Some(vec![host]),
             (Some(host), Some(target)) => Some(target.into_iter().filter(|id| *id == host).collect()),

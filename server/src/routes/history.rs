@@ -5,6 +5,8 @@ use super::json::damaged;
 use super::{jobs, requests};
 use crate::app::App;
 use crate::clock::{self, EpochMs};
+use crate::people::Principal;
+use crate::people::note::Note;
 use crate::problem::Problem;
 use crate::queue::courier;
 use crate::requests::rollout::{Plan, Stopped};
@@ -44,6 +46,9 @@ pub struct List {
 #[derive(Serialize)]
 struct View {
     id: String,
+    /// Whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
     method: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cmd: Option<String>,
@@ -100,39 +105,56 @@ struct Cancellation {
     response: Vec<Box<RawValue>>,
 }
 
-pub async fn list(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<List>, Problem> {
+pub async fn list(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Query(page): Query<Page>,
+) -> Result<Json<List>, Problem> {
     let limit = jobs::page(page.limit)?;
     // So that the list knows what its caller knows.
     record::record_all(&app.requests, &app.store).await?;
-    let requests = app.store.list_requests(limit, page.before.as_deref()).await?;
+    let whose = (!who.scope.is_whole()).then_some(&*who.name);
+    let requests = app.store.list_requests(limit, page.before.as_deref(), whose).await?;
     let requests =
         requests.ok_or_else(|| Problem::field("before", "before: there is no request of this id"))?;
-    let count = app.store.count_requests().await?;
+    let count = app.store.count_requests(whose).await?;
     Ok(Json(List { requests: requests.into_iter().map(view).collect(), count }))
 }
 
-pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Full>, Problem> {
+pub async fn show(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Path(id): Path,
+) -> Result<Json<Full>, Problem> {
     if app.requests.find(&id).is_some() {
         record::record_all(&app.requests, &app.store).await?;
     }
-    full(&app, &id).await.map(Json)
+    full(&app, &who, &id).await.map(Json)
 }
 
 /// Ends what of the request has not ended: what runs, what waits for hosts, and the jobs that it
 /// began. Answers when all that can be known of it is. A caller that hangs up changes nothing any more.
-pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Full>, Problem> {
-    to_the_end(async move { end(&app, &id).await }).await.map(Json)
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    note: Note,
+    Path(id): Path,
+) -> Result<Json<Full>, Problem> {
+    note.what(format!("cancel the request {id}"));
+    to_the_end(async move { end(&app, &who, &note, &id).await }).await.map(Json)
 }
 
-async fn end(app: &Arc<App>, id: &str) -> Result<Full, Problem> {
+async fn end(app: &Arc<App>, who: &Principal, note: &Note, id: &str) -> Result<Full, Problem> {
     let running = app.requests.find(id).filter(|request| !request.is_finished());
+    let running = running.filter(|request| who.sees_requests_of(Some(&request.head.who)));
     let mut any = running.is_some();
     if let Some(request) = running {
+        note.hosts(&request.targets);
         request.cancel();
         request.ended().await;
     }
     record::record_all(&app.requests, &app.store).await?;
-    let stored = app.store.find_request(id).await?.ok_or_else(|| unknown(id))?;
+    let stored = find(app, who, id).await?;
     if !stored.waiting.is_empty() {
         any |= courier::withdraw(app, id).await? > 0;
     }
@@ -140,8 +162,9 @@ async fn end(app: &Arc<App>, id: &str) -> Result<Full, Problem> {
     if !any && hosts.is_empty() {
         return Err(nothing_left(id));
     }
-    let cancellation = if hosts.is_empty() { None } else { Some(cancel_on(app, id, &hosts).await?) };
-    Ok(Full { cancellation, ..full(app, id).await? })
+    let cancellation =
+        if hosts.is_empty() { None } else { Some(cancel_on(app, who, note, id, &hosts).await?) };
+    Ok(Full { cancellation, ..full(app, who, id).await? })
 }
 
 /// The hosts that have begun something of the request which has not ended: a job, or what was
@@ -160,8 +183,16 @@ async fn on_hosts(app: &App, stored: &Stored) -> Result<Vec<Uuid>, Problem> {
 }
 
 /// Asks the hosts to cancel the request, by a request of its own.
-async fn cancel_on(app: &Arc<App>, id: &str, hosts: &[Uuid]) -> Result<Cancellation, Problem> {
-    let request = requests::to_cancel(app, id, hosts)?;
+async fn cancel_on(
+    app: &Arc<App>,
+    who: &Principal,
+    note: &Note,
+    id: &str,
+    hosts: &[Uuid],
+) -> Result<Cancellation, Problem> {
+    let request = requests::to_cancel(app, who, id, hosts)?;
+    note.request(&request.head);
+    note.hosts(&request.targets);
     request.ended().await;
     let (settled, _) = request.results();
     let response = settled.iter().map(|settled| raw(id, settled.json().to_owned()));
@@ -177,9 +208,15 @@ fn nothing_left(id: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, reason)
 }
 
+/// The request, if he may see it.
+async fn find(app: &App, who: &Principal, id: &str) -> Result<Stored, Problem> {
+    let stored = app.store.find_request(id).await?;
+    stored.filter(|stored| who.sees_requests_of(stored.summary.who.as_deref())).ok_or_else(|| unknown(id))
+}
+
 /// What the database has of one request.
-async fn full(app: &App, id: &str) -> Result<Full, Problem> {
-    let stored = app.store.find_request(id).await?.ok_or_else(|| unknown(id))?;
+async fn full(app: &App, who: &Principal, id: &str) -> Result<Full, Problem> {
+    let stored = find(app, who, id).await?;
     let jobs = match stored.summary.method.as_str() {
         JOBS_METHOD => Some(jobs::of_request(app, id).await?),
         _ => None,
@@ -207,6 +244,7 @@ fn view(summary: Summary) -> View {
     let time = |at: EpochMs| clock::rfc3339(at);
     View {
         id: summary.id,
+        by: summary.who,
         method: summary.method,
         cmd: summary.cmd,
         target: summary.target,

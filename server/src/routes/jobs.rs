@@ -4,11 +4,13 @@ use super::body::{Path, Query};
 use super::hosts::{Wanted, wanted};
 use super::json::damaged;
 use super::requests::NDJSON;
+use super::resolve::visible;
 use crate::app::App;
 use crate::clock::{self, EpochMs};
 use crate::jobs::book;
 use crate::jobs::logs::Watch;
 use crate::limits::{DEFAULT_PAGE_ENTRIES, PAGE_ENTRIES};
+use crate::people::Principal;
 use crate::problem::Problem;
 use crate::store::jobs::{JobFilter, JobRow};
 use aspire_wire::JobState;
@@ -96,24 +98,30 @@ fn is_zero(count: &i64) -> bool {
     *count == 0
 }
 
-pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Result<Json<List>, Problem> {
+pub async fn list(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Query(filter): Query<Filter>,
+) -> Result<Json<List>, Problem> {
     let limit = page(filter.limit)?;
-    let host = filter.host.as_deref().map(|text| wanted(&app, text, Wanted::Field)).transpose()?;
+    let host = filter.host.as_deref().map(|text| wanted(&app, &who, text, Wanted::Field)).transpose()?;
+    let hosts = if host.is_some() { None } else { visible(&app, &who.scope).await? };
     let state = filter.state.as_deref().map(state).transpose()?;
     let before = filter.before.as_deref().map(before).transpose()?;
     // So that the list knows what its caller knows.
     book::store_all(&app.jobs, &app.store).await?;
     let (cron, request) = (filter.cron.as_deref(), filter.request.as_deref());
-    let rows = app.store.list_jobs(&JobFilter { host, state, cron, request, before, limit }).await?;
+    let rows = app.store.list_jobs(&JobFilter { host, hosts, state, cron, request, before, limit }).await?;
     let rows = rows.ok_or_else(|| Problem::field("before", "before: there is no such job"))?;
     Ok(Json(List { count: rows.len(), jobs: rows.into_iter().map(|row| view(&app, row)).collect() }))
 }
 
 pub async fn show(
     State(app): State<Arc<App>>,
+    who: Principal,
     Path((host, job)): Path<(String, String)>,
 ) -> Result<Json<Full>, Problem> {
-    let (row, result) = find(&app, &host, &job).await?;
+    let (row, result) = find(&app, &who, &host, &job).await?;
     let result = result.map(|text| RawValue::from_string(text).map_err(|error| damaged(&job, &error)));
     Ok(Json(Full { job: view(&app, row), result: result.transpose()? }))
 }
@@ -121,12 +129,13 @@ pub async fn show(
 /// What the command writes, as it comes, and the result at the end, a JSON object a line.
 pub async fn output(
     State(app): State<Arc<App>>,
+    who: Principal,
     Path((host, job)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let id = wanted(&app, &host, Wanted::Path)?;
+    let id = wanted(&app, &who, &host, Wanted::Path)?;
     // Before the question whether it has ended: what ends from here on is heard of.
     let watch = app.jobs.logs.watch(id, &job);
-    let (row, result) = find(&app, &host, &job).await?;
+    let (row, result) = find(&app, &who, &host, &job).await?;
     let kind = [(header::CONTENT_TYPE, NDJSON)];
     if row.state.is_final() {
         return Ok((kind, result.unwrap_or_default() + "\n").into_response());
@@ -179,8 +188,13 @@ pub(super) async fn rows_of_request(app: &App, request: &str) -> Result<Vec<JobR
     Ok(app.store.list_jobs(&all).await?.unwrap_or_default())
 }
 
-async fn find(app: &App, host: &str, job: &str) -> Result<(JobRow, Option<String>), Problem> {
-    let id = wanted(app, host, Wanted::Path)?;
+async fn find(
+    app: &App,
+    who: &Principal,
+    host: &str,
+    job: &str,
+) -> Result<(JobRow, Option<String>), Problem> {
+    let id = wanted(app, who, host, Wanted::Path)?;
     book::store_all(&app.jobs, &app.store).await?;
     let found = app.store.find_job(id, job).await?;
     found.ok_or_else(|| Problem::not_found(format!("there is no job {job} of the host {host}")))

@@ -26,5 +26,5 @@ pub async fn authenticate(app: State<Arc<App>>, request: Request, next: Next) ->
     if here && !forwarded && !tried {
         return next.run(request).await;
     }
-    guard::authenticate(app, request, next).await
+    guard::guard(app, request, next).await
 }

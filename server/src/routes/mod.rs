@@ -1,6 +1,9 @@
 //! What can be called, one file a noun: each parses, calls, and shows. No SQL.
 
+mod access_tokens;
+mod audit;
 mod body;
+mod cookie;
 mod cron;
 mod daemons;
 mod enroll;
@@ -16,7 +19,9 @@ mod plugins;
 mod requests;
 mod resolve;
 mod rollout;
+mod sessions;
 mod tokens;
+mod users;
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -49,13 +54,22 @@ pub fn web(app: &Arc<App>) -> Router {
         .route("/plugins", get(plugins::list).post(plugins::create))
         .route("/plugins/{id}", get(plugins::show).delete(plugins::remove))
         .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{id}", delete(tokens::remove));
+        .route("/tokens/{id}", delete(tokens::remove))
+        .route("/login", post(sessions::login))
+        .route("/logout", post(sessions::logout))
+        .route("/me", get(sessions::me))
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/{name}", get(users::show).patch(users::change).delete(users::remove))
+        .route("/users/{name}/password", post(users::password))
+        .route("/users/{name}/tokens", get(access_tokens::list).post(access_tokens::create))
+        .route("/users/{name}/tokens/{token}", delete(access_tokens::remove))
+        .route("/audit", get(audit::list));
     let router = Router::new()
         .nest("/api/v1", api)
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(app.clone(), call::of_principal))
-        .layer(from_fn_with_state(app.clone(), guard::authenticate))
+        .layer(from_fn_with_state(app.clone(), guard::guard))
         // After the layer: it has its own, which asks for a password.
         .merge(packages::web(app))
         // After the layer: these two alone answer without a token.

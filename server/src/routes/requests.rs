@@ -11,6 +11,8 @@ use crate::clock;
 use crate::hosts::{Host, Term};
 use crate::jobs::Follow;
 use crate::limits::{DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
+use crate::people::Principal;
+use crate::people::note::Note;
 use crate::problem::Problem;
 use crate::queue::courier;
 use crate::requests::rollout::{Plan, Stopped};
@@ -74,6 +76,8 @@ pub(super) struct Checked {
 
 pub async fn create(
     State(app): State<Arc<App>>,
+    who: Principal,
+    note: Note,
     headers: HeaderMap,
     Object(mut body): Object,
 ) -> Result<Response, Problem> {
@@ -82,7 +86,9 @@ pub async fn create(
         media.map(|media| media.split(';').next().unwrap_or_default().trim()).any(|media| media == NDJSON)
     });
     let asked = Asked::take(&mut body)?;
-    let checked = check(&app, body, &asked).await?;
+    let checked = check(&app, &who, body, &asked).await?;
+    note.request(&checked.head);
+    note.hosts(&checked.targets);
     let first = |checked: Checked| {
         Resolved::check(&checked.targets)?;
         check_confirmed(&app, asked.confirm(), checked.targets.len())?;
@@ -91,10 +97,10 @@ pub async fn create(
     let (request, watch) = if checked.chosen {
         let _alone = app.requests.choosing.lock().await;
         if let Some(live) = app.requests.find(&checked.head.id) {
-            same(&checked.head, &live.head.digest)?;
+            same(&who, &checked.head, &live.head.digest, Some(&live.head.who))?;
             (live, None)
         } else if let Some(stored) = app.store.find_request(&checked.head.id).await? {
-            same(&checked.head, &stored.digest)?;
+            same(&who, &checked.head, &stored.digest, stored.summary.who.as_deref())?;
             let stopped = stored.summary.stopped.clone();
             let entries = stored.all_entries();
             return Ok(given(&checked.head.id, &entries, stopped.as_ref(), stream));
@@ -104,6 +110,8 @@ pub async fn create(
     } else {
         first(checked)?
     };
+    // It is on its way: whoever asked for it may hang up long before the last host has answered.
+    note.end(StatusCode::OK.as_u16());
     if stream && !request.is_finished() {
         return Ok(streamed(request));
     }
@@ -117,8 +125,8 @@ pub async fn create(
 }
 
 /// 409 unless the known request of this id is the same one.
-fn same(asked: &Head, known_digest: &str) -> Result<(), Problem> {
-    if asked.digest == known_digest {
+fn same(who: &Principal, asked: &Head, known_digest: &str, by: Option<&str>) -> Result<(), Problem> {
+    if asked.digest == known_digest && who.sees_requests_of(by) {
         return Ok(());
     }
     let reason = format!("the id {} belongs to another request; choose another or none", asked.id);
@@ -148,7 +156,12 @@ pub(super) fn begin(app: &Arc<App>, checked: Checked) -> Result<(Arc<Live>, Opti
 
 /// Sends the hosts the wish that they cancel what they have begun of the request `id`. Each has its
 /// own time for that, and the whole ends by itself.
-pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<Live>, Problem> {
+pub(super) fn to_cancel(
+    app: &Arc<App>,
+    who: &Principal,
+    id: &str,
+    asked: &[Uuid],
+) -> Result<Arc<Live>, Problem> {
     let body: Map<_, _> = [("job".to_owned(), Value::from(id))].into_iter().collect();
     let own = Uuid::new_v4().to_string();
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
@@ -167,6 +180,7 @@ pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<
     let head = Head {
         digest: digest("job.cancel", &params, &names, None, None, None),
         id: own.into(),
+        who: who.name.clone(),
         method: "job.cancel".into(),
         cmd: None,
         target: None,
@@ -187,7 +201,12 @@ pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<
 }
 
 /// Reads the body into what is sent, or says which field is to blame.
-async fn check(app: &Arc<App>, mut body: Map<String, Value>, asked: &Asked) -> Result<Checked, Problem> {
+async fn check(
+    app: &Arc<App>,
+    who: &Principal,
+    mut body: Map<String, Value>,
+    asked: &Asked,
+) -> Result<Checked, Problem> {
     let mut envelope = Map::new();
     for key in ["id", "hosts", "target", "deadline", "queue"] {
         envelope.extend(body.remove_entry(key));
@@ -219,6 +238,10 @@ async fn check(app: &Arc<App>, mut body: Map<String, Value>, asked: &Asked) -> R
         let reason = format!("method: must be at most {MAX_WORD_BYTES} bytes, got {}", method.len());
         return Err(Problem::field("method", reason));
     }
+    if !who.methods.allow(&method) {
+        let reason = format!("the role {} sends {} to hosts, and not {method}", who.role.name(), who.methods);
+        return Err(Problem::forbidden(reason));
+    }
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
     let digest = digest(&method, &params, &named, target.as_deref(), ttl, asked.digested());
     let (params, url) = match login::hide(&method, &mut body) {
@@ -227,7 +250,7 @@ async fn check(app: &Arc<App>, mut body: Map<String, Value>, asked: &Asked) -> R
     };
     let created = clock::now();
     let after = |seconds| created + clock::ms(Duration::from_secs(seconds));
-    let Resolved { targets, hosts } = resolve(app, &named, target.as_deref()).await?;
+    let Resolved { targets, hosts } = resolve(app, &who.scope, &named, target.as_deref()).await?;
     let follow = Follow::of(&method, &body);
     let term = if follow.is_some() || method.starts_with(DAEMON_METHODS) {
         Term::AtOnce
@@ -243,6 +266,7 @@ async fn check(app: &Arc<App>, mut body: Map<String, Value>, asked: &Asked) -> R
     let id = id.into();
     let head = Head {
         id,
+        who: who.name.clone(),
         method,
         cmd,
         target,

@@ -5,6 +5,7 @@ use crate::app::{App, random_secret};
 use crate::clock::{self, EpochMs};
 use crate::hosts::{Settings, Tags, check_tags, check_word};
 use crate::limits::{DEFAULT_TOKEN_TTL_SECONDS, TOKEN_TTL_SECONDS, TOKEN_USES};
+use crate::people::note::Note;
 use crate::problem::Problem;
 use crate::store::tokens::TokenRow;
 use aspire_wire::enroll::Token;
@@ -59,6 +60,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Json<List>, Problem> {
 
 pub async fn create(
     State(app): State<Arc<App>>,
+    note: Note,
     Typed(new): Typed<NewToken>,
 ) -> Result<(StatusCode, Json<View>), Problem> {
     let ttl = ranged("ttl", new.ttl.unwrap_or(DEFAULT_TOKEN_TTL_SECONDS), &TOKEN_TTL_SECONDS)?;
@@ -76,6 +78,7 @@ pub async fn create(
         expires: created + clock::ms(Duration::from_secs(ttl)),
         created,
     };
+    note.what(format!("enrolment token {}: uses {uses}, ttl {ttl} s, {:?}", row.id, row.settings));
     let token = Token { secret: random_secret(), fingerprint: app.authority.fingerprint() };
     app.store.insert_token(&row, &secret_hash(&token.secret_text())).await?;
     tracing::info!(token = row.id, ttl, uses, "token created");

@@ -382,6 +382,7 @@ async fn what_ends_while_it_is_queued_costs_no_request_its_record() {
     let app = Arc::new(App::build(config, Authority::open(&pki).unwrap(), "x").await.unwrap());
     let head = |id: &str| Head {
         id: id.into(),
+        who: "ann".into(),
         method: "sync.bash".into(),
         cmd: None,
         target: None,

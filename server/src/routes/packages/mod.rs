@@ -37,7 +37,7 @@ struct SumView {
 pub fn web(app: &Arc<App>) -> Router<Arc<App>> {
     at_each_path(get(show).put(put::put).delete(remove))
         .method_not_allowed_fallback(super::no_such_method)
-        .layer(from_fn_with_state(app.clone(), guard::authenticate))
+        .layer(from_fn_with_state(app.clone(), guard::guard))
         .layer(map_response(ask_for_password))
 }
 
