@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 async fn a_token_is_shown_once_and_its_hash_is_kept() {
     let server = Server::start().await;
     user(&server, "ann", "operator", None).await;
-    let new = json!({"name": "ci", "role": "readonly", "target": "tags.ci", "ttl": 3600});
+    let new = json!({"name": "ci", "role": "readonly", "target": "tags.ci == \"1\"", "ttl": 3600});
     let made = server.rest.post("/api/v1/users/ann/tokens", &new).await;
     let secret = made.text("token");
     assert!(secret.starts_with("polaris_") && secret.len() == 8 + 43, "{secret}");
@@ -16,13 +16,13 @@ async fn a_token_is_shown_once_and_its_hash_is_kept() {
     let list = server.rest.get("/api/v1/users/ann/tokens").await.body;
     let shown = &list["tokens"][0];
     assert_eq!((&list["count"], &shown["name"], &shown["token"]), (&json!(1), &json!("ci"), &Value::Null));
-    assert_eq!((&shown["role"], &shown["target"]), (&json!("readonly"), &json!("tags.ci")));
+    assert_eq!((&shown["role"], &shown["target"]), (&json!("readonly"), &json!("tags.ci == \"1\"")));
     assert!(shown["expires"].is_string() && shown["last_used"].is_null(), "{shown}");
 
     let ci = Rest { web: server.rest.web, token: secret.clone() };
     let me = ci.get("/api/v1/me").await.body;
     let expected = json!({"name": "ann", "role": "readonly", "via": "token", "token": "ci",
-        "targets": ["tags.ci"], "methods": "none"});
+        "targets": ["tags.ci == \"1\""], "methods": "none"});
     assert_eq!(me, expected);
     let me = basic(&server.rest, ("ann", &secret), "GET", "/api/v1/me", &Value::Null).await;
     assert_eq!(me.body, expected, "in the place of the password, too");
