@@ -144,6 +144,15 @@ fn check(who: &Principal, least: Least, name: Option<&str>) -> Result<(), Proble
     Ok(())
 }
 
+/// 403 unless his role sends this method to hosts.
+pub(super) fn may_send(who: &Principal, method: &str) -> Result<(), Problem> {
+    if who.methods.allow(method) {
+        return Ok(());
+    }
+    let reason = format!("the role {} sends {} to hosts, and not {method}", who.role.name(), who.methods);
+    Err(Problem::forbidden(reason))
+}
+
 fn peer(parts: &Parts) -> IpAddr {
     let known = parts.extensions.get::<Peer>();
     known.map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(address)| address.ip().to_canonical())

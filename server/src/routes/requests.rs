@@ -1,6 +1,7 @@
 //! Requests to hosts as they are made, and their answers.
 
 use super::body::Object;
+use super::guard::may_send;
 use super::json::{blame, typed};
 use super::resolve::{Resolved, resolve};
 use super::rollout::{Asked, check_confirmed};
@@ -8,11 +9,10 @@ use crate::agents::dispatch::{Watch, dispatch};
 use crate::agents::rollout::{self, Sending};
 use crate::app::{App, STOPPING};
 use crate::clock;
-use crate::hosts::{Host, Term};
+use crate::hosts::{Host, Term, check_word};
 use crate::jobs::Follow;
-use crate::limits::{DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
-use crate::people::Principal;
-use crate::people::note::Note;
+use crate::limits::{DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST};
+use crate::people::{Principal, note::Note};
 use crate::problem::Problem;
 use crate::queue::courier;
 use crate::requests::rollout::{Plan, Stopped};
@@ -234,14 +234,8 @@ async fn check(
     let Some(Value::String(method)) = body.remove("method") else {
         return Err(Problem::field("method", "method: must be a string"));
     };
-    if method.len() > MAX_WORD_BYTES {
-        let reason = format!("method: must be at most {MAX_WORD_BYTES} bytes, got {}", method.len());
-        return Err(Problem::field("method", reason));
-    }
-    if !who.methods.allow(&method) {
-        let reason = format!("the role {} sends {} to hosts, and not {method}", who.role.name(), who.methods);
-        return Err(Problem::forbidden(reason));
-    }
+    check_word(&method).map_err(|reason| Problem::field("method", format!("method: {reason}")))?;
+    may_send(who, &method)?;
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
     let digest = digest(&method, &params, &named, target.as_deref(), ttl, asked.digested());
     let (params, url) = match login::hide(&method, &mut body) {
