@@ -28,3 +28,17 @@ fn text(value: &str, seconds: u64, secure: bool) -> HeaderValue {
     let text = format!("{NAME}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     HeaderValue::from_str(&text).expect("base64url and what stands here are fit for a header")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_tls_it_stays_within() {
+        for (secure, cookie) in [(true, set("s", true)), (false, clear(false))] {
+            let text = cookie.to_str().unwrap();
+            assert!(text.contains("; Path=/;") && text.contains("; HttpOnly; SameSite=Strict"), "{text}");
+            assert_eq!(text.ends_with("; Secure"), secure, "{text}");
+        }
+    }
+}

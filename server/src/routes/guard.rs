@@ -73,7 +73,7 @@ fn refused(app: &App, parts: &Parts, peer: IpAddr, problem: &Problem) {
 }
 
 /// As many of them are recorded as there is room for.
-fn of_nobody(app: &App, note: &Note, status: StatusCode) {
+pub(super) fn of_nobody(app: &App, note: &Note, status: StatusCode) {
     match app.audit.takes_refusal() {
         Some(passed_over) => {
             note.passed_over(passed_over);

@@ -92,6 +92,15 @@ async fn what_changes_something_is_recorded_and_what_was_refused_too() {
 }
 
 #[tokio::test]
+async fn a_host_that_enrols_is_recorded() {
+    let server = Server::start().await;
+    let host = enrolled(&server, "a").await.id;
+    let entry = entries(&server.rest, &format!("?host={host}")).await.remove(0);
+    assert_eq!(short(&entry), (String::new(), "POST /agent/enroll".into(), 200));
+    assert!(entry["what"].as_str().unwrap().starts_with("enrolled by the token "), "{entry}");
+}
+
+#[tokio::test]
 async fn whoever_is_not_let_in_is_recorded_by_the_name_he_gave() {
     let server = Server::start().await;
     user(&server, "ann", "operator", None).await;

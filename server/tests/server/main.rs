@@ -21,6 +21,7 @@ mod cancel;
 mod confirm;
 mod crashes;
 mod cron;
+mod ctl_people;
 mod daemons;
 mod enrolment;
 mod facts;
