@@ -2,9 +2,10 @@
 
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What somebody may do: each may do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Sees everything but people and secrets, and changes nothing.

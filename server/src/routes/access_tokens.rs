@@ -1,10 +1,11 @@
 //! Access tokens: what a user gives to programs, in the place of his password.
 
 use super::body::{Path, Typed};
-use super::users::{check_name, find, limit, shown};
+use super::users::{NAME, check_name, find, limit, shown};
 use crate::app::App;
 use crate::clock;
-use crate::limits::{ACCESS_TOKEN_TTL_SECONDS, MAX_TOKENS_PER_USER};
+use crate::limits::{ACCESS_TOKEN_TTL_SECONDS, MAX_NAME_BYTES, MAX_TOKENS_PER_USER};
+use crate::openapi::schema::{formed, gathered, number, optional_target, or_null};
 use crate::people::note::Note;
 use crate::people::{AccessToken, Role, TOKEN_PREFIX, Used, hash, secret};
 use crate::problem::Problem;
@@ -15,46 +16,77 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
-/// A new token.
-#[derive(Deserialize)]
+/// A new access token.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewAccessToken, examples(json!({"name": "ci", "role": "readonly", "ttl": 86400})))]
 pub struct NewToken {
+    #[schema(schema_with = name)]
     name: String,
     /// At most the user's; his where it is absent.
     #[serde(default)]
     role: Option<Role>,
-    /// An expression: the hosts that it is limited to, beside what the user is.
     #[serde(default)]
+    #[schema(schema_with = limit_of_token)]
     target: Option<String>,
-    /// Seconds that it is good for; for ever where it is absent.
     #[serde(default)]
+    #[schema(schema_with = ttl)]
     ttl: Option<u64>,
 }
 
+fn name() -> RefOr<Schema> {
+    gathered(formed(NAME, MAX_NAME_BYTES, "What it is called; the user has no other of this name."))
+}
+
+fn limit_of_token() -> RefOr<Schema> {
+    optional_target("An expression: the hosts that it is limited to, beside what the user is.")
+}
+
+fn ttl() -> RefOr<Schema> {
+    let what = "Seconds that it is good for; for ever where it is absent.";
+    gathered(or_null(number(&ACCESS_TOKEN_TTL_SECONDS, what)))
+}
+
 /// As it is shown, now and later; `token` is shown once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccessToken)]
 pub struct View {
+    /// What it is called.
     name: String,
+    /// What a program shows. It is not shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
     /// What it may at most: where its user's role is less, that one counts.
     role: Role,
+    /// An expression: the hosts that it is limited to; `null`: those of its user.
     target: Option<String>,
+    /// From when on it is refused; `null`: never.
+    #[schema(format = DateTime)]
     expires: Option<String>,
     /// To the minute.
+    #[schema(format = DateTime)]
     last_used: Option<String>,
+    /// When it was made.
+    #[schema(format = DateTime)]
     created: String,
 }
 
 /// A user's, by name.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccessTokenList)]
 pub struct List {
     tokens: Vec<View>,
+    /// How many.
     count: usize,
 }
 
 /// Lists a user's access tokens, without their secrets.
+#[utoipa::path(get, path = "/users/{name}/tokens", tag = "people", operation_id = "tokens",
+    params(("name" = String, Path, description = "The user's.")),
+    responses((status = 200, description = "All of them.", body = List)))]
 pub async fn list(State(app): State<Arc<App>>, Path(name): Path) -> Result<Json<List>, Problem> {
     find(&app, &name)?;
     let tokens: Vec<_> = app.people.roster.tokens_of(&name).iter().map(|token| view(token, None)).collect();
@@ -62,6 +94,10 @@ pub async fn list(State(app): State<Arc<App>>, Path(name): Path) -> Result<Json<
 }
 
 /// Makes a new access token, which is shown this once.
+#[utoipa::path(post, path = "/users/{name}/tokens", tag = "people", operation_id = "create_token",
+    params(("name" = String, Path, description = "The user's.")), request_body = NewToken,
+    responses((status = 201, description = "The token, shown this once.", body = View),
+              (status = 409, description = "There is one of this name, or as many as may be.")))]
 pub async fn create(
     State(app): State<Arc<App>>,
     Path(owner): Path,
@@ -117,6 +153,9 @@ pub async fn create(
 }
 
 /// Makes an access token useless at once.
+#[utoipa::path(delete, path = "/users/{name}/tokens/{token}", tag = "people", operation_id = "remove_token",
+    params(("name" = String, Path, description = "The user's."), ("token" = String, Path, description = "The token's name.")),
+    responses((status = 204, description = "It is gone.")))]
 pub async fn remove(
     State(app): State<Arc<App>>,
     Path((owner, name)): Path<(String, String)>,

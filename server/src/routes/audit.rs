@@ -6,6 +6,8 @@ use super::jobs::page;
 use super::json::damaged;
 use crate::app::App;
 use crate::clock;
+use crate::openapi::schema::page_limit;
+use crate::openapi::shapes::AuditedHost;
 use crate::people::Principal;
 use crate::people::audit::Entry;
 use crate::problem::Problem;
@@ -15,21 +17,25 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Which entries are wanted: those of which all that is said is so.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
     /// A user, or `admin.token`.
     #[serde(default)]
     who: Option<String>,
-    /// Id or name.
+    /// A host's id or name.
     #[serde(default)]
     host: Option<String>,
     /// RFC 3339: nothing that is older.
     #[serde(default)]
     since: Option<String>,
+    /// How many.
     #[serde(default)]
+    #[param(schema_with = page_limit)]
     limit: Option<u64>,
     /// The id that the page before ended with.
     #[serde(default)]
@@ -37,7 +43,8 @@ pub struct Filter {
 }
 
 /// The newest first.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditList)]
 pub struct List {
     entries: Vec<View>,
     /// On this page.
@@ -45,9 +52,13 @@ pub struct List {
 }
 
 /// One call that was to change something, or somebody who was not let in.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct View {
+    /// Grows from one to the next.
     id: i64,
+    /// When the call came.
+    #[schema(format = DateTime)]
     at: String,
     /// The user, or who was claimed to be; empty: nobody.
     who: String,
@@ -56,7 +67,9 @@ pub struct View {
     token: Option<String>,
     /// The address that the call came from.
     from: String,
+    /// The call's HTTP method.
     method: String,
+    /// The call's path.
     path: String,
     /// The method of a request to hosts; of other calls what changed, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,6 +83,7 @@ pub struct View {
     /// How many hosts it was about.
     host_count: i64,
     /// The first of them: id and name.
+    #[schema(value_type = Vec<AuditedHost>)]
     hosts: Box<RawValue>,
     /// The request's id: what became of it on each host is there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +93,9 @@ pub struct View {
 }
 
 /// Lists what was done, the newest first.
+#[utoipa::path(get, path = "/audit", tag = "people", operation_id = "audit", params(Filter),
+    responses((status = 200, description = "A page of the log.", body = List),
+              (status = 409, description = "Several hosts have this name.")))]
 pub async fn list(
     State(app): State<Arc<App>>,
     who: Principal,

@@ -8,6 +8,8 @@ use super::resolve::visible;
 use crate::app::App;
 use crate::clock;
 use crate::jobs::book;
+use crate::openapi::schema::page_limit;
+use crate::openapi::shapes::CronEntry;
 use crate::people::Principal;
 use crate::problem::Problem;
 use crate::store::cron::{CronFilter, CronRow, LastRun};
@@ -16,33 +18,41 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// Id or name.
+    /// A host's id or name.
     #[serde(default)]
     host: Option<String>,
     /// The entry's.
     #[serde(default)]
     name: Option<String>,
+    /// How many.
     #[serde(default)]
+    #[param(schema_with = page_limit)]
     limit: Option<u64>,
     /// `NAME/HOST` of the one that the page before ended with.
     #[serde(default)]
     after: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CronList)]
 pub struct List {
     entries: Vec<View>,
     /// All there are, on whatever page.
     count: i64,
 }
 
-#[derive(Serialize)]
+/// A cron entry of a host.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CronOfHost)]
 struct View {
+    /// The host's id.
     host: String,
     /// The host's name, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,25 +60,42 @@ struct View {
     /// As the host accepted or listed it: name, schedule, cmd, timezone and so on; of the times
     /// that it told (`next`) those that are still to come.
     #[serde(flatten)]
+    #[schema(value_type = CronEntry)]
     entry: Map<String, Value>,
     /// The latest run that has ended.
     last: Option<LastView>,
     /// When the host accepted or listed it.
+    #[schema(format = DateTime)]
     told: String,
 }
 
-#[derive(Serialize)]
+/// A run that has ended.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LastRun)]
 struct LastView {
+    /// Its job.
     job: String,
+    /// What became of the job.
     state: String,
+    /// The same as a number.
     retcode: i64,
+    /// When the entry was due.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     scheduled: Option<String>,
+    /// When it began, by the host's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     started: Option<String>,
+    /// When it ended, by the host's clock.
+    #[schema(format = DateTime)]
     ended: String,
 }
 
+/// What hosts accepted into their cron tables, by name and then by host.
+#[utoipa::path(get, path = "/cron", tag = "cron", params(Filter),
+    responses((status = 200, description = "A page of the entries.", body = List),
+              (status = 409, description = "Several hosts have this name.")))]
 pub async fn list(
     State(app): State<Arc<App>>,
     who: Principal,

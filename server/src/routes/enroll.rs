@@ -7,6 +7,7 @@ use super::tokens::secret_hash;
 use crate::app::App;
 use crate::clock;
 use crate::hosts::{Greeting, Status, check_word};
+use crate::openapi::shapes::{HostIdentity, NewHost};
 use crate::people::note::Note;
 use crate::pki::PkiError;
 use crate::problem::Problem;
@@ -22,6 +23,12 @@ use axum::http::StatusCode;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// Enrols a host: its signing request becomes a certificate.
+///
+/// The one exchange of this port for which no client certificate is needed.
+#[utoipa::path(post, path = "/agent/enroll", tag = "agents", security(()), request_body = NewHost,
+    responses((status = 200, description = "The host's identity.", body = HostIdentity),
+              (status = 403, description = "The token is unknown, used up or expired.")))]
 pub async fn enroll(
     State(app): State<Arc<App>>,
     Peer(peer): Peer,

@@ -5,6 +5,8 @@ use super::json::damaged;
 use super::{jobs, requests};
 use crate::app::App;
 use crate::clock::{self, EpochMs};
+use crate::openapi::schema::page_limit;
+use crate::openapi::shapes::{Entry, Rollout};
 use crate::people::Principal;
 use crate::people::note::Note;
 use crate::problem::Problem;
@@ -20,22 +22,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// The method whose requests begin jobs.
 const JOBS_METHOD: &str = "async.bash";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Page {
+    /// How many.
     #[serde(default)]
+    #[param(schema_with = page_limit)]
     limit: Option<u64>,
     /// The id that the page before ended with.
     #[serde(default)]
     before: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestList)]
 pub struct List {
     requests: Vec<View>,
     /// All there are, on whatever page.
@@ -43,39 +50,58 @@ pub struct List {
 }
 
 /// One request without its results.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestSummary)]
 struct View {
+    /// The caller's choice, or one that was made for it.
     id: String,
     /// Whose it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
     method: String,
+    /// The command, where the method has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     cmd: Option<String>,
     /// The expression that selected hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     #[serde(flatten)]
+    #[schema(value_type = Rollout)]
     rollout: Option<Plan>,
     /// Of a rollout that ended before all of its hosts were begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<Stopped>,
+    /// When it was made.
+    #[schema(format = DateTime)]
     created: String,
+    /// When the last host had its final state.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     finished: Option<String>,
+    /// Until when hosts that have not answered are waited for.
+    #[schema(format = DateTime)]
     deadline: String,
+    /// All that were asked.
     hosts: i64,
+    /// Those whose final state is 1 or 2.
     succeeded: i64,
+    /// Those with any other final state.
     failed: i64,
+    /// Those without a final state.
     pending: i64,
 }
 
-#[derive(Serialize)]
+/// One request and what became of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestWithResults)]
 pub struct Full {
     #[serde(flatten)]
     summary: View,
+    /// The method's parameters as they were asked, without a login.
+    #[schema(value_type = Object)]
     params: Box<RawValue>,
     /// The final states.
+    #[schema(value_type = Vec<Entry>)]
     response: Vec<Box<RawValue>>,
     /// The hosts that it waits for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -88,23 +114,35 @@ pub struct Full {
     cancellation: Option<Cancellation>,
 }
 
-#[derive(Serialize)]
+/// A host that a request waits for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WaitingHost)]
 struct Waiting {
     #[serde(flatten)]
     target: Target,
+    /// How long the host may take to come.
+    #[schema(format = DateTime)]
     until: String,
     /// When it was first sent, if it was: then its reply is waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     sent: Option<String>,
 }
 
-/// A request of its own.
-#[derive(Serialize)]
+/// A request of its own, which asks hosts to cancel another.
+#[derive(Serialize, ToSchema)]
 struct Cancellation {
+    /// The other request's.
+    #[schema(value_type = String)]
     id: Arc<str>,
+    /// What each of the hosts said.
+    #[schema(value_type = Vec<Entry>)]
     response: Vec<Box<RawValue>>,
 }
 
+/// The requests that were made, the newest first.
+#[utoipa::path(get, path = "/requests", tag = "requests", params(Page),
+    responses((status = 200, description = "A page of them.", body = List)))]
 pub async fn list(
     State(app): State<Arc<App>>,
     who: Principal,
@@ -121,6 +159,9 @@ pub async fn list(
     Ok(Json(List { requests: requests.into_iter().map(view).collect(), count }))
 }
 
+/// One request with the final states of its hosts.
+#[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "The request's id.")),
+    responses((status = 200, description = "The request.", body = Full)))]
 pub async fn show(
     State(app): State<Arc<App>>,
     who: Principal,
@@ -132,8 +173,12 @@ pub async fn show(
     full(&app, &who, &id).await.map(Json)
 }
 
-/// Ends what of the request has not ended: what runs, what waits for hosts, and the jobs that it
-/// began. Answers when all that can be known of it is. A caller that hangs up changes nothing any more.
+/// Ends what of the request has not ended: what runs, what waits for hosts, and the jobs that it began.
+///
+/// Answers when all that can be known of it is. A caller that hangs up changes nothing any more.
+#[utoipa::path(delete, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "The request's id.")),
+    responses((status = 200, description = "The request as it is now.", body = Full),
+              (status = 409, description = "Every host has its final state: nothing is left to cancel.")))]
 pub async fn cancel(
     State(app): State<Arc<App>>,
     who: Principal,

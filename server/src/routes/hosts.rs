@@ -7,6 +7,8 @@ use crate::app::App;
 use crate::clock;
 use crate::hosts::{Conflict, Facts, Found, Host, Status, Tags};
 use crate::jobs::removal::host_removed;
+use crate::openapi::schema::{optional_tags, optional_word};
+use crate::openapi::shapes::HostFacts;
 use crate::people::Principal;
 use crate::people::note::Note;
 use crate::problem::Problem;
@@ -17,18 +19,32 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 /// One host, with the values that count.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Host)]
 pub struct View {
+    /// A UUID, which the server chose at the enrolment.
     id: String,
+    /// What the agent calls itself; empty where it said nothing.
     name: String,
+    /// `unknown` where nobody said.
     region: String,
+    /// Those of the operator and those of the agent.
+    #[schema(value_type = BTreeMap<String, String>)]
     tags: Tags,
     status: Status,
+    /// The agent's.
     version: String,
+    /// The one that it was last seen at.
     address: String,
+    /// The last sign of life.
+    #[schema(format = DateTime)]
     last_seen: Option<String>,
+    /// When it was enrolled.
+    #[schema(format = DateTime)]
     created: String,
     /// The kernel's boot id.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -38,25 +54,43 @@ pub struct View {
     conflict: Option<ConflictView>,
     /// What the host tells of itself, by section.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<HostFacts>)]
     facts: Option<Facts>,
 }
 
-#[derive(Serialize)]
+/// Two machines that share an identity.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Conflict)]
 struct ConflictView {
+    /// When it was found out.
+    #[schema(format = DateTime)]
     since: String,
+    /// Their addresses.
     peers: [String; 2],
 }
 
-#[derive(Serialize)]
+/// The host of a path.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes what is read as a string")]
+pub(super) struct HostPath {
+    /// A host's id, or its name where no other host has it.
+    id: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = HostList)]
 pub struct List {
     hosts: Vec<View>,
+    /// How many.
     count: usize,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// An expression.
+    /// An expression: only the hosts that it selects.
     #[serde(default)]
     target: Option<String>,
     /// Whether each host's facts are shown, too.
@@ -64,13 +98,25 @@ pub struct Filter {
     facts: bool,
 }
 
-#[derive(Deserialize)]
+/// What is to be settled of a host; what is absent stays as it is.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = HostChange, examples(json!({"region": "cn-1", "tags": {"svc": "ecs"}})))]
 pub struct Change {
     #[serde(default)]
+    #[schema(schema_with = region)]
     region: Setting<String>,
     #[serde(default)]
+    #[schema(schema_with = tags)]
     tags: Setting<Tags>,
+}
+
+fn region() -> RefOr<Schema> {
+    optional_word("Wins over the agent's own; `null` lets that count again.")
+}
+
+fn tags() -> RefOr<Schema> {
+    optional_tags("Each wins over the agent's own of the same name; `null` lets those alone count again.")
 }
 
 /// What a change says of one value.
@@ -84,6 +130,9 @@ pub(super) enum Setting<T> {
     Set(T),
 }
 
+/// The inventory: every host, or those that an expression selects.
+#[utoipa::path(get, path = "/hosts", tag = "hosts", params(Filter),
+    responses((status = 200, description = "The hosts, by name.", body = List)))]
 pub async fn list(
     State(app): State<Arc<App>>,
     who: Principal,
@@ -98,6 +147,10 @@ pub async fn list(
     Ok(Json(List { count: hosts.len(), hosts }))
 }
 
+/// One host with what it tells of itself.
+#[utoipa::path(get, path = "/hosts/{id}", tag = "hosts", params(HostPath),
+    responses((status = 200, description = "The host.", body = View),
+              (status = 409, description = "Several hosts have this name.")))]
 pub async fn show(
     State(app): State<Arc<App>>,
     who: Principal,
@@ -106,6 +159,10 @@ pub async fn show(
     Ok(Json(full_view(&*find(&app, &who, &id)?)))
 }
 
+/// Settles a host's region and tags.
+#[utoipa::path(patch, path = "/hosts/{id}", tag = "hosts", params(HostPath), request_body = Change,
+    responses((status = 200, description = "The host as it is now.", body = View),
+              (status = 409, description = "Several hosts have this name.")))]
 pub async fn change(
     State(app): State<Arc<App>>,
     who: Principal,
@@ -129,6 +186,10 @@ pub async fn change(
     .await
 }
 
+/// Revokes a host: it is refused from now on, whatever certificate it shows.
+#[utoipa::path(delete, path = "/hosts/{id}", tag = "hosts", params(HostPath),
+    responses((status = 204, description = "It is gone."),
+              (status = 409, description = "Several hosts have this name.")))]
 pub async fn revoke(
     State(app): State<Arc<App>>,
     who: Principal,

@@ -1,5 +1,6 @@
 //! Requests to hosts as they are made, and their answers.
 
+use super::answer::{Answer, NDJSON, given, streamed};
 use super::body::Object;
 use super::guard::may_send;
 use super::json::{blame, typed};
@@ -12,31 +13,25 @@ use crate::clock;
 use crate::hosts::{Host, Term, check_word};
 use crate::jobs::Follow;
 use crate::limits::{DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST};
+use crate::openapi::shapes::NewRequest;
 use crate::people::{Principal, note::Note};
 use crate::problem::Problem;
 use crate::queue::courier;
-use crate::requests::rollout::{Plan, Stopped};
+use crate::requests::rollout::Plan;
 use crate::requests::{Head, Live, Settled, Target, call, hex, login};
 use aspire_wire::job::{DEFAULT_TTL_SECONDS, TTL_SECONDS};
 use aspire_wire::request::MAX_ID_BYTES;
 use aspire_wire::{CallError, MAX_FRAME_BYTES, Request};
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
-
-/// Response headers with the request's id, whatever form the body has, and with how many hosts it is for.
-const REQUEST_ID: &str = "request-id";
-const REQUEST_HOSTS: &str = "request-hosts";
-pub const NDJSON: &str = "application/x-ndjson";
 
 /// What the body says to the server; the rest of it is for the agents.
 #[derive(Deserialize)]
@@ -74,6 +69,19 @@ pub(super) struct Checked {
     pub term: Term,
 }
 
+/// Asks hosts to do something, and answers with what became of it.
+///
+/// Answers when every host has its final state or, with `Accept: application/x-ndjson`, with an `Entry` a
+/// line as they come; where the command was asked to `stream` also with pieces of its output, which have
+/// `"method": "output"`, `stream`, `data` and, where they are not UTF-8, `encoding`. Of a rollout that ends
+/// before all of its hosts are begun a line with `"method": "stopped"` says why.
+#[utoipa::path(post, path = "/requests", tag = "requests", request_body = NewRequest,
+    responses(
+        (status = 200, description = "Every host has its final state.",
+         content((Answer = "application/json"), (String = "application/x-ndjson")),
+         headers(("request-id" = String, description = "The request's id."),
+                 ("request-hosts" = u64, description = "How many hosts it is for."))),
+        (status = 409, description = "The id belongs to another request.")))]
 pub async fn create(
     State(app): State<Arc<App>>,
     who: Principal,
@@ -364,37 +372,4 @@ fn digest(
         (target, ttl, Some(rollout)) => serde_json::to_vec(&(method, params, hosts, ttl, target, rollout)),
     };
     hex(&Sha256::digest(parts.expect("strings always serialise")))
-}
-
-/// Answers with live output and each host's final state as they come.
-fn streamed(request: Arc<Live>) -> Response {
-    let (id, hosts) = (request.head.id.clone(), request.targets.len());
-    let lines = futures_util::stream::unfold((request, 0), |(request, cursor)| async move {
-        let lines = request.since(cursor).await?;
-        let cursor = cursor + lines.len();
-        Some((Ok::<_, Infallible>(Bytes::from(lines.concat())), (request, cursor)))
-    });
-    answer(&id, hosts, NDJSON, Body::from_stream(lines))
-}
-
-/// Answers with the final states, which are all there and JSON already.
-fn given(id: &str, entries: &[impl AsRef<str>], stopped: Option<&Stopped>, stream: bool) -> Response {
-    if stream {
-        let lines = entries.iter().flat_map(|entry| [entry.as_ref(), "\n"]).collect::<String>();
-        let mut body = stopped.map_or_else(Vec::new, |stopped| stopped.line().into());
-        body.extend_from_slice(lines.as_bytes());
-        return answer(id, entries.len(), NDJSON, Body::from(body));
-    }
-    let quoted = serde_json::to_string(id).expect("strings always serialise");
-    let joined = entries.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",");
-    let stopped = stopped.map(|stopped| serde_json::to_string(stopped).expect("a sentence serialises"));
-    let stopped = stopped.map_or_else(String::new, |stopped| format!(",\"stopped\":{stopped}"));
-    let body = format!("{{\"id\":{quoted},\"response\":[{joined}]{stopped}}}");
-    answer(id, entries.len(), "application/json", Body::from(body))
-}
-
-fn answer(id: &str, hosts: usize, kind: &'static str, body: Body) -> Response {
-    let hosts = hosts.to_string();
-    ([(header::CONTENT_TYPE.as_str(), kind), (REQUEST_ID, id), (REQUEST_HOSTS, &*hosts)], body)
-        .into_response()
 }

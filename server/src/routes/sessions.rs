@@ -17,33 +17,40 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Who wants to be let in.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
+    /// The user's.
     name: String,
+    /// The user's.
     password: String,
 }
 
 /// A session, as whoever began it sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionBegun)]
 pub struct Begun {
+    /// The user's.
     name: String,
     role: Role,
     /// To be sent as `x-csrf-token` with all that changes something.
     csrf: String,
     /// It ends then, however much it is used.
+    #[schema(format = DateTime)]
     expires: String,
 }
 
 /// Whoever calls, as polaris sees him.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Me {
     /// The user's; `admin.token` for whoever shows the token in the data folder.
     name: String,
     role: Role,
     /// How he was let in: `admin.token`, `password`, `session` or `token`.
+    #[schema(value_type = String)]
     via: &'static str,
     /// The access token's name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,6 +65,13 @@ pub struct Me {
 }
 
 /// Begins a session: the answer sets its cookie.
+///
+/// The cookie `polaris_session` is sent along with every further call, and what changes something also sends
+/// `csrf` as the header `X-CSRF-Token`.
+#[utoipa::path(post, path = "/login", tag = "people", security(()), request_body = Login,
+    responses((status = 200, description = "A session begins.", body = Begun,
+               headers(("set-cookie" = String, description = "The session's."))),
+              (status = 401, description = "The name or the password is wrong.")))]
 pub async fn login(
     State(app): State<Arc<App>>,
     Peer(from): Peer,
@@ -103,6 +117,9 @@ pub async fn login(
 }
 
 /// Ends the session whose cookie comes along.
+#[utoipa::path(post, path = "/logout", tag = "people",
+    responses((status = 204, description = "It has ended.", headers(("set-cookie" = String, description = "None any more."))),
+              (status = 409, description = "The call has no cookie.")))]
 pub async fn logout(State(app): State<Arc<App>>, who: Principal, note: Note) -> Result<Response, Problem> {
     note.what("logout");
     let Via::Session(hash) = who.via else {
@@ -120,6 +137,8 @@ pub async fn logout(State(app): State<Arc<App>>, who: Principal, note: Note) -> 
 }
 
 /// Who one is, and what one may do.
+#[utoipa::path(get, path = "/me", tag = "people",
+    responses((status = 200, description = "Whoever calls.", body = Me)))]
 pub async fn me(headers: HeaderMap, who: Principal) -> Json<Me> {
     let csrf = matches!(who.via, Via::Session(_)).then(|| cookie::find(&headers)).flatten();
     Json(Me {

@@ -5,6 +5,7 @@ use super::hosts::Setting;
 use crate::app::App;
 use crate::clock;
 use crate::limits::{MAX_NAME_BYTES, MAX_TARGET_BYTES, MAX_USERS};
+use crate::openapi::schema::{formed, gathered, optional_target};
 use crate::people::note::Note;
 use crate::people::{ADMIN_TOKEN, Hash, Limit, Principal, Role, User, Via, admit, passwords};
 use crate::problem::Problem;
@@ -15,74 +16,110 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+/// What a name looks like, see [`check_name`].
+pub(super) const NAME: &str = "^[a-z0-9][a-z0-9._@-]*$";
 
 /// A new user.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"name": "ann", "role": "operator", "password": "correct horse battery"})))]
 pub struct NewUser {
+    #[schema(schema_with = name)]
     name: String,
     role: Role,
     /// Without one the user is let in by access tokens alone.
     #[serde(default)]
     password: Option<String>,
-    /// An expression: the hosts that the user is limited to.
     #[serde(default)]
+    #[schema(schema_with = limit_of_user)]
     target: Option<String>,
 }
 
+fn name() -> RefOr<Schema> {
+    gathered(formed(NAME, MAX_NAME_BYTES, "What the user is called."))
+}
+
+fn limit_of_user() -> RefOr<Schema> {
+    optional_target("An expression: the hosts that the user is limited to; all where it is `null`.")
+}
+
 /// What is to be changed; what is absent stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UserChange)]
 pub struct Change {
     #[serde(default)]
     role: Option<Role>,
+    /// A new one: all sessions of the user end.
     #[serde(default)]
     password: Option<String>,
-    /// `null`: all hosts.
     #[serde(default)]
+    #[schema(schema_with = limit_of_user)]
     target: Setting<String>,
+    /// Whether the user is let in no more.
     #[serde(default)]
     disabled: Option<bool>,
 }
 
 /// One's own password.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPassword {
+    /// The one that is to go.
     old: String,
+    /// The one that is to come.
     new: String,
 }
 
 /// One user.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
 pub struct View {
+    /// What the user is called.
     name: String,
     role: Role,
+    /// An expression: the hosts that the user is limited to; `null`: all.
     target: Option<String>,
+    /// Whether the user is let in no more.
     disabled: bool,
     /// Whether there is one.
     password: bool,
-    /// How many access tokens there are, and sessions.
+    /// How many access tokens there are.
     tokens: usize,
+    /// How many sessions there are.
     sessions: usize,
+    /// When the user was made.
+    #[schema(format = DateTime)]
     created: String,
+    /// When something of the user was changed last.
+    #[schema(format = DateTime)]
     modified: String,
 }
 
 /// All of them, by name.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserList)]
 pub struct List {
     users: Vec<View>,
+    /// How many.
     count: usize,
 }
 
 /// Lists all users.
+#[utoipa::path(get, path = "/users", tag = "people",
+    responses((status = 200, description = "All of them.", body = List)))]
 pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
     let users: Vec<_> = app.people.roster.users().iter().map(|user| view(&app, user)).collect();
     Json(List { count: users.len(), users })
 }
 
 /// Makes a new user.
+#[utoipa::path(post, path = "/users", tag = "people", request_body = NewUser,
+    responses((status = 201, description = "The user is there.", body = View),
+              (status = 409, description = "There is one of this name, or as many as may be.")))]
 pub async fn create(
     State(app): State<Arc<App>>,
     note: Note,
@@ -118,12 +155,18 @@ pub async fn create(
 }
 
 /// Shows one user.
+#[utoipa::path(get, path = "/users/{name}", tag = "people", params(("name" = String, Path, description = "The user's.")),
+    responses((status = 200, description = "The user.", body = View)))]
 pub async fn show(State(app): State<Arc<App>>, Path(name): Path) -> Result<Json<View>, Problem> {
     Ok(Json(view(&app, &*find(&app, &name)?)))
 }
 
-/// Changes a user. Whoever is disabled is let in no more, and his sessions end; so they do with a
-/// new password.
+/// Changes a user.
+///
+/// Whoever is disabled is let in no more, and his sessions end; so they do with a new password.
+#[utoipa::path(patch, path = "/users/{name}", tag = "people", request_body = Change,
+    params(("name" = String, Path, description = "The user's.")),
+    responses((status = 200, description = "The user as he is now.", body = View)))]
 pub async fn change(
     State(app): State<Arc<App>>,
     Path(name): Path,
@@ -165,6 +208,8 @@ pub async fn change(
 }
 
 /// Removes a user with all that is his: access tokens and sessions end at once.
+#[utoipa::path(delete, path = "/users/{name}", tag = "people", params(("name" = String, Path, description = "The user's.")),
+    responses((status = 204, description = "He is gone.")))]
 pub async fn remove(
     State(app): State<Arc<App>>,
     Path(name): Path,
@@ -182,6 +227,9 @@ pub async fn remove(
 }
 
 /// Changes a password for whoever knows the old one. All other sessions of the user end.
+#[utoipa::path(post, path = "/users/{name}/password", tag = "people", request_body = NewPassword,
+    params(("name" = String, Path, description = "The user's.")),
+    responses((status = 204, description = "It is changed.")))]
 pub async fn password(
     State(app): State<Arc<App>>,
     Path(name): Path,
