@@ -8,8 +8,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Names the program; `tests/run` installs it.
-const PROGRAM: &str = "SCHEMATHESIS";
+/// The folder of the programs; `tests/run` makes it.
+const TOOLS: &str = "SCHEMA_TOOLS";
 /// Cases for each call and each way to make them up. Failures are the same again with the same seed.
 const CASES: &str = "12";
 const SEED: &str = "7";
@@ -21,21 +21,23 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it needs schemathesis: run tests/run schema, which installs it"]
 async fn whatever_is_sent_the_answer_is_a_documented_one() {
-    let program = env::var_os(PROGRAM).expect("the environment names the fuzzer");
+    let tools = PathBuf::from(env::var_os(TOOLS).expect("the environment names their folder"));
     let server = Server::start().await;
     let (dir, rest) = (server.dir.path().to_owned(), server.rest.clone());
     let fuzzing = async {
         begin_something(&server).await;
-        tokio::task::spawn_blocking(move || fuzz(PathBuf::from(program), &dir, &rest)).await.unwrap()
+        tokio::task::spawn_blocking(move || (valid(&tools, &dir), fuzz(&tools, &dir, &rest))).await.unwrap()
     };
-    let (good, text) = tokio::select! {
+    let (valid, fuzzed) = tokio::select! {
         ended = fuzzing => ended,
         _ = async { tokio::join!(host(&server, "web-1"), host(&server, "web-2"), host(&server, "db-1")) } => {
             unreachable!("hosts come again")
         }
     };
-    assert!(good, "{text}");
-    println!("{text}");
+    for (good, text) in [valid, fuzzed] {
+        println!("{text}");
+        assert!(good, "see above");
+    }
     assert_eq!(server.rest.get("/readyz").await.status, 200);
 }
 
@@ -80,16 +82,24 @@ async fn begin_something(server: &Server) {
     }
 }
 
-fn fuzz(program: PathBuf, dir: &Path, rest: &Rest) -> (bool, String) {
+/// Whether the document is one of OpenAPI.
+fn valid(tools: &Path, dir: &Path) -> (bool, String) {
+    let file = dir.join("openapi.json");
+    std::fs::write(&file, &polaris::routes::description().json).unwrap();
+    run(Command::new(tools.join("openapi-spec-validator")).arg(file))
+}
+
+fn fuzz(tools: &Path, dir: &Path, rest: &Rest) -> (bool, String) {
     let url = format!("http://{}/api/openapi.json", rest.web);
-    let output = Command::new(program)
-        .args(["run", &url, "--checks", CHECKS, "--max-examples", CASES, "--seed", SEED, "--workers", "2"])
-        .args(["--header", &format!("Authorization: Bearer {}", rest.token), "--exclude-tag", "agents"])
-        .args(["--suppress-health-check", "all", "--request-timeout", "30"])
-        .current_dir(dir)
-        .output()
-        .expect("the fuzzer can be started");
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.success(), text)
+    let mut fuzzer = Command::new(tools.join("schemathesis"));
+    fuzzer.args(["run", &url, "--checks", CHECKS, "--max-examples", CASES, "--seed", SEED, "--workers", "2"]);
+    fuzzer.args(["--header", &format!("Authorization: Bearer {}", rest.token), "--exclude-tag", "agents"]);
+    fuzzer.args(["--suppress-health-check", "all", "--request-timeout", "30"]);
+    run(fuzzer.current_dir(dir))
+}
+
+fn run(command: &mut Command) -> (bool, String) {
+    let output = command.output().expect("it can be started");
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    (output.status.success(), text.concat())
 }
