@@ -7,6 +7,8 @@ use crate::hosts::Directory;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::packages::Packages;
+use crate::people::People;
+use crate::people::audit::Audit;
 use crate::pki::{Authority, files};
 use crate::queue::Queue;
 use crate::requests::Registry;
@@ -36,6 +38,8 @@ pub struct App {
     pub packages: Arc<Packages>,
     pub metrics: Arc<Metrics>,
     pub throttle: Throttle,
+    pub people: People,
+    pub audit: Audit,
     /// SHA-256 of the administrator's token.
     admin: [u8; 32],
     stopping: AtomicBool,
@@ -61,6 +65,8 @@ impl App {
         let queue = Arc::new(Queue::new(store.load_queue().await?));
         let packages = Arc::new(Packages::open(&config.packages.dir, config.packages.max_size)?);
         let limits = config.limits;
+        let people = People::load(&store, config.roles.clone()).await?;
+        let audit = Audit::new(store.last_audit().await?);
         Ok(App {
             config,
             store,
@@ -73,6 +79,8 @@ impl App {
             packages,
             throttle: Throttle::new(&limits, metrics.clone()),
             metrics,
+            people,
+            audit,
             admin: Sha256::digest(admin_token).into(),
             stopping: AtomicBool::new(false),
         })

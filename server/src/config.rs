@@ -3,9 +3,10 @@
 
 mod tables;
 
-pub use tables::{Format, Limits, Log};
+pub use tables::{Audit, Format, Limits, Log};
 
 use crate::limits;
+use crate::people::Policy;
 use crate::store::MySqlUrl;
 use aspire_wire::command::Quantity;
 use aspire_wire::server_list;
@@ -17,7 +18,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tables::{LimitsTable, LogTable};
+use tables::{AuditTable, LimitsTable, LogTable};
 use toml::Spanned;
 
 /// `polaris serve`'s flags. They win over the file.
@@ -51,6 +52,9 @@ pub struct Config {
     pub packages: PackagesFolder,
     pub log: Log,
     pub limits: Limits,
+    /// What roles are limited to.
+    pub roles: Policy,
+    pub audit: Audit,
 }
 
 #[derive(Debug, Clone)]
@@ -150,6 +154,8 @@ struct File {
     packages: PackagesTable,
     log: LogTable,
     limits: LimitsTable,
+    roles: Policy,
+    audit: AuditTable,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -246,6 +252,8 @@ impl Config {
                 max_links: file.agents.max_links,
                 handshakes: file.agents.handshakes.unwrap_or(limits::DEFAULT_HANDSHAKES_PER_SECOND),
             },
+            roles: file.roles,
+            audit: file.audit.into(),
             database: Database {
                 url: file.database.url.map(Spanned::into_inner),
                 connections: file.database.connections.unwrap_or(limits::DEFAULT_DATABASE_CONNECTIONS),
@@ -468,6 +476,15 @@ mod tests {
                 "[limits]\nreads_per_second = 0\n",
                 "polaris.conf:2: limits.reads_per_second: must be 1 to 1000000 a second, got 0",
             ),
+            (
+                "[roles.operator]\ntarget = 'regio'\n",
+                "polaris.conf:2: roles.operator.target: unknown field regio",
+            ),
+            ("[roles.operator]\nmethods = ['']\n", "polaris.conf:2: roles.operator.methods: \"\" is no"),
+            ("[roles.readonly]\nmethods = []\n", "roles.readonly.methods: unknown field"),
+            ("[roles.admin]\ntarget = ''\n", "roles.admin: unknown field"),
+            ("[audit]\nkeep = 'year'\n", "polaris.conf:2: audit.keep: must be a time such as"),
+            ("[audit]\nkeep = '1s'\n", "polaris.conf:2: audit.keep: must be 1d to"),
             ("x = \n", "polaris.conf:1: "),
             ("[web]\nlisten = '0.0.0.0:80'\n", "--web"),
             ("[web]\ncert = 'c'\n", "polaris.conf:2: web.cert: cert and key need each other: only cert"),

@@ -29,6 +29,7 @@ pub mod hosts;
 pub mod jobs;
 pub mod limits;
 pub mod metrics;
+pub mod openapi;
 pub mod packages;
 pub mod people;
 pub mod pki;

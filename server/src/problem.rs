@@ -20,7 +20,7 @@ pub struct Problem {
     /// How many hosts the request is for.
     hosts: Option<usize>,
     /// A header that goes with the status, and its value.
-    header: Option<(&'static str, HeaderValue)>,
+    header: Option<Box<(&'static str, HeaderValue)>>,
 }
 
 /// The document itself.
@@ -82,6 +82,11 @@ impl Problem {
         Problem { hosts: Some(hosts), ..self }
     }
 
+    /// 403.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::FORBIDDEN, detail)
+    }
+
     /// 429, to be tried again after so long.
     pub fn too_many(detail: impl Into<String>, retry_after: Duration) -> Self {
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
@@ -89,12 +94,17 @@ impl Problem {
         Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with_header("retry-after", seconds)
     }
 
+    /// Its HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The answer, with the id of the call in its document where somebody knows it.
     pub fn answer(self, request_id: Option<&str>) -> Response {
         let mut response = (self.status, Json(self.document(request_id))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some((name, value)) = &self.header {
+        if let Some((name, value)) = self.header.as_deref() {
             headers.insert(*name, value.clone());
         }
         // For whoever knows the call's id.
@@ -116,7 +126,7 @@ impl Problem {
     }
 
     fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 }

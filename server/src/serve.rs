@@ -6,6 +6,7 @@ use crate::app::{self, App, STOPPING};
 use crate::config::Config;
 use crate::hosts;
 use crate::jobs::book;
+use crate::people::{audit, keep};
 use crate::pki::{Authority, ServerCertificate, files, keep_fresh, tls};
 use crate::queue::courier;
 use crate::requests::record;
@@ -34,7 +35,7 @@ pub struct Running {
     /// The two listeners.
     accepting: [JoinHandle<()>; 2],
     /// Those that write to the database.
-    writing: [JoinHandle<()>; 4],
+    writing: [JoinHandle<()>; 6],
     renewal: JoinHandle<()>,
     /// Ends when the last link's task has.
     links: mpsc::Receiver<()>,
@@ -81,7 +82,9 @@ impl Running {
             tokio::spawn(recorder(app.clone(), stopped.clone())),
             tokio::spawn(host_writer(app.clone(), stopped.clone())),
             tokio::spawn(bookkeeper(app.clone(), stopped.clone())),
-            tokio::spawn(carrier(app.clone(), stopped)),
+            tokio::spawn(carrier(app.clone(), stopped.clone())),
+            tokio::spawn(scribe(app.clone(), stopped.clone())),
+            tokio::spawn(keeper(app.clone(), stopped)),
         ];
         let renewal = tokio::spawn(renewal(certificate, app.clone()));
 
@@ -122,6 +125,10 @@ impl Running {
         if let Err(error) = courier::settle_all(&self.app).await {
             tracing::error!(%error, "answers not stored: they will be asked for again");
         }
+        if let Err(error) = keep::write_uses(&self.app).await {
+            tracing::error!(%error, "when access tokens and sessions were used is not written");
+        }
+        audit::write_rest(&self.app.audit, &self.app.store).await;
         hosts::write_rest(&self.app.directory, &self.app.store).await;
         self.app.store.close().await;
         let _ = std::fs::remove_file(&self.listen_file);
@@ -139,6 +146,14 @@ async fn bookkeeper(app: Arc<App>, stop: watch::Receiver<bool>) {
 
 async fn carrier(app: Arc<App>, stop: watch::Receiver<bool>) {
     courier::keep_delivering(&app, stop).await;
+}
+
+async fn scribe(app: Arc<App>, stop: watch::Receiver<bool>) {
+    audit::keep_written(&app.audit, &app.store, stop).await;
+}
+
+async fn keeper(app: Arc<App>, stop: watch::Receiver<bool>) {
+    keep::keep(&app, stop).await;
 }
 
 async fn host_writer(app: Arc<App>, stop: watch::Receiver<bool>) {

@@ -94,6 +94,21 @@ fn what_cargo_says_of_polaris_is_so() {
             limits::MAX_EVENT_OUTPUT_BYTES / 1024
         ),
         format!("A target selects at most {} hosts here", limits::MAX_LISTED_HOSTS),
+        format!(
+            "A password has {} to {} bytes",
+            limits::PASSWORD_BYTES.start(),
+            limits::PASSWORD_BYTES.end()
+        ),
+        format!(
+            "ends after {} hours without use, and after {} days",
+            limits::SESSION_IDLE.as_secs() / 3600,
+            limits::SESSION_LIFE.as_secs() / 86400
+        ),
+        format!(
+            "After {} wrong passwords of one name, or {} from one address",
+            limits::LOGIN_FAILURES_PER_NAME,
+            limits::LOGIN_FAILURES_PER_ADDRESS
+        ),
     ] {
         assert!(text.contains(&sentence), "it does not say {sentence:?}");
     }

@@ -24,6 +24,7 @@ pub fn begun(registry: &Registry, id: &str, hosts: usize) -> Arc<Live> {
     let created = crate::clock::now();
     let head = Head {
         id: id.into(),
+        who: "ann".into(),
         method: "sync.bash".into(),
         cmd: None,
         target: None,

@@ -1,9 +1,10 @@
-//! The tables `[log]` and `[limits]`.
+//! The tables `[log]`, `[limits]` and `[audit]`.
 
 use super::in_range;
 use crate::limits;
 use serde::Deserialize;
-use serde::de::Deserializer;
+use serde::de::{Deserializer, Error as _};
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 /// What is logged, and how.
@@ -32,6 +33,13 @@ pub enum Format {
     Json,
 }
 
+/// What becomes of the audit log.
+#[derive(Debug, Clone, Copy)]
+pub struct Audit {
+    /// How long entries are kept; `None`: for ever.
+    pub keep: Option<Duration>,
+}
+
 /// What one caller may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -50,6 +58,31 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits::from(LimitsTable::default())
+    }
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AuditTable {
+    #[serde(deserialize_with = "keep")]
+    keep: Option<Duration>,
+}
+
+impl From<AuditTable> for Audit {
+    fn from(table: AuditTable) -> Audit {
+        Audit { keep: Some(table.keep.unwrap_or(limits::AUDIT_KEPT)).filter(|keep| !keep.is_zero()) }
+    }
+}
+
+/// A time with its unit; `0`: for ever.
+fn keep<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let keep = humantime::parse_duration(&text).map_err(|_| {
+        D::Error::custom(format!("must be a time such as \"365d\", or \"0\" for ever, got {text:?}"))
+    })?;
+    match keep {
+        keep if keep.is_zero() || limits::AUDIT_KEEP.contains(&keep) => Ok(Some(keep)),
+        _ => Err(D::Error::custom(format!("must be 1d to 36500d, or \"0\" for ever, got {text:?}"))),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line.
 
+use super::access::AccessToken;
+use super::audit::Audit;
 use super::completion::Completion;
 use super::daemon::Daemon;
 use super::error::Error;
@@ -7,6 +9,7 @@ use super::hosts::Hosts;
 use super::info::Info;
 use super::packages::Packages;
 use super::plugins::Plugins;
+use super::users::Users;
 use super::whom::Whom;
 use crate::limits::PAGE_ENTRIES;
 use aspire_wire::command::TIMEOUT_SECONDS;
@@ -76,6 +79,12 @@ pub enum Command {
     Packages(Packages),
     /// The catalogue of plugins: which file is which version, and what it is for
     Plugins(Plugins),
+    /// Who may be let in, and as what
+    Users(Users),
+    /// What users give to programs in the place of their passwords
+    AccessToken(AccessToken),
+    /// Who did what, from where, to which hosts: the newest first
+    Audit(Audit),
     /// Print what a shell needs to complete polarisctl's words and options
     Completion(Completion),
 }

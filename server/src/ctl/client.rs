@@ -86,6 +86,10 @@ impl Client {
         self.call("POST", path, json(body)?, LIMIT)
     }
 
+    pub fn patch(&self, path: &[&str], body: &impl Serialize) -> Result<Vec<u8>, Error> {
+        self.call("PATCH", path, json(body)?, LIMIT)
+    }
+
     pub fn post_for_stream(&self, path: &[&str], body: &impl Serialize) -> Result<Stream, Error> {
         let response = self.send("POST", &self.uri(path), json(body)?, NDJSON, None)?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -187,7 +191,7 @@ impl Client {
         };
         let problem = Problem::parse(status, &body);
         match status {
-            401 | 403 => Error::Unauthorised { url: self.url.clone(), problem },
+            401 => Error::Unauthorised { url: self.url.clone(), problem },
             _ if is_problem => Error::Refused(problem),
             _ => self.not_polaris(&format_args!("HTTP status {status}")),
         }

@@ -6,7 +6,9 @@
 //! Exit status: 0 success (for `run`: on every host), 1 failure, 2 usage,
 //! 3 Polaris could not be reached or did not let us in.
 
+mod access;
 mod args;
+mod audit;
 mod body;
 mod client;
 mod completion;
@@ -27,6 +29,7 @@ mod requests;
 mod run;
 mod tokens;
 mod transfer;
+mod users;
 mod whom;
 
 use args::{Args, Command};
@@ -70,6 +73,9 @@ fn execute(args: &Args) -> Result<bool, Error> {
         Command::Packages(packages) => packages::packages(&client, packages, args.output).map(|()| true),
         Command::Plugins(plugins) => plugins::plugins(&client, plugins, args.output).map(|()| true),
         Command::Requests(requests) => requests::requests(&client, requests, args.output),
+        Command::Users(users) => users::users(&client, users, args.output).map(|()| true),
+        Command::AccessToken(token) => access::tokens(&client, &token.verb, args.output).map(|()| true),
+        Command::Audit(audit) => audit::audit(&client, audit, args.output).map(|()| true),
         Command::Completion(completion) => completion.print(),
     }
 }

@@ -93,9 +93,10 @@ impl Patience {
     }
 }
 
-/// The seed's three.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+/// Whether a host has a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = HostStatus)]
 pub enum Status {
     /// Enrolled, never linked.
     Unknown,

@@ -1,47 +1,75 @@
-//! Who calls, and what they may do.
+//! Who calls, and what they may do: from what was sent to be let in to a [`Principal`], which
+//! has a [`Role`], a [`Scope`] of hosts, and the methods that it may send to them.
 
-use crate::app::App;
-use std::sync::Arc;
+pub mod admit;
+pub mod audit;
+pub mod keep;
+mod limiter;
+pub mod note;
+pub mod passwords;
+mod policy;
+mod principal;
+mod role;
+mod roster;
+mod scope;
 
-/// What somebody may do: each may do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Sees everything but people and secrets, and changes nothing.
-    Readonly,
-    /// Gives orders to hosts.
-    Operator,
-    /// Decides who may.
-    Admin,
+pub use limiter::{Key, Limiter};
+pub use policy::{Methods, Policy};
+pub use principal::{ADMIN_TOKEN, Credentials, Principal, Via};
+pub use role::{Least, Role, least};
+pub use roster::{AccessToken, Hash, Roster, Session, Used, User, Uses};
+pub use scope::{Limit, Scope};
+
+use crate::app::random_secret;
+use crate::limits::{
+    LOGIN_FAILURES_PER_ADDRESS, LOGIN_FAILURES_PER_NAME, LOGIN_FORGIVEN_OF_ADDRESS, LOGIN_FORGIVEN_OF_NAME,
+    MAX_LIMITED,
+};
+use crate::store::{Store, StoreError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use passwords::Passwords;
+use sha2::{Digest as _, Sha256};
+
+/// What an access token begins with, so that one that lies about is known for what it is.
+pub const TOKEN_PREFIX: &str = "polaris_";
+
+/// Everybody who may be let in, and what is asked of them.
+pub struct People {
+    pub roster: Roster,
+    pub policy: Policy,
+    pub passwords: Passwords,
+    /// Held by whoever changes something of them, from reading it to having written it.
+    pub changing: tokio::sync::Mutex<()>,
+    by_name: Limiter,
+    by_address: Limiter,
 }
 
-/// Whoever calls, as every call finds it among its extensions.
-#[derive(Debug, Clone)]
-pub struct Principal {
-    pub name: Arc<str>,
-    pub role: Role,
-}
-
-/// What was sent to be let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credentials {
-    /// `Authorization: Bearer`.
-    Bearer(String),
-    /// `Authorization: Basic`: the password, or a token in its place.
-    Basic { name: String, password: String },
-}
-
-impl Role {
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Readonly => "readonly",
-            Role::Operator => "operator",
-            Role::Admin => "admin",
-        }
+impl People {
+    /// As the database has them.
+    pub async fn load(store: &Store, policy: Policy) -> Result<People, StoreError> {
+        let roster = Roster::new(
+            store.load_users().await?,
+            store.load_access_tokens().await?,
+            store.load_sessions().await?,
+        );
+        Ok(People {
+            roster,
+            policy,
+            passwords: Passwords::new(random_secret),
+            changing: tokio::sync::Mutex::default(),
+            by_name: Limiter::new(LOGIN_FAILURES_PER_NAME, LOGIN_FORGIVEN_OF_NAME, MAX_LIMITED),
+            by_address: Limiter::new(LOGIN_FAILURES_PER_ADDRESS, LOGIN_FORGIVEN_OF_ADDRESS, MAX_LIMITED),
+        })
     }
 }
 
-/// Whose they are, if anybody's.
-pub fn authenticate(app: &App, credentials: &Credentials) -> Option<Principal> {
-    let (Credentials::Bearer(secret) | Credentials::Basic { password: secret, .. }) = credentials;
-    app.is_admin(secret).then(|| Principal { name: "admin.token".into(), role: Role::Admin })
+/// What is kept of a secret.
+pub fn hash(secret: &str) -> Hash {
+    Sha256::digest(secret).into()
+}
+
+/// A secret nobody can guess.
+pub fn secret(prefix: &str) -> String {
+    format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random_secret()))
 }

@@ -19,11 +19,14 @@ use aspire_wire::Outcome;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// What was asked, without the hosts.
 #[derive(Debug)]
 pub struct Head {
     pub id: Arc<str>,
+    /// Whose it is.
+    pub who: Arc<str>,
     pub method: String,
     pub cmd: Option<String>,
     /// The expression that selected hosts.
@@ -47,10 +50,11 @@ pub struct Head {
 }
 
 /// One host that was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Target {
     /// The host's id, or what was asked for where there is no such host.
     pub host: String,
+    /// The host's name, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }

@@ -102,6 +102,7 @@ mod tests {
     fn head(id: &str) -> Head {
         Head {
             id: id.into(),
+            who: "ann".into(),
             method: "sync.bash".into(),
             cmd: None,
             target: None,
@@ -153,7 +154,7 @@ mod tests {
         record_all(&registry, &store).await.unwrap();
         assert_eq!(registry.held_bytes.load(Ordering::Relaxed), 0);
         assert!(registry.all().is_empty());
-        assert_eq!(store.count_requests().await.unwrap(), i64::try_from(begun).unwrap());
+        assert_eq!(store.count_requests(None).await.unwrap(), i64::try_from(begun).unwrap());
     }
     #[tokio::test]
     async fn a_reader_gets_no_more_at_once_than_it_can_take() {

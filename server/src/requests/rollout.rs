@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// What was asked for. Counts are hosts of this request, whether they were given as a percentage or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +33,9 @@ pub struct Plan {
 }
 
 /// Why hosts were not begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = StopReason)]
 pub enum Reason {
     /// More hosts failed than `max_errors`.
     Errors,
@@ -52,12 +54,12 @@ pub enum Reason {
 }
 
 /// A rollout that ended before all of its hosts were begun.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stopped {
     pub reason: Reason,
     /// The same as a sentence.
     pub detail: String,
-    /// Hosts.
+    /// Hosts that were not begun.
     pub not_begun: usize,
 }
 

@@ -2,15 +2,18 @@
 
 use super::body::{Path, Query};
 use super::cron::after;
-use super::hosts::{Wanted, find, wanted};
+use super::hosts::{HostPath, Wanted, find, wanted};
 use super::jobs::page;
 use super::json::damaged;
-use super::resolve::selected;
+use super::resolve::{selected, visible};
 use crate::app::App;
 use crate::clock;
 use crate::hosts::{Host, Status};
 use crate::jobs::book;
 use crate::limits::MAX_LISTED_HOSTS;
+use crate::openapi::schema::{gathered, one_of, page_limit};
+use crate::openapi::shapes::DaemonWithEvents;
+use crate::people::Principal;
 use crate::problem::Problem;
 use crate::store::daemons::{DaemonCount, DaemonFilter, DaemonRow};
 use aspire_wire::daemon::{DaemonStatus, MAX_DAEMONS};
@@ -19,76 +22,103 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 use uuid::Uuid;
 
 /// Which are wanted: those of which all that is said is so.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// Id or name.
+    /// A host's id or name.
     #[serde(default)]
     host: Option<String>,
-    /// An expression.
+    /// An expression that selects hosts.
     #[serde(default)]
     target: Option<String>,
     /// The daemon's.
     #[serde(default)]
     name: Option<String>,
+    /// What they are at.
     #[serde(default)]
+    #[param(schema_with = statuses)]
     status: Option<String>,
 }
 
 /// As [`Filter`], page by page.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Paged {
+    /// A host's id or name.
     #[serde(default)]
     host: Option<String>,
+    /// An expression that selects hosts.
     #[serde(default)]
     target: Option<String>,
+    /// The daemon's.
     #[serde(default)]
     name: Option<String>,
+    /// What they are at.
     #[serde(default)]
+    #[param(schema_with = statuses)]
     status: Option<String>,
+    /// How many.
     #[serde(default)]
+    #[param(schema_with = page_limit)]
     limit: Option<u64>,
     /// `NAME/HOST` of the one that the page before ended with.
     #[serde(default)]
     after: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Latest {
+    /// How many.
     #[serde(default)]
+    #[param(schema_with = page_limit)]
     limit: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DaemonList)]
 pub struct List {
     daemons: Vec<View>,
     /// All there are, on whatever page.
     count: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DaemonSummary)]
 pub struct Summary {
     summary: Vec<Count>,
+    /// Of these numbers.
     count: usize,
 }
 
-#[derive(Serialize)]
+/// How many hosts have a daemon of this version at this status.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DaemonCount)]
 struct Count {
+    /// The daemon's name.
     daemon: String,
+    /// The one that runs or is to run.
     version: String,
+    #[schema(schema_with = statuses)]
     status: String,
+    /// Hosts that have it.
+    #[schema(minimum = 0)]
     hosts: i64,
     /// Of these: what they told last may not be so any more.
     offline: i64,
 }
 
 /// One daemon of a host.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Daemon)]
 struct View {
     #[serde(flatten)]
     whose: Whose,
@@ -96,33 +126,47 @@ struct View {
     state: Known,
 }
 
-#[derive(Serialize)]
+/// Whose daemon it is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DaemonOf)]
 struct Whose {
+    /// The host's id.
     host: String,
     /// The host's name, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// Of a host that is not online the rest is what it told last.
     host_status: Status,
+    /// The daemon's name.
     daemon: String,
 }
 
 /// What a daemon is at.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DaemonState)]
 struct Known {
+    /// The one that runs or, where nothing runs, that is to run.
     version: String,
+    #[schema(schema_with = statuses)]
     status: String,
+    /// What operators want of it: `running`, `stoped` or `removed`.
     wanted: String,
+    /// Its main process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<i64>,
+    /// When it came to this status, by the host's clock.
+    #[schema(format = DateTime)]
     since: String,
+    /// Restarts since it was last wanted anew.
     restarts: i64,
     /// Of its latest event.
     #[serde(skip_serializing_if = "Option::is_none")]
     retcode: Option<i64>,
+    /// Why, of its latest event.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     /// When the host said so.
+    #[schema(format = DateTime)]
     told: String,
 }
 
@@ -140,37 +184,68 @@ pub struct Full {
     count: usize,
 }
 
-pub async fn list(State(app): State<Arc<App>>, Query(paged): Query<Paged>) -> Result<Json<List>, Problem> {
+fn statuses() -> RefOr<Schema> {
+    gathered(one_of(&DaemonStatus::ALL.map(DaemonStatus::name), "What it is at; spelt as hosts do."))
+}
+
+/// Daemons, by name and then by host.
+#[utoipa::path(get, path = "/daemons", tag = "daemons", params(Paged),
+    responses((status = 200, description = "A page of them.", body = List),
+              (status = 409, description = "Several hosts have this name.")))]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Query(paged): Query<Paged>,
+) -> Result<Json<List>, Problem> {
     let Paged { host, target, name, status, limit, after: last } = paged;
     let limit = page(limit)?;
     let after = last.as_deref().map(after).transpose()?;
     let filter = Filter { host, target, name, status };
-    shown(&app, &DaemonFilter { after, limit, ..filter.narrow(&app).await? }).await
+    shown(&app, &DaemonFilter { after, limit, ..filter.narrow(&app, &who).await? }).await
 }
 
+/// How many hosts have which daemon, of which version, at which status.
+#[utoipa::path(get, path = "/daemons/summary", tag = "daemons", params(Filter),
+    responses((status = 200, description = "The numbers, by daemon.", body = Summary),
+              (status = 409, description = "Several hosts have this name.")))]
 pub async fn summary(
     State(app): State<Arc<App>>,
+    who: Principal,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Summary>, Problem> {
-    let wanted = filter.narrow(&app).await?;
+    let wanted = filter.narrow(&app, &who).await?;
     book::store_all(&app.jobs, &app.store).await?;
     let counts = app.store.count_daemons(&wanted).await?;
     let summary: Vec<_> = counts.into_iter().map(count).collect();
     Ok(Json(Summary { count: summary.len(), summary }))
 }
 
-pub async fn of_host(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<List>, Problem> {
-    let host = find(&app, &id)?;
+/// The daemons of a host.
+#[utoipa::path(get, path = "/hosts/{id}/daemons", tag = "daemons", params(HostPath),
+    responses((status = 200, description = "All of them.", body = List),
+              (status = 409, description = "Several hosts have this name.")))]
+pub async fn of_host(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Path(id): Path,
+) -> Result<Json<List>, Problem> {
+    let host = find(&app, &who, &id)?;
     shown(&app, &all_of(&host)).await
 }
 
+/// One daemon of a host with what it came to.
+#[utoipa::path(get, path = "/hosts/{id}/daemons/{name}", tag = "daemons",
+    params(HostPath, ("name" = String, Path, description = "The daemon's."), Latest),
+    responses((status = 200, description = "The daemon.", body = DaemonWithEvents),
+              (status = 409, description = "Several hosts have this name.")))]
 pub async fn show(
     State(app): State<Arc<App>>,
+    who: Principal,
     Path((id, name)): Path<(String, String)>,
     Query(latest): Query<Latest>,
 ) -> Result<Json<Full>, Problem> {
     let limit = page(latest.limit)?;
-    let host = find(&app, &id)?;
+    let host = find(&app, &who, &id)?;
     book::store_all(&app.jobs, &app.store).await?;
     let row = app.store.list_daemons(&DaemonFilter { name: Some(&name), ..all_of(&host) }).await?.pop();
     let events = app.store.daemon_events(host.id, &name, limit).await?;
@@ -202,14 +277,15 @@ async fn shown(app: &App, wanted: &DaemonFilter<'_>) -> Result<Json<List>, Probl
 }
 
 impl Filter {
-    async fn narrow(&self, app: &Arc<App>) -> Result<DaemonFilter<'_>, Problem> {
-        let host = self.host.as_deref().map(|text| wanted(app, text, Wanted::Field)).transpose()?;
+    async fn narrow(&self, app: &Arc<App>, who: &Principal) -> Result<DaemonFilter<'_>, Problem> {
+        let host = self.host.as_deref().map(|text| wanted(app, who, text, Wanted::Field)).transpose()?;
         let target = match &self.target {
-            Some(target) => Some(selected(app, target).await?),
+            Some(target) => Some(selected(app, &who.scope, target).await?),
             None => None,
         };
         let target = target.map(|hosts| hosts.iter().map(|host| host.id).collect::<Vec<_>>());
         let hosts = match (host, target) {
+            (None, None) => visible(app, &who.scope).await?,
             (None, target) => target,
             (Some(host), None) => Some(vec![host]),
             (Some(host), Some(target)) => Some(target.into_iter().filter(|id| *id == host).collect()),

@@ -2,32 +2,49 @@
 //! or nothing at all.
 
 use super::body::Typed;
+use super::guard::of_nobody;
 use super::tokens::secret_hash;
 use crate::app::App;
 use crate::clock;
 use crate::hosts::{Greeting, Status, check_word};
+use crate::openapi::shapes::{HostIdentity, NewHost};
+use crate::people::note::Note;
 use crate::pki::PkiError;
 use crate::problem::Problem;
+use crate::requests::Target;
 use crate::store::hosts::HostRow;
 use crate::store::tokens::TokenRefused;
 use crate::unbroken::to_the_end;
-use aspire_wire::enroll::{EnrollReply, EnrollRequest};
+use crate::web::Peer;
+use aspire_wire::enroll::{ENROLL_PATH, EnrollReply, EnrollRequest};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// Enrols a host: its signing request becomes a certificate.
+///
+/// The one exchange of this port for which no client certificate is needed.
+#[utoipa::path(post, path = "/agent/enroll", tag = "agents", security(()), request_body = NewHost,
+    responses((status = 200, description = "The host's identity.", body = HostIdentity),
+              (status = 403, description = "The token is unknown, used up or expired.")))]
 pub async fn enroll(
     State(app): State<Arc<App>>,
+    Peer(peer): Peer,
     Typed(request): Typed<EnrollRequest>,
 ) -> Result<Json<EnrollReply>, Problem> {
-    let reply = try_enroll(&app, request).await;
+    let note = Note::new(app.audit.place()?, peer.ip(), "POST", ENROLL_PATH);
+    let reply = try_enroll(&app, &note, request).await;
+    match &reply {
+        Ok(_) => note.end(StatusCode::OK.as_u16()),
+        Err(problem) => of_nobody(&app, &note, problem.status()),
+    }
     app.metrics.links.enrolment(reply.is_ok());
     reply.map(Json)
 }
 
-async fn try_enroll(app: &Arc<App>, request: EnrollRequest) -> Result<EnrollReply, Problem> {
+async fn try_enroll(app: &Arc<App>, note: &Note, request: EnrollRequest) -> Result<EnrollReply, Problem> {
     check_word(&request.name).map_err(|reason| Problem::field("name", format!("name: {reason}")))?;
     let now = clock::now();
     let token = app.store.find_token(&secret_hash(&request.token), now).await?.map_err(refused)?;
@@ -47,6 +64,8 @@ async fn try_enroll(app: &Arc<App>, request: EnrollRequest) -> Result<EnrollRepl
         last_seen: None,
         created: now,
     };
+    note.what(format!("enrolled by the token {}", token.id));
+    note.hosts(&[Target { host: id.to_string(), name: Some(row.greeting.name.clone()) }]);
     let app = app.clone();
     to_the_end(async move {
         app.store.enroll_host(&token, &row).await?.map_err(refused)?;

@@ -5,6 +5,10 @@ use super::json::damaged;
 use super::{jobs, requests};
 use crate::app::App;
 use crate::clock::{self, EpochMs};
+use crate::openapi::schema::page_limit;
+use crate::openapi::shapes::{Entry, Rollout};
+use crate::people::Principal;
+use crate::people::note::Note;
 use crate::problem::Problem;
 use crate::queue::courier;
 use crate::requests::rollout::{Plan, Stopped};
@@ -18,22 +22,27 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// The method whose requests begin jobs.
 const JOBS_METHOD: &str = "async.bash";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Page {
+    /// How many.
     #[serde(default)]
+    #[param(schema_with = page_limit)]
     limit: Option<u64>,
     /// The id that the page before ended with.
     #[serde(default)]
     before: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestList)]
 pub struct List {
     requests: Vec<View>,
     /// All there are, on whatever page.
@@ -41,36 +50,58 @@ pub struct List {
 }
 
 /// One request without its results.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestSummary)]
 struct View {
+    /// The caller's choice, or one that was made for it.
     id: String,
+    /// Whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
     method: String,
+    /// The command, where the method has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     cmd: Option<String>,
     /// The expression that selected hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     #[serde(flatten)]
+    #[schema(value_type = Rollout)]
     rollout: Option<Plan>,
     /// Of a rollout that ended before all of its hosts were begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<Stopped>,
+    /// When it was made.
+    #[schema(format = DateTime)]
     created: String,
+    /// When the last host had its final state.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     finished: Option<String>,
+    /// Until when hosts that have not answered are waited for.
+    #[schema(format = DateTime)]
     deadline: String,
+    /// All that were asked.
     hosts: i64,
+    /// Those whose final state is 1 or 2.
     succeeded: i64,
+    /// Those with any other final state.
     failed: i64,
+    /// Those without a final state.
     pending: i64,
 }
 
-#[derive(Serialize)]
+/// One request and what became of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestWithResults)]
 pub struct Full {
     #[serde(flatten)]
     summary: View,
+    /// The method's parameters as they were asked, without a login.
+    #[schema(value_type = Object)]
     params: Box<RawValue>,
     /// The final states.
+    #[schema(value_type = Vec<Entry>)]
     response: Vec<Box<RawValue>>,
     /// The hosts that it waits for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -83,56 +114,92 @@ pub struct Full {
     cancellation: Option<Cancellation>,
 }
 
-#[derive(Serialize)]
+/// A host that a request waits for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WaitingHost)]
 struct Waiting {
     #[serde(flatten)]
     target: Target,
+    /// How long the host may take to come.
+    #[schema(format = DateTime)]
     until: String,
     /// When it was first sent, if it was: then its reply is waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     sent: Option<String>,
 }
 
-/// A request of its own.
-#[derive(Serialize)]
+/// A request of its own, which asks hosts to cancel another.
+#[derive(Serialize, ToSchema)]
 struct Cancellation {
+    /// The other request's.
+    #[schema(value_type = String)]
     id: Arc<str>,
+    /// What each of the hosts said.
+    #[schema(value_type = Vec<Entry>)]
     response: Vec<Box<RawValue>>,
 }
 
-pub async fn list(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Json<List>, Problem> {
+/// The requests that were made, the newest first.
+#[utoipa::path(get, path = "/requests", tag = "requests", params(Page),
+    responses((status = 200, description = "A page of them.", body = List)))]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Query(page): Query<Page>,
+) -> Result<Json<List>, Problem> {
     let limit = jobs::page(page.limit)?;
     // So that the list knows what its caller knows.
     record::record_all(&app.requests, &app.store).await?;
-    let requests = app.store.list_requests(limit, page.before.as_deref()).await?;
+    let whose = (!who.scope.is_whole()).then_some(&*who.name);
+    let requests = app.store.list_requests(limit, page.before.as_deref(), whose).await?;
     let requests =
         requests.ok_or_else(|| Problem::field("before", "before: there is no request of this id"))?;
-    let count = app.store.count_requests().await?;
+    let count = app.store.count_requests(whose).await?;
     Ok(Json(List { requests: requests.into_iter().map(view).collect(), count }))
 }
 
-pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Full>, Problem> {
+/// One request with the final states of its hosts.
+#[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "The request's id.")),
+    responses((status = 200, description = "The request.", body = Full)))]
+pub async fn show(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    Path(id): Path,
+) -> Result<Json<Full>, Problem> {
     if app.requests.find(&id).is_some() {
         record::record_all(&app.requests, &app.store).await?;
     }
-    full(&app, &id).await.map(Json)
+    full(&app, &who, &id).await.map(Json)
 }
 
-/// Ends what of the request has not ended: what runs, what waits for hosts, and the jobs that it
-/// began. Answers when all that can be known of it is. A caller that hangs up changes nothing any more.
-pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Full>, Problem> {
-    to_the_end(async move { end(&app, &id).await }).await.map(Json)
+/// Ends what of the request has not ended: what runs, what waits for hosts, and the jobs that it began.
+///
+/// Answers when all that can be known of it is. A caller that hangs up changes nothing any more.
+#[utoipa::path(delete, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "The request's id.")),
+    responses((status = 200, description = "The request as it is now.", body = Full),
+              (status = 409, description = "Every host has its final state: nothing is left to cancel.")))]
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    who: Principal,
+    note: Note,
+    Path(id): Path,
+) -> Result<Json<Full>, Problem> {
+    note.what(format!("cancel the request {id}"));
+    to_the_end(async move { end(&app, &who, &note, &id).await }).await.map(Json)
 }
 
-async fn end(app: &Arc<App>, id: &str) -> Result<Full, Problem> {
+async fn end(app: &Arc<App>, who: &Principal, note: &Note, id: &str) -> Result<Full, Problem> {
     let running = app.requests.find(id).filter(|request| !request.is_finished());
+    let running = running.filter(|request| who.sees_requests_of(Some(&request.head.who)));
     let mut any = running.is_some();
     if let Some(request) = running {
+        note.hosts(&request.targets);
         request.cancel();
         request.ended().await;
     }
     record::record_all(&app.requests, &app.store).await?;
-    let stored = app.store.find_request(id).await?.ok_or_else(|| unknown(id))?;
+    let stored = find(app, who, id).await?;
     if !stored.waiting.is_empty() {
         any |= courier::withdraw(app, id).await? > 0;
     }
@@ -140,8 +207,9 @@ async fn end(app: &Arc<App>, id: &str) -> Result<Full, Problem> {
     if !any && hosts.is_empty() {
         return Err(nothing_left(id));
     }
-    let cancellation = if hosts.is_empty() { None } else { Some(cancel_on(app, id, &hosts).await?) };
-    Ok(Full { cancellation, ..full(app, id).await? })
+    let cancellation =
+        if hosts.is_empty() { None } else { Some(cancel_on(app, who, note, id, &hosts).await?) };
+    Ok(Full { cancellation, ..full(app, who, id).await? })
 }
 
 /// The hosts that have begun something of the request which has not ended: a job, or what was
@@ -160,8 +228,16 @@ async fn on_hosts(app: &App, stored: &Stored) -> Result<Vec<Uuid>, Problem> {
 }
 
 /// Asks the hosts to cancel the request, by a request of its own.
-async fn cancel_on(app: &Arc<App>, id: &str, hosts: &[Uuid]) -> Result<Cancellation, Problem> {
-    let request = requests::to_cancel(app, id, hosts)?;
+async fn cancel_on(
+    app: &Arc<App>,
+    who: &Principal,
+    note: &Note,
+    id: &str,
+    hosts: &[Uuid],
+) -> Result<Cancellation, Problem> {
+    let request = requests::to_cancel(app, who, id, hosts)?;
+    note.request(&request.head);
+    note.hosts(&request.targets);
     request.ended().await;
     let (settled, _) = request.results();
     let response = settled.iter().map(|settled| raw(id, settled.json().to_owned()));
@@ -177,9 +253,15 @@ fn nothing_left(id: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, reason)
 }
 
+/// The request, if he may see it.
+async fn find(app: &App, who: &Principal, id: &str) -> Result<Stored, Problem> {
+    let stored = app.store.find_request(id).await?;
+    stored.filter(|stored| who.sees_requests_of(stored.summary.who.as_deref())).ok_or_else(|| unknown(id))
+}
+
 /// What the database has of one request.
-async fn full(app: &App, id: &str) -> Result<Full, Problem> {
-    let stored = app.store.find_request(id).await?.ok_or_else(|| unknown(id))?;
+async fn full(app: &App, who: &Principal, id: &str) -> Result<Full, Problem> {
+    let stored = find(app, who, id).await?;
     let jobs = match stored.summary.method.as_str() {
         JOBS_METHOD => Some(jobs::of_request(app, id).await?),
         _ => None,
@@ -207,6 +289,7 @@ fn view(summary: Summary) -> View {
     let time = |at: EpochMs| clock::rfc3339(at);
     View {
         id: summary.id,
+        by: summary.who,
         method: summary.method,
         cmd: summary.cmd,
         target: summary.target,

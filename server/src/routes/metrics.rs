@@ -14,6 +14,10 @@ use std::sync::Arc;
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
 /// Counters and gauges in Prometheus' text format.
+///
+/// Whoever asks on the server's own machine needs no token.
+#[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", security((), ("bearer" = [])),
+    responses((status = 200, description = "All of them.", body = String, content_type = "text/plain")))]
 pub async fn show(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, scrape::CONTENT_TYPE)], scrape::text(&app)).into_response()
 }
@@ -26,5 +30,5 @@ pub async fn authenticate(app: State<Arc<App>>, request: Request, next: Next) ->
     if here && !forwarded && !tried {
         return next.run(request).await;
     }
-    guard::authenticate(app, request, next).await
+    guard::guard(app, request, next).await
 }

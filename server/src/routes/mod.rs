@@ -1,6 +1,10 @@
 //! What can be called, one file a noun: each parses, calls, and shows. No SQL.
 
+mod access_tokens;
+mod answer;
+mod audit;
 mod body;
+mod cookie;
 mod cron;
 mod daemons;
 mod enroll;
@@ -11,74 +15,127 @@ mod hosts;
 mod jobs;
 mod json;
 mod metrics;
+mod openapi;
 mod packages;
 mod plugins;
 mod requests;
 mod resolve;
 mod rollout;
+mod sessions;
 mod tokens;
+mod users;
 
 use crate::app::App;
+use crate::openapi::Document;
 use crate::problem::Problem;
 use crate::web::call;
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, delete, get, post};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-pub use requests::NDJSON;
+pub use answer::NDJSON;
 
 /// The web listener's calls.
 pub fn web(app: &Arc<App>) -> Router {
-    let api = Router::new()
-        .route("/requests", get(history::list).post(requests::create))
-        .route("/requests/{id}", get(history::show).delete(history::cancel))
-        .route("/jobs", get(jobs::list))
-        .route("/jobs/{host}/{job}", get(jobs::show))
-        .route("/jobs/{host}/{job}/output", get(jobs::output))
-        .route("/cron", get(cron::list))
-        .route("/daemons", get(daemons::list))
-        .route("/daemons/summary", get(daemons::summary))
-        .route("/hosts", get(hosts::list))
-        .route("/hosts/{id}", get(hosts::show).patch(hosts::change).delete(hosts::revoke))
-        .route("/hosts/{id}/daemons", get(daemons::of_host))
-        .route("/hosts/{id}/daemons/{name}", get(daemons::show))
-        .route("/plugins", get(plugins::list).post(plugins::create))
-        .route("/plugins/{id}", get(plugins::show).delete(plugins::remove))
-        .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{id}", delete(tokens::remove));
-    let router = Router::new()
-        .nest("/api/v1", api)
+    let (guarded, _) = guarded().split_for_parts();
+    let (packages, _) = packages::web().split_for_parts();
+    let (metrics, _) = metrics().split_for_parts();
+    let (open, _) = open().split_for_parts();
+    let known_parameters = || from_fn(openapi::known_parameters);
+    let router = guarded
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+        .layer(known_parameters())
         .layer(from_fn_with_state(app.clone(), call::of_principal))
-        .layer(from_fn_with_state(app.clone(), guard::authenticate))
-        // After the layer: it has its own, which asks for a password.
-        .merge(packages::web(app))
-        // After the layer: these two alone answer without a token.
-        .route("/healthz", get(health::alive).fallback(no_such_method))
-        .route("/readyz", get(health::ready).fallback(no_such_method))
-        .route("/metrics", metrics(app))
+        .layer(from_fn_with_state(app.clone(), guard::guard))
+        // After the layer: these have their own.
+        .merge(packages::guarded(app, packages))
+        .merge(
+            metrics
+                .method_not_allowed_fallback(no_such_method)
+                .layer(known_parameters())
+                .layer(from_fn_with_state(app.clone(), metrics::authenticate)),
+        )
+        // After the layer: these alone answer without a token.
+        .merge(open.method_not_allowed_fallback(no_such_method).layer(known_parameters()))
         .layer(from_fn_with_state(app.clone(), call::for_us));
     finish(router, app)
 }
 
 /// The short exchanges of the agents' port.
 pub fn agents(app: &Arc<App>) -> Router {
-    let router = Router::new()
-        .route(aspire_wire::enroll::ENROLL_PATH, post(enroll::enroll))
+    let (router, _) = exchanges().split_for_parts();
+    let router = router
+        .layer(from_fn(openapi::known_parameters))
         .merge(packages::agents())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method);
     finish(router, app)
 }
 
-fn metrics(app: &Arc<App>) -> MethodRouter<Arc<App>> {
-    let guarded = get(metrics::show).fallback(no_such_method);
-    guarded.layer(from_fn_with_state(app.clone(), metrics::authenticate))
+/// All calls, described: they are the same in every server.
+pub fn description() -> &'static Document {
+    static DESCRIPTION: LazyLock<Document> = LazyLock::new(|| {
+        let web = guarded().merge(packages::web()).merge(metrics()).merge(open());
+        Document::new(&web.into_openapi(), &exchanges().into_openapi())
+    });
+    &DESCRIPTION
+}
+
+/// Calls for those whom [`guard::guard`] lets in.
+fn guarded() -> OpenApiRouter<Arc<App>> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(history::list, requests::create))
+        .routes(routes!(history::show, history::cancel))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::output))
+        .routes(routes!(cron::list))
+        .routes(routes!(daemons::list))
+        .routes(routes!(daemons::summary))
+        .routes(routes!(hosts::list))
+        .routes(routes!(hosts::show, hosts::change, hosts::revoke))
+        .routes(routes!(daemons::of_host))
+        .routes(routes!(daemons::show))
+        .routes(routes!(plugins::list, plugins::create))
+        .routes(routes!(plugins::show, plugins::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::remove))
+        .routes(routes!(sessions::login))
+        .routes(routes!(sessions::logout))
+        .routes(routes!(sessions::me))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::show, users::change, users::remove))
+        .routes(routes!(users::password))
+        .routes(routes!(access_tokens::list, access_tokens::create))
+        .routes(routes!(access_tokens::remove))
+        .routes(routes!(audit::list));
+    OpenApiRouter::new().nest("/api/v1", api)
+}
+
+/// Calls for everybody.
+fn open() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(openapi::document))
+        .routes(routes!(openapi::page))
+        .routes(routes!(openapi::style))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+}
+
+/// What agents ask for, one answer a connection.
+fn exchanges() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(enroll::enroll))
+}
+
+/// What [`metrics::authenticate`] guards.
+fn metrics() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(metrics::show))
 }
 
 fn finish(router: Router<Arc<App>>, app: &Arc<App>) -> Router {

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::limits::{
     MAX_PLUGIN_NAME_BYTES, MAX_PLUGIN_PLACE_BYTES, MAX_PLUGIN_VERSION_BYTES, MAX_PLUGINS, MAX_WORD_BYTES,
 };
+use crate::openapi::schema::{gathered, or, text};
 use crate::packages::{PackageError, PackagePath, Sum};
 use crate::problem::Problem;
 use crate::store::plugins::{PluginFilter, PluginRefused, PluginRow};
@@ -14,49 +15,89 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 use uuid::Uuid;
 
 /// How a checksum begins, as the seed writes it.
 const SHA256: &str = "SHA256:";
 
 /// Which are wanted: those of which all that is said is so.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
+    /// Of this name.
     #[serde(default)]
     name: Option<String>,
+    /// For this architecture.
     #[serde(default)]
     arch: Option<String>,
+    /// For this system.
     #[serde(default)]
     os: Option<String>,
 }
 
 /// A plugin to be.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"name": "cpu", "version": "1.0", "arch": "x86_64", "file": "plugins/cpu.so"})))]
 pub struct NewPlugin {
+    #[schema(schema_with = name)]
     name: String,
+    #[schema(schema_with = version)]
     version: String,
-    /// The architecture it is for, `x86_64` for example; empty for any.
     #[serde(default)]
+    #[schema(schema_with = arch)]
     arch: String,
-    /// The system it is for, `debian` for example; empty for any.
     #[serde(default)]
+    #[schema(schema_with = os)]
     os: String,
-    /// Its file, which is there, below `/packages/`.
+    #[schema(schema_with = file)]
     file: String,
     /// `SHA256:` and 64 hexadecimal digits, which the file's have to be; without it they are computed.
     #[serde(default)]
+    #[schema(pattern = "^SHA256:[0-9A-Fa-f]{64}$")]
     checksum: Option<String>,
 }
 
+fn name() -> RefOr<Schema> {
+    gathered(text(1..=MAX_PLUGIN_NAME_BYTES, "What it is called."))
+}
+
+fn version() -> RefOr<Schema> {
+    gathered(text(1..=MAX_PLUGIN_VERSION_BYTES, "Which one of that name."))
+}
+
+fn arch() -> RefOr<Schema> {
+    let what = "The architecture it is for, `x86_64` for example; empty for any.";
+    gathered(or(text(0..=MAX_PLUGIN_PLACE_BYTES, what), ""))
+}
+
+fn os() -> RefOr<Schema> {
+    gathered(or(
+        text(0..=MAX_PLUGIN_PLACE_BYTES, "The system it is for, `debian` for example; empty for any."),
+        "",
+    ))
+}
+
+fn file() -> RefOr<Schema> {
+    gathered(text(1..=MAX_WORD_BYTES, "Its file, which is there, below `/packages/`."))
+}
+
 /// A plugin of the catalogue.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Plugin)]
 pub struct View {
+    /// A UUID.
     id: String,
+    /// What it is called.
     name: String,
+    /// Which one of that name.
     version: String,
+    /// The architecture it is for; empty for any.
     arch: String,
+    /// The system it is for; empty for any.
     os: String,
     /// Below `/packages/`.
     file: String,
@@ -64,16 +105,22 @@ pub struct View {
     url: String,
     /// `SHA256:` and 64 hexadecimal digits.
     checksum: String,
+    /// When it was taken in.
+    #[schema(format = DateTime)]
     created: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PluginList)]
 pub struct List {
     plugins: Vec<View>,
+    /// How many.
     count: usize,
 }
 
 /// The plugins, by name, the latest of each first.
+#[utoipa::path(get, path = "/plugins", tag = "plugins", params(Filter),
+    responses((status = 200, description = "All of them.", body = List)))]
 pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Result<Json<List>, Problem> {
     let Filter { name, arch, os } = &filter;
     let wanted = PluginFilter { name: name.as_deref(), arch: arch.as_deref(), os: os.as_deref() };
@@ -82,12 +129,17 @@ pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> 
 }
 
 /// One plugin.
+#[utoipa::path(get, path = "/plugins/{id}", tag = "plugins", params(("id" = String, Path, description = "The plugin's id.")),
+    responses((status = 200, description = "The plugin.", body = View)))]
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<View>, Problem> {
     let row = app.store.find_plugin(&id).await?;
     row.map(|row| Json(view(row))).ok_or_else(|| no_such_plugin(&id))
 }
 
 /// Takes a plugin into the catalogue.
+#[utoipa::path(post, path = "/plugins", tag = "plugins", request_body = NewPlugin,
+    responses((status = 201, description = "It is in the catalogue.", body = View),
+              (status = 409, description = "It is there already, or the catalogue is full.")))]
 pub async fn create(
     State(app): State<Arc<App>>,
     Typed(new): Typed<NewPlugin>,
@@ -129,6 +181,8 @@ pub async fn create(
 }
 
 /// Takes a plugin out of the catalogue; its file stays.
+#[utoipa::path(delete, path = "/plugins/{id}", tag = "plugins", params(("id" = String, Path, description = "The plugin's id.")),
+    responses((status = 204, description = "It is gone.")))]
 pub async fn remove(State(app): State<Arc<App>>, Path(id): Path) -> Result<StatusCode, Problem> {
     if !app.store.delete_plugin(&id).await? {
         return Err(no_such_plugin(&id));

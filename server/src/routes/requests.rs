@@ -1,6 +1,8 @@
 //! Requests to hosts as they are made, and their answers.
 
+use super::answer::{Answer, NDJSON, given, streamed};
 use super::body::Object;
+use super::guard::may_send;
 use super::json::{blame, typed};
 use super::resolve::{Resolved, resolve};
 use super::rollout::{Asked, check_confirmed};
@@ -8,33 +10,28 @@ use crate::agents::dispatch::{Watch, dispatch};
 use crate::agents::rollout::{self, Sending};
 use crate::app::{App, STOPPING};
 use crate::clock;
-use crate::hosts::{Host, Term};
+use crate::hosts::{Host, Term, check_word};
 use crate::jobs::Follow;
-use crate::limits::{DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
+use crate::limits::{DEADLINE_SECONDS, MAX_HOSTS_PER_REQUEST};
+use crate::openapi::shapes::NewRequest;
+use crate::people::{Principal, note::Note};
 use crate::problem::Problem;
 use crate::queue::courier;
-use crate::requests::rollout::{Plan, Stopped};
+use crate::requests::rollout::Plan;
 use crate::requests::{Head, Live, Settled, Target, call, hex, login};
 use aspire_wire::job::{DEFAULT_TTL_SECONDS, TTL_SECONDS};
 use aspire_wire::request::MAX_ID_BYTES;
 use aspire_wire::{CallError, MAX_FRAME_BYTES, Request};
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
-
-/// Response headers with the request's id, whatever form the body has, and with how many hosts it is for.
-const REQUEST_ID: &str = "request-id";
-const REQUEST_HOSTS: &str = "request-hosts";
-pub const NDJSON: &str = "application/x-ndjson";
 
 /// What the body says to the server; the rest of it is for the agents.
 #[derive(Deserialize)]
@@ -72,8 +69,23 @@ pub(super) struct Checked {
     pub term: Term,
 }
 
+/// Asks hosts to do something, and answers with what became of it.
+///
+/// Answers when every host has its final state or, with `Accept: application/x-ndjson`, with an `Entry` a
+/// line as they come; where the command was asked to `stream` also with pieces of its output, which have
+/// `"method": "output"`, `stream`, `data` and, where they are not UTF-8, `encoding`. Of a rollout that ends
+/// before all of its hosts are begun a line with `"method": "stopped"` says why.
+#[utoipa::path(post, path = "/requests", tag = "requests", request_body = NewRequest,
+    responses(
+        (status = 200, description = "Every host has its final state.",
+         content((Answer = "application/json"), (String = "application/x-ndjson")),
+         headers(("request-id" = String, description = "The request's id."),
+                 ("request-hosts" = u64, description = "How many hosts it is for."))),
+        (status = 409, description = "The id belongs to another request.")))]
 pub async fn create(
     State(app): State<Arc<App>>,
+    who: Principal,
+    note: Note,
     headers: HeaderMap,
     Object(mut body): Object,
 ) -> Result<Response, Problem> {
@@ -82,7 +94,9 @@ pub async fn create(
         media.map(|media| media.split(';').next().unwrap_or_default().trim()).any(|media| media == NDJSON)
     });
     let asked = Asked::take(&mut body)?;
-    let checked = check(&app, body, &asked).await?;
+    let checked = check(&app, &who, body, &asked).await?;
+    note.request(&checked.head);
+    note.hosts(&checked.targets);
     let first = |checked: Checked| {
         Resolved::check(&checked.targets)?;
         check_confirmed(&app, asked.confirm(), checked.targets.len())?;
@@ -91,10 +105,10 @@ pub async fn create(
     let (request, watch) = if checked.chosen {
         let _alone = app.requests.choosing.lock().await;
         if let Some(live) = app.requests.find(&checked.head.id) {
-            same(&checked.head, &live.head.digest)?;
+            same(&who, &checked.head, &live.head.digest, Some(&live.head.who))?;
             (live, None)
         } else if let Some(stored) = app.store.find_request(&checked.head.id).await? {
-            same(&checked.head, &stored.digest)?;
+            same(&who, &checked.head, &stored.digest, stored.summary.who.as_deref())?;
             let stopped = stored.summary.stopped.clone();
             let entries = stored.all_entries();
             return Ok(given(&checked.head.id, &entries, stopped.as_ref(), stream));
@@ -104,6 +118,8 @@ pub async fn create(
     } else {
         first(checked)?
     };
+    // It is on its way: whoever asked for it may hang up long before the last host has answered.
+    note.end(StatusCode::OK.as_u16());
     if stream && !request.is_finished() {
         return Ok(streamed(request));
     }
@@ -117,8 +133,8 @@ pub async fn create(
 }
 
 /// 409 unless the known request of this id is the same one.
-fn same(asked: &Head, known_digest: &str) -> Result<(), Problem> {
-    if asked.digest == known_digest {
+fn same(who: &Principal, asked: &Head, known_digest: &str, by: Option<&str>) -> Result<(), Problem> {
+    if asked.digest == known_digest && who.sees_requests_of(by) {
         return Ok(());
     }
     let reason = format!("the id {} belongs to another request; choose another or none", asked.id);
@@ -148,7 +164,12 @@ pub(super) fn begin(app: &Arc<App>, checked: Checked) -> Result<(Arc<Live>, Opti
 
 /// Sends the hosts the wish that they cancel what they have begun of the request `id`. Each has its
 /// own time for that, and the whole ends by itself.
-pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<Live>, Problem> {
+pub(super) fn to_cancel(
+    app: &Arc<App>,
+    who: &Principal,
+    id: &str,
+    asked: &[Uuid],
+) -> Result<Arc<Live>, Problem> {
     let body: Map<_, _> = [("job".to_owned(), Value::from(id))].into_iter().collect();
     let own = Uuid::new_v4().to_string();
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
@@ -167,6 +188,7 @@ pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<
     let head = Head {
         digest: digest("job.cancel", &params, &names, None, None, None),
         id: own.into(),
+        who: who.name.clone(),
         method: "job.cancel".into(),
         cmd: None,
         target: None,
@@ -187,7 +209,12 @@ pub(super) fn to_cancel(app: &Arc<App>, id: &str, asked: &[Uuid]) -> Result<Arc<
 }
 
 /// Reads the body into what is sent, or says which field is to blame.
-async fn check(app: &Arc<App>, mut body: Map<String, Value>, asked: &Asked) -> Result<Checked, Problem> {
+async fn check(
+    app: &Arc<App>,
+    who: &Principal,
+    mut body: Map<String, Value>,
+    asked: &Asked,
+) -> Result<Checked, Problem> {
     let mut envelope = Map::new();
     for key in ["id", "hosts", "target", "deadline", "queue"] {
         envelope.extend(body.remove_entry(key));
@@ -215,10 +242,8 @@ async fn check(app: &Arc<App>, mut body: Map<String, Value>, asked: &Asked) -> R
     let Some(Value::String(method)) = body.remove("method") else {
         return Err(Problem::field("method", "method: must be a string"));
     };
-    if method.len() > MAX_WORD_BYTES {
-        let reason = format!("method: must be at most {MAX_WORD_BYTES} bytes, got {}", method.len());
-        return Err(Problem::field("method", reason));
-    }
+    check_word(&method).map_err(|reason| Problem::field("method", format!("method: {reason}")))?;
+    may_send(who, &method)?;
     let params = serde_json::to_string(&body).expect("JSON values always serialise");
     let digest = digest(&method, &params, &named, target.as_deref(), ttl, asked.digested());
     let (params, url) = match login::hide(&method, &mut body) {
@@ -227,7 +252,7 @@ async fn check(app: &Arc<App>, mut body: Map<String, Value>, asked: &Asked) -> R
     };
     let created = clock::now();
     let after = |seconds| created + clock::ms(Duration::from_secs(seconds));
-    let Resolved { targets, hosts } = resolve(app, &named, target.as_deref()).await?;
+    let Resolved { targets, hosts } = resolve(app, &who.scope, &named, target.as_deref()).await?;
     let follow = Follow::of(&method, &body);
     let term = if follow.is_some() || method.starts_with(DAEMON_METHODS) {
         Term::AtOnce
@@ -243,6 +268,7 @@ async fn check(app: &Arc<App>, mut body: Map<String, Value>, asked: &Asked) -> R
     let id = id.into();
     let head = Head {
         id,
+        who: who.name.clone(),
         method,
         cmd,
         target,
@@ -346,37 +372,4 @@ fn digest(
         (target, ttl, Some(rollout)) => serde_json::to_vec(&(method, params, hosts, ttl, target, rollout)),
     };
     hex(&Sha256::digest(parts.expect("strings always serialise")))
-}
-
-/// Answers with live output and each host's final state as they come.
-fn streamed(request: Arc<Live>) -> Response {
-    let (id, hosts) = (request.head.id.clone(), request.targets.len());
-    let lines = futures_util::stream::unfold((request, 0), |(request, cursor)| async move {
-        let lines = request.since(cursor).await?;
-        let cursor = cursor + lines.len();
-        Some((Ok::<_, Infallible>(Bytes::from(lines.concat())), (request, cursor)))
-    });
-    answer(&id, hosts, NDJSON, Body::from_stream(lines))
-}
-
-/// Answers with the final states, which are all there and JSON already.
-fn given(id: &str, entries: &[impl AsRef<str>], stopped: Option<&Stopped>, stream: bool) -> Response {
-    if stream {
-        let lines = entries.iter().flat_map(|entry| [entry.as_ref(), "\n"]).collect::<String>();
-        let mut body = stopped.map_or_else(Vec::new, |stopped| stopped.line().into());
-        body.extend_from_slice(lines.as_bytes());
-        return answer(id, entries.len(), NDJSON, Body::from(body));
-    }
-    let quoted = serde_json::to_string(id).expect("strings always serialise");
-    let joined = entries.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(",");
-    let stopped = stopped.map(|stopped| serde_json::to_string(stopped).expect("a sentence serialises"));
-    let stopped = stopped.map_or_else(String::new, |stopped| format!(",\"stopped\":{stopped}"));
-    let body = format!("{{\"id\":{quoted},\"response\":[{joined}]{stopped}}}");
-    answer(id, entries.len(), "application/json", Body::from(body))
-}
-
-fn answer(id: &str, hosts: usize, kind: &'static str, body: Body) -> Response {
-    let hosts = hosts.to_string();
-    ([(header::CONTENT_TYPE.as_str(), kind), (REQUEST_ID, id), (REQUEST_HOSTS, &*hosts)], body)
-        .into_response()
 }

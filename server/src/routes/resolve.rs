@@ -3,13 +3,15 @@
 use super::hosts::several;
 use crate::app::App;
 use crate::hosts::{Directory, Found, Host};
-use crate::limits::{MAX_HOSTS_PER_REQUEST, MAX_WORD_BYTES};
+use crate::limits::{MAX_HOSTS_PER_REQUEST, MAX_LISTED_HOSTS, MAX_WORD_BYTES};
+use crate::people::Scope;
 use crate::problem::Problem;
 use crate::requests::Target;
 use crate::targets;
 use crate::unbroken::aside;
 use std::collections::HashSet;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Hosts, each once: those that were named, in their order, then those that were selected, by name.
 #[derive(Default)]
@@ -23,6 +25,7 @@ pub(super) struct Resolved {
 /// made before is known whomever its expression selects by now.
 pub(super) async fn resolve(
     app: &Arc<App>,
+    scope: &Scope,
     named: &[String],
     target: Option<&str>,
 ) -> Result<Resolved, Problem> {
@@ -30,7 +33,7 @@ pub(super) async fn resolve(
         return Err(Problem::field("hosts", "hosts: name one at least, or give a target"));
     }
     let selected = match target {
-        Some(target) => selected(app, target).await?,
+        Some(target) => selected(app, scope, target).await?,
         None => Vec::new(),
     };
     let (mut resolved, mut seen) = (Resolved::default(), HashSet::new());
@@ -41,7 +44,7 @@ pub(super) async fn resolve(
         }
     };
     for (n, text) in named.iter().enumerate() {
-        let host = find(&app.directory, n, text)?;
+        let host = find(&app.directory, scope, n, text)?;
         add(host.as_ref().map_or_else(|| Target { host: text.clone(), name: None }, |host| of(host)), host);
     }
     for host in selected {
@@ -64,17 +67,43 @@ impl Resolved {
     }
 }
 
-/// The hosts that the expression selects, by name. What hosts tell of themselves may be long: no
-/// worker of the runtime is held up by it.
-pub(super) async fn selected(app: &Arc<App>, target: &str) -> Result<Vec<Arc<Host>>, Problem> {
+/// The hosts within the scope that the expression selects, by name. What hosts tell of themselves may
+/// be long: no worker of the runtime is held up by it.
+pub(super) async fn selected(app: &Arc<App>, scope: &Scope, target: &str) -> Result<Vec<Arc<Host>>, Problem> {
     let target = targets::Target::parse(target).map_err(|misread| {
         Problem::field("target", format!("target: {misread}")).at_column(misread.column)
     })?;
-    let app = app.clone();
-    Ok(aside(move || app.directory.select(|host| target.matches(host))).await)
+    let (app, scope) = (app.clone(), scope.clone());
+    Ok(aside(move || app.directory.select(|host| target.matches(host) && scope.covers(host))).await)
 }
 
-fn find(directory: &Directory, n: usize, text: &str) -> Result<Option<Arc<Host>>, Problem> {
+/// All hosts within the scope, by name.
+pub(super) async fn all(app: &Arc<App>, scope: &Scope) -> Vec<Arc<Host>> {
+    if scope.is_whole() {
+        return app.directory.list();
+    }
+    let (app, scope) = (app.clone(), scope.clone());
+    aside(move || app.directory.select(|host| scope.covers(host))).await
+}
+
+/// The ids of the hosts within the scope, for what is looked up by them; `None`: all there are.
+pub(super) async fn visible(app: &Arc<App>, scope: &Scope) -> Result<Option<Vec<Uuid>>, Problem> {
+    if scope.is_whole() {
+        return Ok(None);
+    }
+    let hosts: Vec<_> = all(app, scope).await.iter().map(|host| host.id).collect();
+    match Some(hosts.len()).filter(|n| *n > MAX_LISTED_HOSTS) {
+        None => Ok(Some(hosts)),
+        Some(n) => {
+            let reason = format!(
+                "you are limited to {n} hosts, and at most {MAX_LISTED_HOSTS} can be listed: name one"
+            );
+            Err(Problem::forbidden(reason))
+        }
+    }
+}
+
+fn find(directory: &Directory, scope: &Scope, n: usize, text: &str) -> Result<Option<Arc<Host>>, Problem> {
     let wrong = |reason: String| {
         let field = format!("hosts[{n}]");
         Err(Problem::field(&field, format!("{field}: {reason}")))
@@ -82,9 +111,15 @@ fn find(directory: &Directory, n: usize, text: &str) -> Result<Option<Arc<Host>>
     if text.is_empty() || text.len() > MAX_WORD_BYTES {
         return wrong(format!("must be 1 to {MAX_WORD_BYTES} bytes, got {}", text.len()));
     }
-    match directory.find(text) {
+    match scope.find(directory, text) {
         Found::One(host) => Ok(Some(host)),
-        Found::Nothing => Ok(None),
+        Found::Nothing if scope.is_whole() => Ok(None),
+        // Whether there is such a host is not said.
+        Found::Nothing => {
+            let texts: Vec<_> = scope.texts().collect();
+            let reason = format!("hosts[{n}]: {text} is none of the hosts that you are limited to");
+            Err(Problem::forbidden(format!("{reason}: those of {}", texts.join(", and of "))))
+        }
         Found::Several(ids) => wrong(several(text, &ids)),
     }
 }

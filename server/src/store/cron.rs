@@ -1,6 +1,6 @@
 //! The table `cron`: what hosts accepted. When an entry ran last is in `jobs`.
 
-use super::{Store, StoreError, Transaction};
+use super::{Store, StoreError, Transaction, among};
 use crate::clock::EpochMs;
 use crate::limits::LISTED_CMD_CHARS;
 use serde_json::{Map, Value};
@@ -59,6 +59,8 @@ pub struct LastRun {
 #[derive(Debug, Default)]
 pub struct CronFilter<'a> {
     pub host: Option<Uuid>,
+    /// None but of these.
+    pub hosts: Option<Vec<Uuid>>,
     pub name: Option<&'a str>,
     /// Name and host of the one that the page before ended with.
     pub after: Option<(&'a str, Uuid)>,
@@ -98,6 +100,7 @@ fn narrow(query: &mut QueryBuilder<Any>, wanted: &CronFilter<'_>) {
     if let Some(host) = wanted.host {
         query.push(" AND c.host = ").push_bind(host.to_string());
     }
+    among(query, "c.host", wanted.hosts.as_deref());
     if let Some(name) = wanted.name {
         query.push(" AND c.name = ").push_bind(name);
     }

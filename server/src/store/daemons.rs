@@ -1,6 +1,6 @@
 //! The tables `daemons` and `daemon_events`: what daemons are at, and what they came to.
 
-use super::{Store, StoreError, Transaction};
+use super::{Store, StoreError, Transaction, among};
 use crate::clock::EpochMs;
 use crate::limits::{MAX_EVENTS_PER_DAEMON, MAX_EVENTS_PER_HOST, MAX_ROWS_PER_COMMIT};
 use aspire_wire::daemon::{DaemonStatus, MAX_DAEMONS};
@@ -146,19 +146,7 @@ impl Store {
 }
 
 fn narrow(query: &mut QueryBuilder<Any>, wanted: &DaemonFilter<'_>) {
-    match wanted.hosts.as_deref() {
-        None => {}
-        Some([]) => {
-            query.push(" AND 1 = 0");
-        }
-        Some(hosts) => {
-            let mut list = query.push(" AND d.host IN (").separated(", ");
-            for host in hosts {
-                list.push_bind(host.to_string());
-            }
-            query.push(")");
-        }
-    }
+    among(query, "d.host", wanted.hosts.as_deref());
     if let Some(name) = wanted.name {
         query.push(" AND d.name = ").push_bind(name);
     }

@@ -2,7 +2,7 @@
 
 use super::cron::{self, CronChange};
 use super::daemons::{self, DaemonChange};
-use super::{Store, StoreError, retried, statements};
+use super::{Store, StoreError, among, retried, statements};
 use crate::clock::EpochMs;
 use crate::limits::MAX_ROWS_PER_STATEMENT;
 use aspire_wire::JobState;
@@ -72,6 +72,8 @@ pub struct ResultRow<'a> {
 #[derive(Debug, Default)]
 pub struct JobFilter<'a> {
     pub host: Option<Uuid>,
+    /// None but of these.
+    pub hosts: Option<Vec<Uuid>>,
     pub state: Option<JobState>,
     pub cron: Option<&'a str>,
     pub request: Option<&'a str>,
@@ -153,6 +155,7 @@ impl Store {
         if let Some(host) = wanted.host {
             query.push(" AND host = ").push_bind(host.to_string());
         }
+        among(&mut query, "host", wanted.hosts.as_deref());
         if let Some(state) = wanted.state {
             query.push(" AND state = ").push_bind(state.name());
         }

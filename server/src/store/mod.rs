@@ -2,6 +2,7 @@
 //! Nothing above this folder writes SQL. A transaction never waits for a
 //! second connection.
 
+pub mod audit;
 mod begun;
 pub mod cron;
 pub mod daemons;
@@ -13,6 +14,7 @@ pub mod plugins;
 pub mod queue;
 pub mod requests;
 pub mod tokens;
+pub mod users;
 
 mod claim;
 mod mysql;
@@ -27,8 +29,10 @@ use claim::Claim;
 use measured::{Pool, Transaction};
 use sqlx::any::AnyPoolOptions;
 use sqlx::mysql::MySqlDatabaseError;
+use sqlx::{Any, QueryBuilder};
 use std::path::Path;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// The database is at fault: it cannot be opened, is full, damaged or away.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +136,23 @@ fn statements<T>(rows: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item 
         (some, left) = left.split_at(count.max(1).min(left.len()));
         (!some.is_empty()).then_some(some)
     })
+}
+
+/// Narrows a query to the rows whose column holds one of these ids; `None`: to nothing.
+fn among(query: &mut QueryBuilder<Any>, column: &str, hosts: Option<&[Uuid]>) {
+    match hosts {
+        None => {}
+        Some([]) => {
+            query.push(" AND 1 = 0");
+        }
+        Some(hosts) => {
+            let mut list = query.push(format_args!(" AND {column} IN (")).separated(", ");
+            for host in hosts {
+                list.push_bind(host.to_string());
+            }
+            query.push(")");
+        }
+    }
 }
 
 /// What a column holds that was written as JSON.

@@ -28,6 +28,8 @@ pub struct Summary {
     pub hosts: i64,
     pub succeeded: i64,
     pub failed: i64,
+    /// Whose it is; `None` where that was not known yet.
+    pub who: Option<String>,
 }
 
 /// A request with its results.
@@ -79,7 +81,7 @@ impl News<'_> {
 }
 
 const SUMMARY: &str = "id, method, cmd, target, rollout, stopped, gmt_create, deadline, finished, hosts, \
-                       succeeded, failed";
+                       succeeded, failed, who";
 
 impl Store {
     /// Records all the news in one transaction. A row that is there already costs nobody its record:
@@ -143,12 +145,13 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Newest first, at most `limit`; `before` is the id that the page before ended with.
+    /// Newest first, at most `limit`, and those of `who` alone where that is some; `before` is the id that the page before ended with.
     /// `None` where there is no such id.
     pub async fn list_requests(
         &self,
         limit: u64,
         before: Option<&str>,
+        who: Option<&str>,
     ) -> Result<Option<Vec<Summary>>, StoreError> {
         let (mut created, mut id) = (EpochMs::MAX, String::new());
         if let Some(before) = before {
@@ -159,24 +162,26 @@ impl Store {
             let Some(row) = row else { return Ok(None) };
             (created, id) = (row.try_get("gmt_create")?, before.to_owned());
         }
-        let sql = format!(
-            "SELECT {SUMMARY} FROM requests WHERE gmt_create < ? OR (gmt_create = ? AND id < ?) \
-             ORDER BY gmt_create DESC, id DESC LIMIT ?"
-        );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(created)
-            .bind(created)
-            .bind(id)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
-            .await?;
+        let mut query =
+            QueryBuilder::<Any>::new(format!("SELECT {SUMMARY} FROM requests WHERE (gmt_create < "));
+        query.push_bind(created).push(" OR (gmt_create = ").push_bind(created);
+        query.push(" AND id < ").push_bind(id).push("))");
+        if let Some(who) = who {
+            query.push(" AND who = ").push_bind(who);
+        }
+        query.push(" ORDER BY gmt_create DESC, id DESC LIMIT ");
+        query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.build().persistent(false).fetch_all(&self.pool).await?;
         rows.iter().map(summary).collect::<Result<_, _>>().map(Some)
     }
 
-    /// How many requests there are.
-    pub async fn count_requests(&self) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM requests").fetch_one(&self.pool).await?;
-        Ok(row.try_get("n")?)
+    /// How many requests there are, or how many of `who` there are.
+    pub async fn count_requests(&self, who: Option<&str>) -> Result<i64, StoreError> {
+        let mut query = QueryBuilder::<Any>::new("SELECT COUNT(*) AS n FROM requests");
+        if let Some(who) = who {
+            query.push(" WHERE who = ").push_bind(who);
+        }
+        Ok(query.build().persistent(false).fetch_one(&self.pool).await?.try_get("n")?)
     }
 
     /// One request with all its results.
@@ -295,12 +300,13 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
     };
     for some in statements(&rows, bytes) {
         let mut query = QueryBuilder::<Any>::new(
-            "INSERT INTO requests (id, digest, method, cmd, target, rollout, begun, stopped, params, url, \
+            "INSERT INTO requests (id, who, digest, method, cmd, target, rollout, begun, stopped, params, url, \
              targets, hosts, succeeded, failed, deadline, finished, gmt_create) ",
         );
         query.push_values(some, |mut row, (item, targets)| {
             let (succeeded, failed) = counts(item);
             row.push_bind(&*item.head.id)
+                .push_bind(&*item.head.who)
                 .push_bind(item.head.digest.as_str())
                 .push_bind(item.head.method.as_str())
                 .push_bind(item.head.cmd.as_deref())
@@ -386,5 +392,6 @@ fn summary(row: &AnyRow) -> Result<Summary, StoreError> {
         hosts: row.try_get("hosts")?,
         succeeded: row.try_get("succeeded")?,
         failed: row.try_get("failed")?,
+        who: row.try_get("who")?,
     })
 }

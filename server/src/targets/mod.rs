@@ -12,6 +12,8 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use glob::Glob;
+
 use crate::hosts::Host;
 use test::Node;
 use token::Malformed;

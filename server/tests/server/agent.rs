@@ -67,8 +67,13 @@ impl Agent {
 
     /// The next frame, or `None` at the end of the link.
     pub async fn next(&mut self) -> Option<Value> {
+        timeout(PATIENCE, self.next_of_many()).await.expect("the next frame")
+    }
+
+    /// As [`Agent::next`], however long it takes.
+    pub async fn next_of_many(&mut self) -> Option<Value> {
         let mut line = String::new();
-        match timeout(PATIENCE, self.stream.read_line(&mut line)).await.expect("the next frame") {
+        match self.stream.read_line(&mut line).await {
             Ok(0) | Err(_) => None,
             Ok(_) => Some(serde_json::from_str(&line).unwrap()),
         }

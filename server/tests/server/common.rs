@@ -1,6 +1,7 @@
 //! A server of one's own, and a REST client.
 
 use crate::database::{self, Database};
+use crate::documented;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -200,12 +201,16 @@ impl Rest {
         self.send(request.body(Full::from(bytes)).unwrap()).await
     }
 
+    /// Sends, reads the answer whole, and holds it against the document.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response = self.open(request).await;
         let (parts, body) = response.into_parts();
         let bytes = timeout(PATIENCE, body.collect()).await.expect("a whole body").unwrap().to_bytes();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body };
+        documented::check(&method, &path, &answer);
+        answer
     }
 
     /// Sends, and answers when the head has come.

@@ -382,6 +382,7 @@ async fn what_ends_while_it_is_queued_costs_no_request_its_record() {
     let app = Arc::new(App::build(config, Authority::open(&pki).unwrap(), "x").await.unwrap());
     let head = |id: &str| Head {
         id: id.into(),
+        who: "ann".into(),
         method: "sync.bash".into(),
         cmd: None,
         target: None,
@@ -429,7 +430,9 @@ async fn what_had_its_end_when_the_server_was_killed_waits_no_longer() {
     let identity = enrolled(&server, "a").await;
     server.rest.run(body("r", &["a"])).await;
     let mut database = server.database().await;
-    database.execute("INSERT INTO results VALUES ('r', 0, 'a', 205, 1, '{\"retcode\":205}')").await;
+    let sql = "INSERT INTO results VALUES ('r', 0, 'a', 205, 1, \
+               '{\"host\":\"a\",\"resp\":\"failed\",\"retcode\":205,\"message\":\"No reply in time\"}')";
+    database.execute(sql).await;
     database.execute("UPDATE requests SET failed = 1 WHERE id = 'r'").await;
     let server = server.restart().await;
     assert_eq!(codes(&finished(&server, "r").await), [205]);

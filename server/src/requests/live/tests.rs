@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 fn live(hosts: usize, held_bytes: &Arc<AtomicUsize>) -> Live {
     let head = Head {
         id: "r".into(),
+        who: "ann".into(),
         method: "sync.bash".into(),
         cmd: None,
         target: None,

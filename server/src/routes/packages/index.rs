@@ -1,6 +1,7 @@
 //! What is in a folder, for people as a page and for programs as JSON.
 
 use crate::clock;
+use crate::openapi::schema::{gathered, one_of};
 use crate::packages::{Entry, Kind, Listing, PackagePath};
 use crate::problem::Problem;
 use askama::Template;
@@ -8,27 +9,40 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 /// A folder of packages.
-#[derive(Serialize)]
-struct View {
+#[derive(Serialize, ToSchema)]
+#[schema(as = PackageFolder)]
+pub struct View {
     /// Below `/packages/`, with a slash at its end; empty for the folder itself.
     path: String,
+    /// Folders first, each by name.
     entries: Vec<EntryView>,
 }
 
 /// A file or a folder.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PackageEntry)]
 struct EntryView {
+    /// Without the folder's.
     name: String,
+    #[schema(schema_with = kinds)]
     kind: Kind,
     /// Bytes of a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    /// When it was changed last.
+    #[schema(format = DateTime)]
     modified: String,
     /// A file's, in hexadecimal, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
+}
+
+fn kinds() -> RefOr<Schema> {
+    gathered(one_of(&["file", "folder"], "What it is."))
 }
 
 #[derive(Template)]

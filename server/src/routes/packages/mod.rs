@@ -9,6 +9,8 @@ mod send;
 use super::guard;
 use crate::agents::Caller;
 use crate::app::App;
+use crate::openapi::schema::{gathered, text};
+use crate::openapi::shapes::{AnyJson, FileBytes};
 use crate::packages::{Found, PackageError, PackagePath, Packages};
 use crate::people::Principal;
 use crate::problem::Problem;
@@ -16,14 +18,19 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// A file's checksum.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PackageSum)]
 struct SumView {
     /// Below `/packages/`.
     path: String,
@@ -33,24 +40,96 @@ struct SumView {
     sha256: String,
 }
 
+/// The path of a file or a folder.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes what is read from the URL")]
+struct FilePath {
+    /// Below `/packages/`, with a slash at its end for a folder. What is a link, or would lead elsewhere, is
+    /// refused.
+    path: String,
+}
+
+/// What may be asked of a file.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read from the URL")]
+struct Asked {
+    /// Without a value: the file's checksum in its place, as JSON.
+    #[param(schema_with = nothing)]
+    checksum: Option<String>,
+}
+
+/// Under which terms a file is sent.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what is read from the headers")]
+struct Conditions {
+    /// Which bytes are wanted.
+    #[param(rename = "Range")]
+    range: Option<String>,
+    /// The ETag, or the date, for which the range is meant.
+    #[param(rename = "If-Range")]
+    if_range: Option<String>,
+    /// Only where the file has this ETag.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+    /// Only where the file has another ETag: 304 where it has not.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+    /// Only where it was changed since: 304 where it was not.
+    #[param(rename = "If-Modified-Since")]
+    if_modified_since: Option<String>,
+    /// Only where it was not changed since.
+    #[param(rename = "If-Unmodified-Since")]
+    if_unmodified_since: Option<String>,
+}
+
+/// Under which terms a file is stored or taken away.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what is read from the headers")]
+struct Change {
+    /// Only where what is there has this ETag.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+    /// Only where what is there has another ETag; `*`: only where nothing is there.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+    /// RFC 9530: `sha-256=:BASE64:`.
+    #[param(rename = "Content-Digest")]
+    content_digest: Option<String>,
+    /// 64 hexadecimal digits.
+    #[param(rename = "X-Checksum-Sha256")]
+    x_checksum_sha256: Option<String>,
+}
+
+fn nothing() -> RefOr<Schema> {
+    gathered(text(0..=0, "Empty."))
+}
+
 /// What people and programs may do.
-pub fn web(app: &Arc<App>) -> Router<Arc<App>> {
-    at_each_path(get(show).put(put::put).delete(remove))
+pub fn web() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(show, put::put, remove))
+        .routes(routes!(show_all))
+        .routes(routes!(show_folder))
+}
+
+/// Who gets past.
+pub fn guarded(app: &Arc<App>, router: Router<Arc<App>>) -> Router<Arc<App>> {
+    router
         .method_not_allowed_fallback(super::no_such_method)
-        .layer(from_fn_with_state(app.clone(), guard::authenticate))
+        .layer(from_fn_with_state(app.clone(), guard::guard))
         .layer(map_response(ask_for_password))
 }
 
-/// What hosts may do.
+/// What hosts may do: to fetch, as [`show`] describes it.
 pub fn agents() -> Router<Arc<App>> {
-    at_each_path(get(show_host))
-}
-
-fn at_each_path(methods: MethodRouter<Arc<App>>) -> Router<Arc<App>> {
     Router::new()
-        .route("/packages", methods.clone())
-        .route("/packages/", methods.clone())
-        .route("/packages/{*path}", methods)
+        .route("/packages", get(show_host))
+        .route("/packages/", get(show_host))
+        .route("/packages/{*path}", get(show_host))
 }
 
 /// So that browsers, wget and curl know that they may send a name and a password.
@@ -62,7 +141,42 @@ async fn ask_for_password(mut response: Response) -> Response {
     response
 }
 
+/// The index of the folder of all packages.
+#[utoipa::path(get, path = "/packages/", tag = "packages", operation_id = "index",
+    security(("bearer" = []), ("basic" = [])),
+    responses((status = 200, description = "The index.",
+               content((index::View = "application/json"), (String = "text/html")))))]
+async fn show_all(state: State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    show(state, uri, headers).await
+}
+
+/// Leads to the folder of all packages.
+#[utoipa::path(get, path = "/packages", tag = "packages", operation_id = "slash",
+    security(("bearer" = []), ("basic" = [])),
+    responses((status = 301, description = "It is at `/packages/`.",
+               headers(("location" = String, description = "There.")))))]
+async fn show_folder(state: State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    show(state, uri, headers).await
+}
+
 /// A file, whole or in part, or the index of a folder.
+///
+/// Hosts fetch the same from the agents' port, with their certificates.
+#[utoipa::path(get, path = "/packages/{*path}", tag = "packages", params(FilePath, Asked, Conditions),
+    security(("bearer" = []), ("basic" = [])),
+    responses((status = 200, description = "The file; of a folder its index, as a page or, with `Accept: \
+                                            application/json`, as a `PackageFolder`; with `?checksum` a \
+                                            `PackageSum`.",
+               content((FileBytes = "*/*"), (String = "text/html"), (AnyJson = "application/json"))),
+              (status = 206, description = "A part of the file.", content((FileBytes = "*/*"))),
+              (status = 301, description = "It is a folder, whose name ends with a slash.",
+               headers(("location" = String, description = "There."))),
+              (status = 304, description = "The caller has this file."),
+              (status = 400, description = "The path or a header is not as it should be."),
+              (status = 403, description = "It is a link or something special."),
+              (status = 409, description = "A folder has no checksum, or too many entries."),
+              (status = 412, description = "The file is not the one that the caller means."),
+              (status = 416, description = "The file has none of the bytes of the range.")))]
 async fn show(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     answer(&app.packages, &uri, &headers, None).await
 }
@@ -130,6 +244,13 @@ async fn answer(
 }
 
 /// Takes away a file, or a folder that is empty.
+#[utoipa::path(delete, path = "/packages/{*path}", tag = "packages", params(FilePath, Change),
+    security(("bearer" = []), ("basic" = [])),
+    responses((status = 204, description = "It is gone."),
+              (status = 400, description = "The path or a header is not as it should be."),
+              (status = 403, description = "It is a link or something special, or the role is too small."),
+              (status = 409, description = "The folder is not empty, or the catalogue of plugins has this file."),
+              (status = 412, description = "What is there is not what the caller takes it for.")))]
 async fn remove(
     State(app): State<Arc<App>>,
     Extension(who): Extension<Principal>,

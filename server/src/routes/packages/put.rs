@@ -1,9 +1,10 @@
 //! A file that comes: taken piece by piece, and kept whole or not at all.
 
 use super::send::read;
-use super::{blocking, path};
+use super::{Change, FilePath, blocking, path};
 use crate::app::App;
 use crate::limits::{PACKAGE_CHUNK_BYTES, UPLOAD_SILENCE};
+use crate::openapi::shapes::FileBytes;
 use crate::packages::{PackageError, Sum, Terms, Upload};
 use crate::people::Principal;
 use crate::problem::Problem;
@@ -17,12 +18,14 @@ use headers::ContentLength;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 const CONTENT_DIGEST: &str = "content-digest";
 const CHECKSUM: &str = "x-checksum-sha256";
 
 /// A file that was stored.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoredPackage)]
 pub struct Stored {
     /// Below `/packages/`.
     path: String,
@@ -33,6 +36,23 @@ pub struct Stored {
 }
 
 /// Stores a file; its folders are made where they are missing.
+///
+/// It is there whole, or not at all. Its checksum may be said beforehand, in either header.
+#[utoipa::path(put, path = "/packages/{*path}", tag = "packages", params(FilePath, Change),
+    request_body(content = FileBytes, content_type = "application/octet-stream", description = "The file."),
+    security(("bearer" = []), ("basic" = [])),
+    responses((status = 200, description = "It took the place of another.", body = Stored,
+               headers(("etag" = String, description = "Of what is there now."))),
+              (status = 201, description = "It is there.", body = Stored,
+               headers(("etag" = String, description = "Of what is there now."))),
+              (status = 400, description = "The path, a header or the file's end is not as it should be."),
+              (status = 403, description = "A link or something special is in the way, or the role is too small."),
+              (status = 408, description = "Nothing came for too long."),
+              (status = 409, description = "A folder is in the way, or the catalogue of plugins has this file."),
+              (status = 412, description = "What is there is not what the caller takes it for."),
+              (status = 413, description = "It is larger than the configuration allows."),
+              (status = 415, description = "It comes with a coding, which would have to be undone."),
+              (status = 507, description = "The disk is full.")))]
 pub async fn put(
     State(app): State<Arc<App>>,
     Extension(who): Extension<Principal>,

@@ -91,7 +91,7 @@ async fn what_cannot_have_its_place_is_refused() {
     for (path, status) in [
         ("/packages/pool", 409),
         ("/packages/pool/", 409),
-        ("/packages/", 409),
+        ("/packages/", 405),
         ("/packages", 409),
         ("/packages/pool/a.txt/b.txt", 409),
     ] {
