@@ -44,7 +44,7 @@ pub async fn basic(
 
 /// Calls with these headers; a body of null is none.
 pub async fn call(rest: &Rest, headers: &[(&str, &str)], method: &str, path: &str, body: &Value) -> Answer {
-    let mut request = Request::builder().method(method).uri(path).header("host", "polaris");
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
