@@ -44,6 +44,7 @@ pub struct Identity {
 
 impl Identity {
     /// The same claim with a certificate of a CA that the server does not know.
+    #[must_use]
     pub fn forged(&self) -> Identity {
         let made = || {
             let issuer = Issuer::new(CertificateParams::default(), KeyPair::generate()?);

@@ -171,8 +171,7 @@ impl<'a> Link<'a> {
     }
 
     async fn take_frames(&mut self) -> io::Result<Option<End>> {
-        loop {
-            let Some(line) = self.frames.next_line().map_err(io::Error::other)? else { break };
+        while let Some(line) = self.frames.next_line().map_err(io::Error::other)? {
             match FromServer::parse(line).map_err(io::Error::other)? {
                 FromServer::Ready { .. } | FromServer::Pong | FromServer::Ack(_) => {}
                 FromServer::Bye(_) => return Ok(Some(End::Lost)),
