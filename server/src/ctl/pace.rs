@@ -1,6 +1,7 @@
 //! How the hosts of a request are begun, on the command line, and how many they are.
 
 use crate::limits::PAUSE_SECONDS;
+use clap::builder::RangedU64ValueParser;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ pub struct Pace {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_errors: Option<Value>,
     /// Seconds from the end of one host to the begin of the next in its place
-    #[arg(long, value_name = "S", requires = "batch", value_parser = clap::value_parser!(u64).range(PAUSE_SECONDS))]
+    #[arg(long, value_name = "S", requires = "batch", value_parser = seconds())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause: Option<u64>,
     /// How many hosts the request is for: where they are many, Polaris wants to hear it; on a terminal it is
@@ -29,6 +30,10 @@ pub struct Pace {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirm: Option<u64>,
+}
+
+fn seconds() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(PAUSE_SECONDS)
 }
 
 /// A number of hosts or a percentage; the server says whether it is in range.

@@ -47,6 +47,10 @@ fn hosts() -> [Host; 2] {
 fn expressions_select_hosts() {
     let hosts = hosts();
     for (text, expected) in [
+        (
+            r#"region == "cn-1" and tags.svc in ("ecs","rds") and name ~ "web-*" and facts.os.id == "debian""#,
+            [true, false],
+        ),
         (r#"region == "cn-1""#, [true, false]),
         (r#"region == "unknown""#, [false, true]),
         (r#"region != "cn-1""#, [false, true]),
