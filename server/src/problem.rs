@@ -15,12 +15,18 @@ pub struct Problem {
     detail: String,
     /// The field of the body or the query that is to blame.
     field: Option<String>,
-    /// The character of the field where it goes wrong, from 1.
-    column: Option<usize>,
-    /// How many hosts the request is for.
-    hosts: Option<usize>,
+    number: Option<Number>,
     /// A header that goes with the status, and its value.
     header: Option<Box<(&'static str, HeaderValue)>>,
+}
+
+/// What the detail says, for programs.
+#[derive(Debug, Clone, Copy)]
+enum Number {
+    /// The character of the field where it goes wrong, from 1.
+    Column(u32),
+    /// How many hosts the request is for.
+    Hosts(u32),
 }
 
 /// The document itself.
@@ -34,9 +40,9 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<usize>,
+    column: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hosts: Option<usize>,
+    hosts: Option<u32>,
     /// The call, as polaris' log names it (`id=`).
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
@@ -45,7 +51,7 @@ struct Document<'a> {
 impl Problem {
     /// A problem of the given status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Problem { status, detail: detail.into(), field: None, column: None, hosts: None, header: None }
+        Problem { status, detail: detail.into(), field: None, number: None, header: None }
     }
 
     /// 422: the body or the query was understood, and a value in it cannot be.
@@ -73,13 +79,13 @@ impl Problem {
     /// The same, with the character of the field where it goes wrong, from 1.
     #[must_use]
     pub fn at_column(self, column: usize) -> Self {
-        Problem { column: Some(column), ..self }
+        Problem { number: u32::try_from(column).ok().map(Number::Column), ..self }
     }
 
     /// The same, with how many hosts the request is for.
     #[must_use]
     pub fn with_hosts(self, hosts: usize) -> Self {
-        Problem { hosts: Some(hosts), ..self }
+        Problem { number: u32::try_from(hosts).ok().map(Number::Hosts), ..self }
     }
 
     /// 403.
@@ -113,14 +119,19 @@ impl Problem {
     }
 
     fn document<'a>(&'a self, request_id: Option<&'a str>) -> Document<'a> {
+        let (column, hosts) = match self.number {
+            Some(Number::Column(column)) => (Some(column), None),
+            Some(Number::Hosts(hosts)) => (None, Some(hosts)),
+            None => (None, None),
+        };
         Document {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: &self.detail,
             field: self.field.as_deref(),
-            column: self.column,
-            hosts: self.hosts,
+            column,
+            hosts,
             request_id,
         }
     }

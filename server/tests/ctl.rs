@@ -24,6 +24,9 @@ const TOKEN: &str = "a-token";
 const DONE: &str = r#"{"host":"1","name":"web-1","resp":"success","retcode":2,"message":"Normal termination","data":"up\n","stderr":"","exitcode":0,"elapsed":0.01}"#;
 const FAILED: &str = r#"{"host":"2","name":"web-2","resp":"failed","retcode":3101,"message":"Exited with an error","data":"","stderr":"no way\n","exitcode":3,"elapsed":0.5}"#;
 
+#[path = "ctl/rollouts.rs"]
+mod rollouts;
+
 type Line = Result<String, std::io::Error>;
 
 /// What the stub heard, and what it streams as the answer to the next request.
@@ -128,6 +131,9 @@ async fn requests(State(stub): State<Stub>, headers: HeaderMap, body: Bytes) -> 
         let detail = "must be an absolute path, got \"tmp\"";
         let document = json!({"title": "Unprocessable Entity", "detail": detail, "field": "cwd"});
         return problem(StatusCode::UNPROCESSABLE_ENTITY, &document);
+    }
+    if let Some(problem) = rollouts::refused(&body) {
+        return self::problem(StatusCode::UNPROCESSABLE_ENTITY, &problem);
     }
     let mut heard = stub.lock().unwrap();
     let hosts = if body["target"].is_null() { body["hosts"].as_array().unwrap().len() } else { 2 };

@@ -87,6 +87,17 @@ fn what_cargo_says_of_polaris_is_so() {
         format!("An expression has at most {} bytes", limits::MAX_TARGET_BYTES),
         format!("parentheses and not at most {} deep", limits::MAX_TARGET_DEPTH),
         format!("so is one for more than {} hosts", limits::MAX_HOSTS_PER_REQUEST),
+        format!("there are at most {} characters where a", limits::MAX_SOUGHT_CHARS),
+        format!(
+            "A number of hosts, {} to {}, or a part of the request's",
+            limits::BATCH_HOSTS.start(),
+            limits::BATCH_HOSTS.end()
+        ),
+        format!("A number of hosts, 0 to {}, or a part of them", limits::MAX_ERRORS_HOSTS.end()),
+        format!("the next one in its place, 0 to {};", limits::PAUSE_SECONDS.end()),
+        format!("of the server, {} by default", limits::DEFAULT_CONFIRM_ABOVE_HOSTS),
+        format!("the whole request, from 1 to {} seconds", limits::DEADLINE_SECONDS.end()),
+        format!("{} seconds more than the third time-out, then it is 205", limits::DEADLINE_MARGIN_SECONDS),
         format!(
             "The latest {} of each daemon are kept, and {} of a host; of the last lines, {} KiB",
             limits::MAX_EVENTS_PER_DAEMON,
@@ -121,6 +132,7 @@ fn what_cargo_exec_says_of_polaris_is_so() {
         ("RETCODES", format!("owes it {} replies", limits::MAX_PENDING_PER_LINK)),
         ("LIVE OUTPUT", format!("up to {} KiB of each stream", limits::MAX_OUTPUT_BYTES_PER_STREAM / 1024)),
         ("LIVE OUTPUT", format!("{} MiB of memory", limits::MAX_OUTPUT_BYTES_PER_REQUEST / 1024 / 1024)),
+        ("OUTPUT", format!("keeps {} MiB of results", limits::MAX_RESULT_BYTES_PER_REQUEST / 1024 / 1024)),
         ("CANCEL", format!("waits for a host {} seconds more than", limits::CANCEL_MARGIN_SECONDS)),
         ("LIMITS", format!("answered at once, {} seconds", limits::DEADLINE_MARGIN_SECONDS)),
         ("LIMITS", format!("it is {} seconds more than the third time-out", limits::DEADLINE_MARGIN_SECONDS)),

@@ -166,3 +166,56 @@ impl Drive {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::link::Link;
+    use crate::agents::samples::{begun, host};
+    use crate::config::{Config, Flags};
+    use crate::pki::{Authority, files};
+    use std::net::SocketAddr;
+    use tempfile::TempDir;
+    use tokio::time::{pause, sleep};
+
+    /// A server that listens nowhere.
+    async fn app(dir: &TempDir) -> Arc<App> {
+        let flags = Flags { data: Some(dir.path().to_owned()), ..Flags::default() };
+        let pki = dir.path().join("pki");
+        files::private_dir(&pki).unwrap();
+        let authority = Authority::open(&pki).unwrap();
+        Arc::new(App::build(Config::load(flags).unwrap(), authority, "token").await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_host_has_its_own_time_to_answer_from_when_it_was_begun() {
+        let dir = TempDir::new().unwrap();
+        let app = app(&dir).await;
+        let hosts = [host(20), host(3)];
+        let links = hosts.each_ref().map(|host| {
+            let link = Arc::new(Link::new(host.clone(), SocketAddr::from(([127, 0, 0, 1], 1))));
+            app.hub.register(&link, None, || {});
+            link
+        });
+        let request = begun(&app.requests, "r", 2);
+        let plan = Plan { batch: 2, ramp: false, max_errors: None, pause: 0, ttl: None };
+        let (frame, term) = (Bytes::from_static(b"{}\n"), Term::Command { timeout: Some(10) });
+        let begin = Instant::now();
+        let sending = Sending { frame, hosts: hosts.into_iter().map(Some).collect(), term };
+        super::begin(&app, &request, plan, sending);
+        for link in &links {
+            while link.pop().is_none() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+        // Both have it: from here on time passes as soon as nothing else is to be done.
+        pause();
+        request.settles_after(0).await;
+        assert_eq!(request.settled_after(0), [(1, false)]);
+        assert!((46..60).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+        request.ended().await;
+        assert!((80..90).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+        let retcodes = request.results().0.iter().map(|settled| settled.retcode).collect::<Vec<_>>();
+        assert_eq!(retcodes, [Retcode::NoReplyInTime.code(); 2]);
+    }
+}

@@ -7,6 +7,7 @@ use super::daemon::Daemon;
 use super::error::Error;
 use super::hosts::Hosts;
 use super::info::Info;
+use super::pace::Pace;
 use super::packages::Packages;
 use super::plugins::Plugins;
 use super::users::Users;
@@ -94,6 +95,8 @@ pub struct Run {
     #[command(flatten)]
     pub whom: Whom,
     #[command(flatten)]
+    pub pace: Pace,
+    #[command(flatten)]
     pub how: How,
     /// Show what the command writes while it runs; with --async, let `jobs follow` show it
     #[arg(long)]
@@ -139,8 +142,8 @@ pub struct How {
 /// How long and how often a job is tried, and whether it waits for its host.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub struct Patience {
-    /// How long a job may wait until it begins, or what is queued for its host, such as 30m, 1h or 7days, or
-    /// in seconds [default: a day]
+    /// How long a job may wait until it begins, what is queued for its host, or a host for its turn, such as
+    /// 30m, 1h or 7days, or in seconds [default: a day; of a turn, the deadline]
     #[arg(long, value_name = "TIME", value_parser = ttl)]
     pub ttl: Option<u64>,
     /// How often a job that failed is run again
@@ -161,8 +164,8 @@ impl Run {
         if !self.later && (retries.is_some() || retry_delay.is_some()) {
             return Err(Error::Usage("--retries and --retry-delay are for jobs: add --async".into()));
         }
-        if !self.later && !queue && ttl.is_some() {
-            return Err(Error::Usage("--ttl is for what may wait: add --async or --queue".into()));
+        if !self.later && !queue && self.pace.batch.is_none() && ttl.is_some() {
+            return Err(Error::Usage("--ttl is for what may wait: add --async, --queue or --batch".into()));
         }
         Ok(())
     }
@@ -311,6 +314,8 @@ pub struct CronList {
 pub struct CronSet {
     #[command(flatten)]
     pub whom: Whom,
+    #[command(flatten)]
+    pub pace: Pace,
     /// The entry's name; one of the same name is replaced
     pub name: String,
     /// When it runs: six fields, seconds first, or five
@@ -340,6 +345,8 @@ pub struct CronSet {
 pub struct CronRemove {
     #[command(flatten)]
     pub whom: Whom,
+    #[command(flatten)]
+    pub pace: Pace,
     /// The entry's name
     pub name: String,
     /// Let the request wait for hosts that are offline

@@ -36,7 +36,7 @@ fn options_may_stand_before_or_after_the_command() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let refused: [&[&str]; 30] = [
+    let refused: [&[&str]; 36] = [
         &["run", "--", "ls"],
         &["run", "-H", "a"],
         &["run", "-H", "a", "--timeout", "0", "--", "ls"],
@@ -49,6 +49,12 @@ fn what_makes_no_sense_is_refused() {
         &["run", "-H", "a", "--async", "--ttl", "0", "--", "ls"],
         &["run", "-H", "a", "--async", "--ttl", "31days", "--", "ls"],
         &["run", "-H", "a", "--async", "--retries", "101", "--", "ls"],
+        &["run", "-H", "a", "--ramp", "--", "ls"],
+        &["run", "-H", "a", "--max-errors", "1", "--", "ls"],
+        &["run", "-H", "a", "--batch", "1", "--max-errors", "few", "--", "ls"],
+        &["run", "-H", "a", "--batch", "+1", "--", "ls"],
+        &["run", "-H", "a", "--batch", "%", "--", "ls"],
+        &["run", "-H", "a", "--batch", "1", "--pause", "3601", "--", "ls"],
         &["jobs", "--state", "over"],
         &["jobs", "show", "a"],
         &["cron", "set", "n", "* * * * *", "--", "ls"],

@@ -2,13 +2,14 @@
 
 use super::args::{self, How, Patience};
 use super::error::Error;
+use super::pace::Pace;
 use super::whom::Whom;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Body<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub hosts: &'a [String],
@@ -53,10 +54,13 @@ pub struct Body<'a> {
     pub queue: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<u64>,
+    /// How its hosts are begun.
+    #[serde(flatten)]
+    pub pace: Pace,
 }
 
 /// How a command runs.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct HowBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout: Option<u64>,
@@ -79,9 +83,10 @@ impl HowBody<'_> {
 }
 
 impl<'a> Body<'a> {
-    /// For these hosts, with nothing in it.
-    pub fn to(whom: &'a Whom) -> Body<'a> {
-        Body { hosts: &whom.hosts, target: whom.target.as_deref(), ..Body::default() }
+    /// For these hosts, at this pace, with nothing in it.
+    pub fn to(whom: &'a Whom, pace: &Pace) -> Body<'a> {
+        let (target, pace) = (whom.target.as_deref(), pace.clone());
+        Body { hosts: &whom.hosts, target, pace, ..Body::default() }
     }
 
     /// The name of the daemon that it is about.
@@ -117,12 +122,16 @@ mod tests {
     fn what_was_not_asked_for_is_not_sent() {
         let whom = Whom { hosts: vec!["a".into()], target: None };
         let how = How { timeout: Some(3), ..How::default() };
-        let body = Body::to(&whom).with_command(&["ls".to_owned()], &how).unwrap();
+        let body = Body::to(&whom, &Pace::default()).with_command(&["ls".to_owned()], &how).unwrap();
         let json = serde_json::to_string(&Body { method: "sync.bash".into(), ..body }).unwrap();
         assert_eq!(json, r#"{"hosts":["a"],"method":"sync.bash","cmd":"ls","timeout":3}"#);
         let whom = Whom { hosts: Vec::new(), target: Some("has(name)".into()) };
-        let body = Body { method: "job.cancel".into(), job: Some("j"), ..Body::to(&whom) };
+        let body = Body { method: "job.cancel".into(), job: Some("j"), ..Body::to(&whom, &Pace::default()) };
         let json = serde_json::to_string(&body).unwrap();
         assert_eq!(json, r#"{"target":"has(name)","method":"job.cancel","job":"j"}"#);
+        let pace = Pace { batch: Some("25%".into()), max_errors: Some(0.into()), ..Pace::default() };
+        let json = serde_json::to_string(&Body { method: "agent.info".into(), ..Body::to(&whom, &pace) });
+        let expected = r#"{"target":"has(name)","method":"agent.info","batch":"25%","max_errors":0}"#;
+        assert_eq!(json.unwrap(), expected);
     }
 }

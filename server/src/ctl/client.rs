@@ -63,8 +63,9 @@ impl Client {
         let pairs =
             pairs.map(|(key, value)| format!("{key}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
         let uri = format!("{}?{}", self.uri(path), pairs.collect::<Vec<_>>().join("&"));
-        let response = self.send("GET", &uri, String::new(), "application/json", LIMIT)?;
-        self.read(response)
+        let response = self.send("GET", &uri, String::new(), "application/json", LIMIT);
+        let target = query.iter().find(|(key, _)| *key == "target").and_then(|(_, target)| target.as_deref());
+        self.read(response.map_err(|error| error.about(target))?)
     }
 
     /// Lines that come as they are.
@@ -189,7 +190,7 @@ impl Client {
             Ok(body) => body,
             Err(error) => return error,
         };
-        let problem = Problem::parse(status, &body);
+        let problem = Box::new(Problem::parse(status, &body));
         match status {
             401 => Error::Unauthorised { url: self.url.clone(), problem },
             _ if is_problem => Error::Refused(problem),

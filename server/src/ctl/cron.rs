@@ -14,9 +14,9 @@ pub fn cron(client: &Client, cron: &Cron, output: Output) -> Result<bool, Error>
         None => list(client, &cron.list, output).map(|()| true),
         Some(CronVerb::List(filter)) => list(client, filter, output).map(|()| true),
         Some(CronVerb::Set(entry)) => set(client, entry, output),
-        Some(CronVerb::Remove(CronRemove { whom, name, queue })) => {
+        Some(CronVerb::Remove(CronRemove { whom, pace, name, queue })) => {
             let method = "cron.remove".into();
-            let body = Body { method, name: Some(name), queue: *queue, ..Body::to(whom) };
+            let body = Body { method, name: Some(name), queue: *queue, ..Body::to(whom, pace) };
             run::send(client, &body, output)
         }
     }
@@ -41,7 +41,7 @@ fn list(client: &Client, filter: &CronList, output: Output) -> Result<(), Error>
 }
 
 fn set(client: &Client, entry: &CronSet, output: Output) -> Result<bool, Error> {
-    let body = Body::to(&entry.whom).with_command(&entry.command, &entry.how)?;
+    let body = Body::to(&entry.whom, &entry.pace).with_command(&entry.command, &entry.how)?;
     let body = Body {
         method: "cron.set".into(),
         name: Some(&entry.name),

@@ -5,6 +5,7 @@ use super::body::Body;
 use super::client::Client;
 use super::error::Error;
 use super::output::{self, List, printable};
+use super::pace::Pace;
 use super::run;
 use super::whom::Whom;
 use crate::limits::{MAX_BODY_BYTES, PAGE_ENTRIES};
@@ -73,6 +74,8 @@ pub struct DaemonSummary {
 pub struct DaemonDefinition {
     #[command(flatten)]
     pub whom: Whom,
+    #[command(flatten)]
+    pub pace: Pace,
     /// The definition, a JSON object with name, version, url, start, stop and so on; - is standard input
     pub file: String,
     /// Let the request wait for hosts that are offline
@@ -84,6 +87,8 @@ pub struct DaemonDefinition {
 pub struct DaemonOrder {
     #[command(flatten)]
     pub whom: Whom,
+    #[command(flatten)]
+    pub pace: Pace,
     /// The daemon's name
     pub name: String,
     /// Let the request wait for hosts that are offline
@@ -174,16 +179,36 @@ fn summary(client: &Client, filter: &DaemonSummary, output: Output) -> Result<()
 fn init(client: &Client, init: &DaemonDefinition, output: Output) -> Result<bool, Error> {
     let definition = Some(definition(&init.file)?);
     let method = "daemon.init".into();
-    run::send(client, &Body { method, definition, queue: init.queue, ..Body::to(&init.whom) }, output)
+    run::send(
+        client,
+        &Body { method, definition, queue: init.queue, ..Body::to(&init.whom, &init.pace) },
+        output,
+    )
 }
 
 fn order(client: &Client, method: &'static str, of: &DaemonOrder, output: Output) -> Result<bool, Error> {
     let name = Some(&*of.name);
-    run::send(client, &Body { method: method.into(), name, queue: of.queue, ..Body::to(&of.whom) }, output)
+    run::send(
+        client,
+        &Body { method: method.into(), name, queue: of.queue, ..Body::to(&of.whom, &of.pace) },
+        output,
+    )
 }
 
 /// What a request has beside a definition.
-const OF_REQUESTS: [&str; 6] = ["id", "method", "hosts", "target", "queue", "deadline"];
+const OF_REQUESTS: [&str; 11] = [
+    "id",
+    "method",
+    "hosts",
+    "target",
+    "queue",
+    "deadline",
+    "batch",
+    "ramp",
+    "max_errors",
+    "pause",
+    "confirm",
+];
 
 /// The file's object. Whether it is a good definition the server says.
 fn definition(file: &str) -> Result<Map<String, Value>, Error> {

@@ -40,9 +40,9 @@ pub enum Error {
     #[error("polaris at {url} cannot be reached: {reason} (is it running there?)")]
     Unreachable { url: String, reason: String },
     #[error("polaris at {url} does not accept the token: {problem}")]
-    Unauthorised { url: String, problem: Problem },
+    Unauthorised { url: String, problem: Box<Problem> },
     #[error("polaris refused: {0}")]
-    Refused(Problem),
+    Refused(Box<Problem>),
     #[error(
         "the answer of {url} is not what polaris would say ({reason}): \
          is it another program, or another version?"
@@ -61,6 +61,8 @@ pub enum Error {
     Local(String),
     #[error("the download broke off ({reason}); what came is in {part}: the same command goes on from there")]
     BrokenOff { part: PathBuf, reason: String },
+    #[error("that is not how many hosts there are: nothing was begun")]
+    NotConfirmed,
     #[error("the output cannot be written: {0}")]
     Output(io::Error),
     #[error("the output was closed")]
@@ -71,10 +73,34 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Error::Usage(_) => USAGE,
-            Error::Refused(_) | Error::File { .. } | Error::Local(_) | Error::Output(_) => FAILED,
+            Error::Refused(_)
+            | Error::NotConfirmed
+            | Error::File { .. }
+            | Error::Local(_)
+            | Error::Output(_) => FAILED,
             Error::OutputClosed => OUTPUT_CLOSED,
             _ => NO_SERVER,
         }
+    }
+
+    /// The same, with the expression that it may be about.
+    pub fn about(mut self, target: Option<&str>) -> Error {
+        if let Error::Refused(problem) = &mut self
+            && problem.field == "target"
+        {
+            problem.expression = target.map(str::to_owned);
+        }
+        self
+    }
+
+    /// The expression, and below it a mark at the character that is to blame.
+    pub fn pointer(&self) -> Option<String> {
+        let Error::Refused(problem) = self else { return None };
+        let (column, expression) = (problem.column?, problem.expression.as_ref()?);
+        // A character of the expression is one on the terminal.
+        let shown: String = expression.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let place = column.saturating_sub(1).min(shown.chars().count());
+        Some(format!("  {shown}\n  {}^", " ".repeat(place)))
     }
 }
 
@@ -97,15 +123,27 @@ pub struct Problem {
     title: String,
     detail: String,
     field: String,
+    /// The character of the field that is to blame, from 1.
+    column: Option<usize>,
+    /// How many hosts the request is for, where that has to be said.
+    hosts: Option<u64>,
+    /// What the column is of.
+    #[serde(skip)]
+    expression: Option<String>,
 }
 
 impl Problem {
     pub fn parse(status: u16, body: &[u8]) -> Problem {
-        let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+        let mut problem: Problem = serde_json::from_slice(body).unwrap_or_default();
         if problem.title.is_empty() && problem.detail.is_empty() {
-            return Problem { title: format!("HTTP status {status}"), ..problem };
+            problem.title = format!("HTTP status {status}");
         }
         problem
+    }
+
+    /// How many hosts the request is for, where it is refused because that was not said.
+    pub fn unconfirmed(&self) -> Option<u64> {
+        self.hosts.filter(|_| self.field == "confirm")
     }
 }
 
@@ -147,9 +185,24 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_stands_below_what_is_to_blame() {
+        let pointer = |column: usize, expression: &str| {
+            let problem = format!(r#"{{"detail":"no","field":"target","column":{column}}}"#);
+            let refused = Error::Refused(Box::new(Problem::parse(422, problem.as_bytes())));
+            refused.about(Some(expression)).pointer().unwrap()
+        };
+        assert_eq!(pointer(8, "region = 1"), "  region = 1\n         ^");
+        assert_eq!(pointer(3, "\u{fc}\t\u{1b}"), "  \u{fc}  \n    ^");
+        assert_eq!(pointer(99, "a"), "  a\n   ^");
+        let other =
+            Error::Refused(Box::new(Problem::parse(422, br#"{"detail":"no","field":"cmd","column":1}"#)));
+        assert_eq!(other.about(Some("a")).pointer(), None);
+    }
+
+    #[test]
     fn exit_statuses_tell_whose_turn_it_is() {
         assert_eq!(Error::Usage(String::new()).exit_status(), 2);
-        assert_eq!(Error::Refused(Problem::default()).exit_status(), 1);
+        assert_eq!(Error::Refused(Box::default()).exit_status(), 1);
         assert_eq!(Error::ClearText { url: String::new() }.exit_status(), 3);
         assert_eq!(Error::CutOff { id: None, reason: String::new() }.exit_status(), 3);
         let closed = Error::from(io::Error::from(io::ErrorKind::BrokenPipe));

@@ -4,6 +4,7 @@ use super::args::Output;
 use super::body::{Body, HowBody};
 use super::client::Client;
 use super::error::Error;
+use super::pace::Pace;
 use super::run;
 use super::whom::Whom;
 use aspire_wire::getinfo::{PREFIX, TIMEOUT_SECONDS};
@@ -12,6 +13,8 @@ use aspire_wire::getinfo::{PREFIX, TIMEOUT_SECONDS};
 pub struct Info {
     #[command(flatten)]
     pub whom: Whom,
+    #[command(flatten)]
+    pub pace: Pace,
     /// Seconds that the query may take [agent's default: 10]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(TIMEOUT_SECONDS))]
     pub timeout: Option<u64>,
@@ -33,7 +36,7 @@ pub fn info(client: &Client, info: &Info, output: Output) -> Result<bool, Error>
         method: format!("{PREFIX}{query}").into(),
         args: Some(arguments).filter(|arguments| !arguments.is_empty()),
         how: info.timeout.map(HowBody::timeout),
-        ..Body::to(&info.whom)
+        ..Body::to(&info.whom, &info.pace)
     };
     run::send(client, &body, output)
 }

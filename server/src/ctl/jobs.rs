@@ -113,7 +113,7 @@ fn watch(client: &Client, stream: Stream) -> Result<bool, Error> {
             }
             Ok(())
         }
-        Line::Moved { .. } | Line::Unknown => Ok(()),
+        Line::Moved { .. } | Line::Begun(_) | Line::Stopped(_) | Line::Unknown => Ok(()),
     });
     printer.cut_off()?;
     printer.end_line()?;

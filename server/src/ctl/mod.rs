@@ -12,6 +12,7 @@ mod audit;
 mod body;
 mod client;
 mod completion;
+mod confirm;
 mod cron;
 mod daemon;
 mod endpoint;
@@ -22,11 +23,13 @@ mod jobs;
 mod live;
 mod outcome;
 mod output;
+mod pace;
 mod packages;
 mod plugins;
 mod printer;
 mod requests;
 mod run;
+mod tally;
 mod tokens;
 mod transfer;
 mod users;
@@ -48,7 +51,11 @@ pub fn main() -> ExitCode {
         // Whoever reads our output has left (`| head`): nothing to tell and nobody to tell it to.
         Err(Error::OutputClosed) => ExitCode::from(error::OUTPUT_CLOSED),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "polarisctl: {}", output::printable(&error.to_string()));
+            let mut err = std::io::stderr();
+            let _ = writeln!(err, "polarisctl: {}", output::printable(&error.to_string()));
+            if let Some(pointer) = error.pointer() {
+                let _ = writeln!(err, "{pointer}");
+            }
             ExitCode::from(error.exit_status())
         }
     }

@@ -18,8 +18,18 @@ pub enum Line {
     Moved {
         attempts: u32,
     },
+    /// The turn of one host of a rollout has come.
+    Begun(Who),
+    /// A rollout ended early.
+    Stopped(StoppedLine),
     /// Something that a later server tells.
     Unknown,
+}
+
+/// Why a rollout ended early.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StoppedLine {
+    pub detail: String,
 }
 
 /// Something that a command has written.
@@ -67,6 +77,8 @@ impl Line {
             None => Answer::parse(json).map(Line::Answer),
             Some("output") => Piece::parse(json).map(Line::Piece),
             Some("job") => Ok(Line::Moved { attempts }),
+            Some("begun") => serde_json::from_str(json).map(Line::Begun),
+            Some("stopped") => serde_json::from_str(json).map(Line::Stopped),
             Some(_) => Ok(Line::Unknown),
         }
     }
@@ -100,6 +112,11 @@ impl Answer {
     /// Whether the host has only taken note of it, or will: there is no output.
     pub fn is_accepted(&self) -> bool {
         self.outcome.retcode == Retcode::Accepted.code()
+    }
+
+    /// Whether the host never heard of it, because the request was ended before.
+    pub fn is_not_begun(&self) -> bool {
+        self.outcome.retcode == Retcode::CancelledBeforeDelivery.code()
     }
 
     /// Whether it is the host's own word, or that of one that never heard of the request.

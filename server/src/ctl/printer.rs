@@ -23,6 +23,7 @@ pub struct Printer<O: Write, E: Write> {
     /// Of these, more is to come.
     accepted: usize,
     failed: usize,
+    not_begun: usize,
 }
 
 impl<O: Write, E: Write> Printer<O, E> {
@@ -38,6 +39,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             succeeded: 0,
             accepted: 0,
             failed: 0,
+            not_begun: 0,
         }
     }
 
@@ -73,6 +75,8 @@ impl<O: Write, E: Write> Printer<O, E> {
             &mut self.accepted
         } else if answer.is_success() {
             &mut self.succeeded
+        } else if answer.is_not_begun() {
+            &mut self.not_begun
         } else {
             &mut self.failed
         };
@@ -98,9 +102,14 @@ impl<O: Write, E: Write> Printer<O, E> {
 
     /// `3 hosts: 2 succeeded, 1 failed`
     pub fn summary(&self) -> String {
-        let total = self.succeeded + self.accepted + self.failed;
+        let total = self.succeeded + self.accepted + self.failed + self.not_begun;
         let hosts = if total == 1 { "host" } else { "hosts" };
-        let parts = [(self.succeeded, "succeeded"), (self.accepted, "accepted"), (self.failed, "failed")];
+        let parts = [
+            (self.succeeded, "succeeded"),
+            (self.accepted, "accepted"),
+            (self.failed, "failed"),
+            (self.not_begun, "not begun"),
+        ];
         let parts =
             parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
         format!("{total} {hosts}: {}", parts.collect::<Vec<_>>().join(", "))
@@ -218,7 +227,7 @@ mod tests {
                 match Line::parse(line).unwrap() {
                     Line::Piece(piece) => printer.piece(&piece).unwrap(),
                     Line::Answer(answer) => printer.answer(&answer).unwrap(),
-                    Line::Moved { .. } | Line::Unknown => panic!("{line}"),
+                    other => panic!("{line}: {other:?}"),
                 }
             }
             let shown = String::from_utf8(stdout).unwrap();

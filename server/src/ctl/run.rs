@@ -3,20 +3,26 @@
 use super::args::{Output, Run};
 use super::body::Body;
 use super::client::{Client, Stream};
+use super::confirm;
 use super::error::{Error, INTERRUPTED};
 use super::outcome::Line;
 use super::output::printable;
+use super::pace::Pace;
 use super::printer::Printer;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use super::tally::Tally;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::io::{self, BufRead, BufWriter, IsTerminal, Stderr, Stdout, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Whether every host succeeded.
 pub fn run(client: &Client, run: &Run, output: Output) -> Result<bool, Error> {
     run.check()?;
-    let body = Body::to(&run.whom).with_command(&run.command, &run.how)?.with_patience(&run.patience);
+    let body =
+        Body::to(&run.whom, &run.pace).with_command(&run.command, &run.how)?.with_patience(&run.patience);
     let method = if run.later { "async.bash" } else { "sync.bash" }.into();
     let body = Body { method, stream: run.stream, deadline: run.deadline, ..body };
     send(client, &body, output)
@@ -24,19 +30,16 @@ pub fn run(client: &Client, run: &Run, output: Output) -> Result<bool, Error> {
 
 /// Sends the request and shows each answer as it arrives. Whether every host succeeded.
 pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Error> {
-    let bar = progress(output);
-    let id = Arc::new(OnceLock::new());
-    explain_interrupts(&id, &bar);
-    let stream = client.post_for_stream(&["requests"], body)?;
-    if let Some(told) = &stream.id {
-        let _ = id.set(told.clone());
+    let mut tally = Tally::new(output == Output::Table, body.pace.batch.is_some());
+    let told = Arc::new(Told::default());
+    explain_interrupts(&told, tally.bar());
+    let stream = confirmed(client, body, &told).map_err(|error| error.about(body.target))?;
+    if let Some(id) = &stream.id {
+        let _ = told.id.set(id.clone());
     }
     // Of what an expression selects the server alone knows how many it is.
     let hosts = stream.hosts.unwrap_or(body.hosts.len() as u64);
-    match hosts {
-        0 | 1 => bar.set_draw_target(ProgressDrawTarget::hidden()),
-        many => bar.set_length(many),
-    }
+    tally.begins(hosts);
     match output {
         Output::Table => {
             let (out, many) = (BufWriter::new(io::stdout()), hosts > 1);
@@ -45,8 +48,8 @@ pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Er
                 query if query.starts_with("getinfo.") => Printer::documents,
                 _ => Printer::new,
             };
-            let hint = hint(body, id.get());
-            table(client, stream, new(out, io::stderr(), many), &bar, hint.as_deref())
+            let hint = hint(body, told.id.get());
+            table(client, stream, new(out, io::stderr(), many), tally, hint.as_deref())
         }
         Output::Ndjson => each(client, stream, |line, _| {
             let mut out = io::stdout().lock();
@@ -54,6 +57,24 @@ pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Er
         }),
         Output::Json => document(client, stream),
     }
+}
+
+/// Sends it, and where the server wants to hear how many hosts it is for and there is somebody to ask,
+/// asks and sends it again.
+fn confirmed(client: &Client, body: &Body<'_>, told: &Told) -> Result<Stream, Error> {
+    let refused = match client.post_for_stream(&["requests"], body) {
+        Err(Error::Refused(problem)) => problem,
+        other => return other,
+    };
+    let Some(hosts) = refused.unconfirmed().filter(|_| body.pace.confirm.is_none() && confirm::can_ask())
+    else {
+        return Err(Error::Refused(refused));
+    };
+    told.asking.store(true, Ordering::SeqCst);
+    confirm::ask(hosts, io::stdin().lock(), io::stderr())?;
+    told.asking.store(false, Ordering::SeqCst);
+    let pace = Pace { confirm: Some(hosts), ..body.pace.clone() };
+    client.post_for_stream(&["requests"], &Body { pace, ..body.clone() })
 }
 
 /// How to see what becomes of what was accepted.
@@ -71,19 +92,19 @@ fn table(
     client: &Client,
     stream: Stream,
     mut printer: Printer<BufWriter<Stdout>, Stderr>,
-    bar: &ProgressBar,
+    mut tally: Tally,
     hint: Option<&str>,
 ) -> Result<bool, Error> {
-    let result = each(client, stream, |_, line| match line {
-        Line::Piece(piece) => bar.suspend(|| printer.piece(piece)),
-        Line::Answer(answer) => {
-            bar.suspend(|| printer.answer(answer))?;
-            bar.inc(1);
-            Ok(())
+    let result = each(client, stream, |_, line| {
+        match line {
+            Line::Piece(piece) => tally.bar().suspend(|| printer.piece(piece))?,
+            Line::Answer(answer) => tally.bar().suspend(|| printer.answer(answer))?,
+            Line::Moved { .. } | Line::Begun(_) | Line::Stopped(_) | Line::Unknown => {}
         }
-        Line::Moved { .. } | Line::Unknown => Ok(()),
+        tally.line(line);
+        Ok(())
     });
-    bar.finish_and_clear();
+    tally.bar().finish_and_clear();
     let cut_off = printer.cut_off();
     let succeeded = result?;
     cut_off?;
@@ -91,6 +112,9 @@ fn table(
         printer.end_line()?;
     }
     writeln!(io::stderr(), "{}", printer.summary())?;
+    if let Some(told) = tally.told_at_the_end() {
+        writeln!(io::stderr(), "{told}")?;
+    }
     if let Some(hint) = hint.filter(|_| printer.any_accepted()) {
         writeln!(io::stderr(), "{hint}")?;
     }
@@ -102,11 +126,20 @@ fn document(client: &Client, stream: Stream) -> Result<bool, Error> {
     struct Document {
         id: Option<String>,
         response: Vec<Box<RawValue>>,
+        /// Of a rollout that ended early.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stopped: Option<Map<String, Value>>,
     }
-    let mut document = Document { id: stream.id.clone(), response: Vec::new() };
+    let mut document = Document { id: stream.id.clone(), response: Vec::new(), stopped: None };
     let succeeded = each(client, stream, |text, line| {
-        if let Line::Answer(_) = line {
-            document.response.push(RawValue::from_string(text.to_owned())?);
+        match line {
+            Line::Answer(_) => document.response.push(RawValue::from_string(text.to_owned())?),
+            Line::Stopped(_) => {
+                let mut stopped: Map<String, Value> = serde_json::from_str(text)?;
+                stopped.remove("method");
+                document.stopped = Some(stopped);
+            }
+            _ => {}
         }
         Ok(())
     })?;
@@ -139,32 +172,31 @@ fn each(
     Ok(any && all)
 }
 
-/// Hidden where standard error is no terminal.
-fn progress(output: Output) -> ProgressBar {
-    if output != Output::Table {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} hosts  {elapsed}");
-    let bar = ProgressBar::new(0);
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+/// What is known of the request while it is on its way.
+#[derive(Default)]
+struct Told {
+    id: OnceLock<String>,
+    /// Somebody is asked whether it is to be given at all.
+    asking: AtomicBool,
 }
 
 /// Ctrl-C leaves the hosts at work: say so, how to look at it and how to end it.
-fn explain_interrupts(id: &Arc<OnceLock<String>>, bar: &ProgressBar) {
-    let (id, bar) = (Arc::clone(id), bar.clone());
+fn explain_interrupts(told: &Arc<Told>, bar: &ProgressBar) {
+    let (told, bar) = (Arc::clone(told), bar.clone());
     // Where no handler can be set, Ctrl-C still ends the program, only without the words.
     let _ = ctrlc::set_handler(move || {
         bar.finish_and_clear();
-        let told = match id.get() {
+        let words = match told.id.get() {
             Some(id) => {
                 format!(
                     "the request goes on; see what becomes of it with: polarisctl requests show {id}\n\
                      or end it with: polarisctl requests cancel {id}"
                 )
             }
+            None if told.asking.load(Ordering::SeqCst) => "nothing was begun".into(),
             None => "it is not known whether polaris has the request; see: polarisctl requests".into(),
         };
-        let _ = writeln!(io::stderr(), "\npolarisctl: {told}");
+        let _ = writeln!(io::stderr(), "\npolarisctl: {words}");
         std::process::exit(INTERRUPTED);
     });
 }

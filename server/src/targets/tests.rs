@@ -121,6 +121,14 @@ fn expressions_select_hosts() {
 }
 
 #[test]
+fn tests_of_all_kinds_stand_together() {
+    let text =
+        r#"region == "cn-1" and tags.svc in ("ecs","rds") and name ~ "web-*" and facts.os.id == "debian""#;
+    let target = Target::parse(text).unwrap();
+    assert_eq!(hosts().map(|host| target.matches(&host)), [true, false]);
+}
+
+#[test]
 fn texts_may_hold_anything() {
     for (text, name) in
         [(r#""a \"b\" \\""#, r#"a "b" \"#), ("'it''s'", ""), (r"'it\'s'", "it's"), ("\"ü\n\"", "ü\n")]

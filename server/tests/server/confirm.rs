@@ -31,7 +31,11 @@ async fn a_request_for_many_needs_their_number_however_they_are_meant() {
         assert_eq!(server.rest.run(asked).await.retcodes().len(), 3);
     }
     server.rest.run(body(&["a", "b", "a"], json!({}))).await;
-    assert_eq!(server.rest.get("/api/v1/requests").await.body["count"], 4, "what was refused was not begun");
+    let list = server.rest.get("/api/v1/requests").await.body;
+    assert_eq!(list["count"], 4, "what was refused was not begun");
+    let targets: Vec<_> = list["requests"].as_array().unwrap().iter().map(|one| &one["target"]).collect();
+    assert_eq!(targets.iter().filter(|target| target.is_string()).count(), 1, "{list}");
+    assert!(targets.contains(&&json!(r#"name in ("a", "b", "c")"#)), "{list}");
 }
 
 #[tokio::test]

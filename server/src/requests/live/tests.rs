@@ -89,3 +89,33 @@ fn where_memory_is_full_no_output_is_passed_on() {
     held.store(0, Ordering::Relaxed);
     assert!(!live.output(0, &piece(b"y")), "it would stand after a gap");
 }
+
+#[test]
+fn beyond_its_bound_a_requests_results_go_without_what_was_written() {
+    let held = Arc::default();
+    let live = live(200, &held);
+    let large = Outcome::new(Retcode::NormalTermination).with_data(&"x".repeat(1024 * 1024));
+    live.settle_rest(&large);
+    let (settled, finished) = live.results();
+    assert!(finished.is_some());
+    let entries: Vec<Value> =
+        settled.iter().map(|settled| serde_json::from_str(settled.json()).unwrap()).collect();
+    let whole = entries.iter().take_while(|entry| entry["data"].is_string()).count();
+    assert_eq!(whole, limits::MAX_RESULT_BYTES_PER_REQUEST / (1024 * 1024) - 1);
+    for entry in &entries[whole..] {
+        assert_eq!((&entry["retcode"], entry.get("data")), (&json!(2), None));
+        assert!(entry["detail"].as_str().unwrap().starts_with("its output was not kept: "), "{entry}");
+    }
+    assert!(held.load(Ordering::Relaxed) <= limits::MAX_RESULT_BYTES_PER_REQUEST + 200 * 1024);
+}
+
+#[test]
+fn beyond_the_bound_of_all_only_what_is_small_is_kept_whole() {
+    let held = Arc::new(AtomicUsize::new(limits::MAX_HELD_RESULT_BYTES));
+    let live = live(2, &held);
+    live.settle(0, &Outcome::new(Retcode::NormalTermination).with_data(&"x".repeat(2000)));
+    live.settle(1, &Outcome::new(Retcode::NormalTermination).with_data(&"x".repeat(500)));
+    let has_data: Vec<bool> =
+        live.results().0.iter().map(|settled| settled.json().contains("\"data\"")).collect();
+    assert_eq!(has_data, [false, true]);
+}
