@@ -96,11 +96,7 @@ fn what_cargo_says_of_polaris_is_so() {
         format!("A target selects at most {} hosts here", limits::MAX_LISTED_HOSTS),
         format!("A folder of more than {} entries has no index", limits::MAX_FOLDER_ENTRIES),
         format!("packages.max_size, {} GiB by default", limits::DEFAULT_PACKAGE_BYTES >> 30),
-        format!(
-            "At most {} files are stored at once, and somebody who sends nothing for {} seconds",
-            limits::MAX_UPLOADS,
-            limits::UPLOAD_SILENCE.as_secs()
-        ),
+        format!("At most {} files are stored at once", limits::MAX_UPLOADS),
         format!(
             "a name has at most {} bytes, a path {}",
             limits::MAX_PACKAGE_NAME_BYTES,

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::packages::{Found, PackageError, PackagePath, Packages};
 use crate::people::Principal;
 use crate::problem::Problem;
+use crate::web::call;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{from_fn_with_state, map_response};
@@ -37,6 +38,7 @@ struct SumView {
 pub fn web(app: &Arc<App>) -> Router<Arc<App>> {
     at_each_path(get(show).put(put::put).delete(remove))
         .method_not_allowed_fallback(super::no_such_method)
+        .layer(from_fn_with_state(app.clone(), call::of_principal))
         .layer(from_fn_with_state(app.clone(), guard::authenticate))
         .layer(map_response(ask_for_password))
 }
@@ -53,11 +55,11 @@ fn at_each_path(methods: MethodRouter<Arc<App>>) -> Router<Arc<App>> {
         .route("/packages/{*path}", methods)
 }
 
-/// So that browsers, wget and curl know that they may send a name and a password.
 async fn ask_for_password(mut response: Response) -> Response {
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let value = HeaderValue::from_static("Basic realm=\"polaris packages\", charset=\"UTF-8\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Some(problem) = response.extensions_mut().remove::<Problem>()
+    {
+        return problem.asking_for_a_password().into_response();
     }
     response
 }
