@@ -469,6 +469,8 @@ mod tests {
                 "[packages]\nmax_size = 0\n",
                 "polaris.conf:2: packages.max_size: must be at least 1 byte, got 0",
             ),
+            ("[packages]\nmax_size = -1\n", "packages.max_size: must be at least 1 byte, got -1"),
+            ("[packages]\nmax_size = '2000000G'\n", "packages.max_size: must be at most"),
             ("[packages]\nmax_size = 'big'\n", "packages.max_size: invalid type: string"),
             ("[log]\nlevel = 'loud'\n", "polaris.conf:2: log.level: unknown variant `loud`"),
             ("[log]\nformat = 'xml'\n", "polaris.conf:2: log.format: unknown variant `xml`"),

@@ -300,8 +300,6 @@ pub const MAX_FOLDER_ENTRIES: usize = 20_000;
 pub const PACKAGE_CHUNK_BYTES: usize = 128 * 1024;
 /// Uploads at once.
 pub const MAX_UPLOADS: usize = 16;
-/// How long somebody who uploads may send nothing.
-pub const UPLOAD_SILENCE: Duration = Duration::from_secs(30);
 /// Downloads at once from the agents' port: fewer than [`MAX_AGENT_EXCHANGES`], so that the rest is
 /// left for what is short.
 pub const MAX_DOWNLOADS: usize = 128;

@@ -76,6 +76,13 @@ impl Problem {
             .with_header("www-authenticate", HeaderValue::from_static("Bearer realm=\"polaris\""))
     }
 
+    /// The same 401 for whoever may send a name and a password: browsers, wget and curl then do.
+    #[must_use]
+    pub fn asking_for_a_password(self) -> Self {
+        let value = HeaderValue::from_static("Basic realm=\"polaris packages\", charset=\"UTF-8\"");
+        self.with_header("www-authenticate", value)
+    }
+
     /// The same, with the character of the field where it goes wrong, from 1.
     #[must_use]
     pub fn at_column(self, column: usize) -> Self {

@@ -120,6 +120,16 @@ fn what_cargo_says_of_polaris_is_so() {
             limits::LOGIN_FAILURES_PER_NAME,
             limits::LOGIN_FAILURES_PER_ADDRESS
         ),
+        format!("A folder of more than {} entries has no index", limits::MAX_FOLDER_ENTRIES),
+        format!("packages.max_size, {} GiB by default", limits::DEFAULT_PACKAGE_BYTES >> 30),
+        format!("At most {} files are stored at once", limits::MAX_UPLOADS),
+        format!(
+            "a name has at most {} bytes, a path {}",
+            limits::MAX_PACKAGE_NAME_BYTES,
+            limits::MAX_PACKAGE_PATH_BYTES
+        ),
+        format!("At most {} hosts fetch at once, each for up to an hour", limits::MAX_DOWNLOADS),
+        format!("At most {} are in it", limits::MAX_PLUGINS),
     ] {
         assert!(text.contains(&sentence), "it does not say {sentence:?}");
     }

@@ -220,8 +220,12 @@ impl Visitor<'_> for Quantity {
         }
     }
 
+    /// Those of JSON are negative here; TOML knows no others.
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
-        Err(self.too_small(number))
+        match u64::try_from(number) {
+            Ok(number) => self.visit_u64(number),
+            Err(_) => Err(self.too_small(number)),
+        }
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {

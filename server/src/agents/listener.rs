@@ -83,6 +83,7 @@ impl Port {
         let caller = Caller::new(certificate.and_then(|certificate| self.host(certificate)));
         let http1 = web::http1(limits::HTTP_HEAD_LIMIT).keep_alive(false).clone();
         let service = web::service(&self.router.clone().layer(Extension(caller.clone())), peer);
+        let stream = web::Paced::new(stream, self.app.config.web.pace.write);
         let mut exchange = pin!(http1.serve_connection(web::io(stream), service));
         let mut ended = timeout(limits::EXCHANGE_LIMIT, &mut exchange).await;
         if ended.is_err() && caller.may_take_its_time() {

@@ -8,6 +8,7 @@ mod host;
 mod paced;
 
 pub use body::TooSlow;
+pub use paced::Paced;
 
 use crate::config::Pace;
 use crate::metrics::http::CONNECTIONS;
@@ -17,7 +18,6 @@ use crate::{again, limits};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use paced::Paced;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

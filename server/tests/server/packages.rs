@@ -1,5 +1,6 @@
 //! The document server, as browsers, programs and hosts see it.
 
+mod ctl;
 mod hostile;
 mod hosts;
 mod uploads;

@@ -14,6 +14,7 @@ use crate::openapi::shapes::{AnyJson, FileBytes};
 use crate::packages::{Found, PackageError, PackagePath, Packages};
 use crate::people::Principal;
 use crate::problem::Problem;
+use crate::web::call;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{from_fn_with_state, map_response};
@@ -120,6 +121,7 @@ pub fn web() -> OpenApiRouter<Arc<App>> {
 pub fn guarded(app: &Arc<App>, router: Router<Arc<App>>) -> Router<Arc<App>> {
     router
         .method_not_allowed_fallback(super::no_such_method)
+        .layer(from_fn_with_state(app.clone(), call::of_principal))
         .layer(from_fn_with_state(app.clone(), guard::guard))
         .layer(map_response(ask_for_password))
 }
@@ -132,11 +134,11 @@ pub fn agents() -> Router<Arc<App>> {
         .route("/packages/{*path}", get(show_host))
 }
 
-/// So that browsers, wget and curl know that they may send a name and a password.
 async fn ask_for_password(mut response: Response) -> Response {
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let value = HeaderValue::from_static("Basic realm=\"polaris packages\", charset=\"UTF-8\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Some(problem) = response.extensions_mut().remove::<Problem>()
+    {
+        return problem.asking_for_a_password().into_response();
     }
     response
 }

@@ -3,11 +3,12 @@
 use super::send::read;
 use super::{Change, FilePath, blocking, path};
 use crate::app::App;
-use crate::limits::{PACKAGE_CHUNK_BYTES, UPLOAD_SILENCE};
+use crate::limits::PACKAGE_CHUNK_BYTES;
 use crate::openapi::shapes::FileBytes;
 use crate::packages::{PackageError, Sum, Terms, Upload};
 use crate::people::Principal;
 use crate::problem::Problem;
+use crate::web::TooSlow;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -17,7 +18,6 @@ use futures_util::StreamExt as _;
 use headers::ContentLength;
 use serde::Serialize;
 use std::sync::Arc;
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
 const CONTENT_DIGEST: &str = "content-digest";
@@ -129,20 +129,7 @@ fn whole(headers: &HeaderMap) -> Result<(), Problem> {
 async fn receive(app: &App, mut upload: Upload, mut body: BodyDataStream) -> Result<Upload, Problem> {
     let mut gathered = BytesMut::new();
     loop {
-        let piece = match timeout(UPLOAD_SILENCE, body.next()).await {
-            Ok(None) => None,
-            Ok(Some(Ok(piece))) => Some(piece),
-            Ok(Some(Err(error))) => {
-                return Err(Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    format!("the file did not come whole: {error}"),
-                ));
-            }
-            Err(_) => {
-                let reason = format!("nothing came for {} seconds", UPLOAD_SILENCE.as_secs());
-                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, reason));
-            }
-        };
+        let piece = body.next().await.transpose().map_err(broken_off)?;
         let is_end = piece.is_none();
         gathered.extend_from_slice(&piece.unwrap_or_else(Bytes::new));
         if gathered.len() >= PACKAGE_CHUNK_BYTES || (is_end && !gathered.is_empty()) {
@@ -153,4 +140,12 @@ async fn receive(app: &App, mut upload: Upload, mut body: BodyDataStream) -> Res
             return Ok(upload);
         }
     }
+}
+
+/// Nothing more comes, and it was not the end. Who is too slow is cut by the listener.
+fn broken_off(error: axum::Error) -> Problem {
+    if TooSlow::caused(&error) {
+        return Problem::new(StatusCode::REQUEST_TIMEOUT, TooSlow.to_string());
+    }
+    Problem::new(StatusCode::BAD_REQUEST, format!("the file did not come whole: {error}"))
 }
