@@ -74,7 +74,7 @@ impl MariaDb {
     fn try_execute(&self, sql: &str) -> Result<(), String> {
         let mut client = Command::new("mariadb")
             .args(["--no-defaults", "--user=root", "--batch", "-e", sql])
-            .arg(format!("--socket={}", self.dir.join("socket").display()))
+            .arg(format!("--socket={}", self.socket()))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -96,8 +96,16 @@ impl MariaDb {
 
     /// The same by the socket.
     pub fn socket_url(&self, name: &str) -> String {
-        let socket = self.dir.join("socket");
-        format!("mysql://polaris:s%2Fcret@localhost/{name}?socket={}", socket.display())
+        format!("mysql://polaris:s%2Fcret@localhost/{name}?socket={}", self.socket())
+    }
+
+    /// As its administrator.
+    pub fn root_url(&self) -> String {
+        format!("mysql://root@localhost/mysql?socket={}", self.socket())
+    }
+
+    fn socket(&self) -> String {
+        self.dir.join("socket").display().to_string()
     }
 }
 
