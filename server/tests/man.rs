@@ -94,6 +94,15 @@ fn what_cargo_says_of_polaris_is_so() {
             limits::MAX_EVENT_OUTPUT_BYTES / 1024
         ),
         format!("A target selects at most {} hosts here", limits::MAX_LISTED_HOSTS),
+        format!(
+            "at once, {} to {}; {} by default",
+            limits::DATABASE_CONNECTIONS.start(),
+            limits::DATABASE_CONNECTIONS.end(),
+            limits::DEFAULT_DATABASE_CONNECTIONS
+        ),
+        format!("max_allowed_packet must be {} bytes or more", limits::DATABASE_PACKET_BYTES),
+        format!("looks at it every {} seconds", limits::CLAIM_WATCHED.as_secs()),
+        format!("may have the database after {} seconds", limits::CLAIM_SILENCE_SECONDS),
     ] {
         assert!(text.contains(&sentence), "it does not say {sentence:?}");
     }

@@ -349,7 +349,7 @@ async fn of_each_host_so_many_events_and_daemons_are_kept_as_may_be() {
             "INSERT INTO daemon_events (host, id, daemon, since, seq, removed, retcode, entry, gmt_create) \
              WITH RECURSIVE to100(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM to100 WHERE n < 100), \
              numbers(n) AS (SELECT 100 * (a.n - 1) + b.n FROM to100 a, to100 b) \
-             SELECT hosts.id, n, 'd' || n % 20, n, n, 0, 2, '{}', n FROM numbers, hosts",
+             SELECT hosts.id, n, 'd' || (n % 20), n, n, 0, 2, '{}', n FROM numbers, hosts",
         )
         .await;
     assert_eq!(limits::MAX_EVENTS_PER_HOST, 10_000);

@@ -228,7 +228,8 @@ async fn a_deadlock_with_another_program_costs_nobody_an_answer() {
     other
         .execute(
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; CREATE TABLE much (n BIGINT); BEGIN; \
-             INSERT INTO much WITH RECURSIVE to1000(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM to1000 WHERE n < 1000) SELECT n FROM to1000; \
+             INSERT INTO much WITH RECURSIVE to1000(n) AS \
+             (SELECT 1 UNION ALL SELECT n + 1 FROM to1000 WHERE n < 1000) SELECT n FROM to1000; \
              INSERT INTO facts SELECT id, 'os', 'd', '{}', 1 FROM hosts",
         )
         .await;
@@ -236,9 +237,9 @@ async fn a_deadlock_with_another_program_costs_nobody_an_answer() {
     let path = format!("/api/v1/hosts/{}", identity.id);
     let revoking = tokio::spawn(async move { rest.call("DELETE", &path, None).await });
     let mut root = Database::at(&it.root_url()).await;
-    let waits = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' \
-                 AND trx_query LIKE 'DELETE FROM facts%'";
-    eventually("the server waits", async || (root.count(waits).await == 1).then_some(())).await;
+    let deletes = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+                   WHERE DB = 't_deadlock' AND INFO LIKE 'DELETE FROM facts%'";
+    eventually("the server waits", async || (root.count(deletes).await == 1).then_some(())).await;
     other.execute("UPDATE hosts SET name = name; COMMIT").await;
     let answer = revoking.await.unwrap();
     assert_eq!(answer.status, 204, "{answer:?}");
