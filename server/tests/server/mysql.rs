@@ -52,13 +52,33 @@ async fn why_a_database_cannot_be_had_is_said_without_the_password() {
         (MariaDb::url_at(closed, &name), "refused"),
         (it.url("t_missing"), "Unknown database 't_missing'"),
         (it.url(&name).replace("s%2Fcret", "another-secret"), "Access denied for user 'polaris'"),
-        (it.url(&name) + "?ssl-mode=REQUIRED", "TLS"),
+        (it.url(&name).replace("DISABLED", "VERIFY_CA"), "certificate"),
     ] {
         let error = error(&url).await;
         let named = format!("/{}", url.split('/').next_back().unwrap());
         assert!(error.contains(expected) && error.contains(&named), "{error}");
         assert!(error.starts_with("the database mysql://127.0.0.1:"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_database_server_is_reached_by_tls_and_told_by_its_certificate() {
+    let it = mariadb::instance();
+    let url = it.url(&database("tls"));
+    let mode =
+        |mode: &str| url.replace("DISABLED", &format!("{mode}&ssl-ca={}", it.dir.join("ca.pem").display()));
+    it.execute(
+        "CREATE USER careful@'%' IDENTIFIED BY 's/cret' REQUIRE SSL; GRANT ALL ON `t%`.* TO careful@'%'",
+    );
+    let careful = |url: &str| url.replace("polaris:", "careful:");
+    assert!(error(&careful(&url)).await.contains("Access denied"));
+    for mode in [mode("VERIFY_IDENTITY"), mode("REQUIRED"), url.replace("?ssl-mode=DISABLED", "")] {
+        let server = Server::on_database(&careful(&mode)).await;
+        assert_eq!(server.rest.get("/readyz").await.status, 200);
+        server.running.stop().await;
+    }
+    let another = careful(&mode("VERIFY_IDENTITY").replace("127.0.0.1", "localhost"));
+    assert!(error(&another).await.contains("certificate not valid for name"));
 }
 
 /// A way to the database that can be cut.
