@@ -301,7 +301,8 @@ fn check_secret(path: &Path, text: &str, file: &File) -> Result<(), ConfigError>
         .map_err(|reason| ConfigError::Unreadable { file: path.to_owned(), reason })?
         .permissions()
         .mode();
-    if mode & 0o007 == 0 {
+    let for_others = mode & 0o007;
+    if for_others == 0 {
         return Ok(());
     }
     let reason = format!(

@@ -130,6 +130,15 @@ fn what_cargo_says_of_polaris_is_so() {
         ),
         format!("At most {} hosts fetch at once, each for up to an hour", limits::MAX_DOWNLOADS),
         format!("At most {} are in it", limits::MAX_PLUGINS),
+        format!(
+            "at once, {} to {}; {} by default",
+            limits::DATABASE_CONNECTIONS.start(),
+            limits::DATABASE_CONNECTIONS.end(),
+            limits::DEFAULT_DATABASE_CONNECTIONS
+        ),
+        format!("max_allowed_packet must be {} bytes or more", limits::DATABASE_PACKET_BYTES),
+        format!("looks at it every {} seconds", limits::CLAIM_WATCHED.as_secs()),
+        format!("may have the database after {} seconds", limits::CLAIM_SILENCE_SECONDS),
     ] {
         assert!(text.contains(&sentence), "it does not say {sentence:?}");
     }

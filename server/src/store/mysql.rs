@@ -43,7 +43,7 @@ async fn bring_up_to_date(options: &AnyConnectOptions) -> Result<(), String> {
 async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     let rules = format!(
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-         SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+         SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,PIPES_AS_CONCAT', \
          SESSION innodb_lock_wait_timeout = {}",
         limits::DATABASE_BUSY_MS / 1000
     );
@@ -54,15 +54,16 @@ async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
 /// Better said now than when the first large result comes.
 async fn check_packet(connection: &mut AnyConnection) -> Result<(), String> {
     let packet = sqlx::query("SELECT CAST(@@max_allowed_packet AS SIGNED) AS packet");
-    let packet = packet.fetch_one(connection).await.and_then(|row| row.try_get::<i64, _>("packet"));
-    match packet {
-        Ok(packet) if packet < limits::DATABASE_PACKET_BYTES => Err(format!(
-            "the server's max_allowed_packet is {packet} bytes: set it to {} or more",
-            limits::DATABASE_PACKET_BYTES
-        )),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
+    let packet = packet.fetch_one(connection).await.and_then(|row| row.try_get("packet"));
+    enough_for_a_statement(packet.map_err(|error| error.to_string())?)
+}
+
+fn enough_for_a_statement(packet: i64) -> Result<(), String> {
+    let least = limits::DATABASE_PACKET_BYTES;
+    if packet >= least {
+        return Ok(());
     }
+    Err(format!("the server's max_allowed_packet is {packet} bytes: set it to {least} or more"))
 }
 
 /// Texts are told apart as SQLite does it, by each of their bytes. The usual collations take two
@@ -83,5 +84,17 @@ async fn set_collation(connection: &mut AnyConnection) -> Result<(), String> {
     match sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(connection).await {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("its collation cannot be set to {name}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_would_refuse_large_results_is_refused() {
+        let error = enough_for_a_statement(1024 * 1024).unwrap_err();
+        assert!(error.ends_with("max_allowed_packet is 1048576 bytes: set it to 16777216 or more"));
+        assert_eq!(enough_for_a_statement(16 * 1024 * 1024), Ok(()));
     }
 }

@@ -30,7 +30,7 @@ impl MySqlUrl {
             _ if url.host_str().unwrap_or_default().is_empty() => format!("names no host: {FORM}"),
             _ if url.port() == Some(0) => "the port must be 1 to 65535, got 0".into(),
             _ if url.fragment().is_some() => "has a #, which is written as %23".into(),
-            (Some(""), _) | (None, _) => format!("names no database: {FORM}"),
+            (Some("") | None, _) => format!("names no database: {FORM}"),
             (Some(_), Some(_)) => "the database's name has a /, which is written as %2F".into(),
             _ => return options_known(url.query_pairs()).and_then(|()| driver_takes(options, text)),
         };

@@ -59,7 +59,7 @@ impl Server {
         Server::of(dir, config).await
     }
 
-    async fn of(dir: TempDir, config: Config) -> Server {
+    pub async fn of(dir: TempDir, config: Config) -> Server {
         let running = Running::start(config).await.unwrap();
         let token = std::fs::read_to_string(dir.path().join("data/admin.token")).unwrap();
         let rest = Rest { web: running.web, token: token.trim().to_owned() };

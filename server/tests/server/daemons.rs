@@ -347,8 +347,9 @@ async fn of_each_host_so_many_events_and_daemons_are_kept_as_may_be() {
     database
         .execute(
             "INSERT INTO daemon_events (host, id, daemon, since, seq, removed, retcode, entry, gmt_create) \
-             WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10000) \
-             SELECT hosts.id, n, 'd' || n % 20, n, n, 0, 2, '{}', n FROM numbers, hosts",
+             WITH RECURSIVE to100(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM to100 WHERE n < 100), \
+             numbers(n) AS (SELECT 100 * (a.n - 1) + b.n FROM to100 a, to100 b) \
+             SELECT hosts.id, n, 'd' || (n % 20), n, n, 0, 2, '{}', n FROM numbers, hosts",
         )
         .await;
     assert_eq!(limits::MAX_EVENTS_PER_HOST, 10_000);
@@ -362,7 +363,8 @@ async fn of_each_host_so_many_events_and_daemons_are_kept_as_may_be() {
         agent.is_acked(seq).await;
     }
     tell(&mut other, &event(first, &running("d", 0))).await;
-    let each = "SELECT COUNT(*) FROM (SELECT host FROM daemon_events GROUP BY host HAVING COUNT(*) = 10000)";
+    let each =
+        "SELECT COUNT(*) FROM (SELECT host FROM daemon_events GROUP BY host HAVING COUNT(*) = 10000) e";
     assert_eq!(database.count(each).await, 2);
     assert_eq!(database.count("SELECT COUNT(*) FROM daemon_events WHERE id = '1'").await, 0);
     assert_eq!(server.rest.get("/api/v1/hosts/a/daemons").await.body["count"], 256);

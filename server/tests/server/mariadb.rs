@@ -1,7 +1,9 @@
 //! A MariaDB of one's own: in a temporary folder, on a socket and a port that nobody else has,
 //! started once for all tests of the process and gone with it, however that ends.
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ dir=$1 socket=$1/socket port=$2
         --auth-root-authentication-method=normal --skip-name-resolve --user=$(id -un) &&
     mariadbd --no-defaults --datadir="$dir/data" --socket="$socket" --pid-file="$dir/pid" \
         --bind-address=127.0.0.1 --port="$port" --user=$(id -un) --skip-name-resolve --skip-log-bin \
+        --ssl-ca="$dir/ca.pem" --ssl-cert="$dir/cert.pem" --ssl-key="$dir/key.pem" \
         --performance-schema=OFF --max-connections=1000 --max-allowed-packet=16M \
         --innodb-file-per-table=OFF --innodb-flush-log-at-trx-commit=0 --innodb-flush-method=nosync \
         --innodb-doublewrite=OFF --innodb-buffer-pool-size=64M --innodb-buffer-pool-dump-at-shutdown=OFF
@@ -27,7 +30,7 @@ rm -rf -- "$dir"
 "#;
 
 pub struct MariaDb {
-    dir: std::path::PathBuf,
+    pub dir: PathBuf,
     pub port: u16,
     /// Its pipe is what keeps the server.
     _keeper: Mutex<Child>,
@@ -46,8 +49,11 @@ impl MariaDb {
             // Where it is not executed at all; what it answers is no matter.
             found(program).unwrap_or_else(|e| panic!("{program}: {e}: install Debian's mariadb-server"));
         }
-        let dir = TempDir::with_prefix("mariadb-").unwrap().keep();
+        // In memory where there is such a folder: a schema for each test costs a disk's time.
+        let memory = TempDir::with_prefix_in("mariadb-", "/dev/shm");
+        let dir = memory.or_else(|_| TempDir::with_prefix("mariadb-")).unwrap().keep();
         let port = free_port();
+        certify(&dir);
         let keeper = Command::new("sh")
             .args(["-c", KEEPER, "sh", dir.to_str().unwrap(), &port.to_string()])
             .stdin(Stdio::piped())
@@ -74,7 +80,7 @@ impl MariaDb {
     fn try_execute(&self, sql: &str) -> Result<(), String> {
         let mut client = Command::new("mariadb")
             .args(["--no-defaults", "--user=root", "--batch", "-e", sql])
-            .arg(format!("--socket={}", self.dir.join("socket").display()))
+            .arg(format!("--socket={}", self.socket()))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -84,20 +90,41 @@ impl MariaDb {
         if client.wait().unwrap().success() { Ok(()) } else { Err(error) }
     }
 
-    /// How a test's database is reached, by the port.
+    /// How a test's database is reached, by the port. TLS is for the test of it.
     pub fn url(&self, name: &str) -> String {
         MariaDb::url_at(self.port, name)
     }
 
     /// The same through a port that leads there.
     pub fn url_at(port: u16, name: &str) -> String {
-        format!("mysql://polaris:s%2Fcret@127.0.0.1:{port}/{name}")
+        format!("mysql://polaris:s%2Fcret@127.0.0.1:{port}/{name}?ssl-mode=DISABLED")
     }
 
     /// The same by the socket.
     pub fn socket_url(&self, name: &str) -> String {
-        let socket = self.dir.join("socket");
-        format!("mysql://polaris:s%2Fcret@localhost/{name}?socket={}", socket.display())
+        format!("mysql://polaris:s%2Fcret@localhost/{name}?ssl-mode=DISABLED&socket={}", self.socket())
+    }
+
+    /// As its administrator.
+    pub fn root_url(&self) -> String {
+        format!("mysql://root@localhost/mysql?socket={}", self.socket())
+    }
+
+    fn socket(&self) -> String {
+        self.dir.join("socket").display().to_string()
+    }
+}
+
+/// A certificate for 127.0.0.1, signed by an authority of its own.
+fn certify(dir: &Path) {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, key).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    for (name, pem) in [("ca", authority.pem()), ("cert", cert.pem()), ("key", key.serialize_pem())] {
+        std::fs::write(dir.join(name).with_extension("pem"), pem).unwrap();
     }
 }
 
