@@ -19,8 +19,8 @@ pub struct Problem {
     column: Option<usize>,
     /// How many hosts the request is for.
     hosts: Option<usize>,
-    /// A header that goes with the status, and its value.
-    header: Option<(&'static str, HeaderValue)>,
+    /// A header that goes with the status, and its value; few have one.
+    header: Option<Box<(&'static str, HeaderValue)>>,
 }
 
 /// The document itself.
@@ -94,7 +94,7 @@ impl Problem {
         let mut response = (self.status, Json(self.document(request_id))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some((name, value)) = &self.header {
+        if let Some((name, value)) = self.header.as_deref() {
             headers.insert(*name, value.clone());
         }
         // For whoever knows the call's id.
@@ -116,7 +116,7 @@ impl Problem {
     }
 
     fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 }

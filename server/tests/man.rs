@@ -94,6 +94,10 @@ fn what_cargo_says_of_polaris_is_so() {
             limits::MAX_EVENT_OUTPUT_BYTES / 1024
         ),
         format!("A target selects at most {} hosts here", limits::MAX_LISTED_HOSTS),
+        format!("where it is 1 to {} letters, digits", limits::MAX_REQUEST_ID_CHARS),
+        format!("nothing of a body for {} seconds", limits::BODY_PATIENCE.as_secs()),
+        format!("less than {} bytes a second in the long run", limits::MIN_BODY_RATE),
+        format!("nothing of its answer for {} seconds", limits::WRITE_PATIENCE.as_secs()),
     ] {
         assert!(text.contains(&sentence), "it does not say {sentence:?}");
     }

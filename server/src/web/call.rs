@@ -76,11 +76,11 @@ pub async fn attend(State(app): State<Arc<App>>, mut request: Request, next: Nex
     response.map(|body| Body::new(Accompanied::new(body, call)))
 }
 
-/// The middleware of the web listener: the call is for this server. Beyond loopback there is TLS, and
-/// no certificate for a stranger's name.
+/// The middleware of the web listener: the call is for this server. Where there is TLS, and it is
+/// everywhere beyond loopback, the certificate says so: it has no stranger's name.
 pub async fn for_us(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let config = &app.config.web;
-    if config.listen.ip().to_canonical().is_loopback()
+    if config.tls.is_none()
         && let Err(problem) = host::check(request.uri(), request.headers(), &config.names)
     {
         return problem.into_response();

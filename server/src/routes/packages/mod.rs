@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::packages::{Found, PackageError, PackagePath, Packages};
 use crate::people::Principal;
 use crate::problem::Problem;
+use crate::web::call;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{from_fn_with_state, map_response};
@@ -37,6 +38,7 @@ struct SumView {
 pub fn web(app: &Arc<App>) -> Router<Arc<App>> {
     at_each_path(get(show).put(put::put).delete(remove))
         .method_not_allowed_fallback(super::no_such_method)
+        .layer(from_fn_with_state(app.clone(), call::of_principal))
         .layer(from_fn_with_state(app.clone(), guard::authenticate))
         .layer(map_response(ask_for_password))
 }
