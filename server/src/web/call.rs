@@ -59,14 +59,8 @@ pub async fn attend(State(app): State<Arc<App>>, mut request: Request, next: Nex
         Err(problem) => problem.into_response(),
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let (parts, _) = response.into_parts();
-        response = problem.answer(Some(&id.0));
-        // Whatever was added to it on its way here.
-        let mut all = parts.headers;
-        all.remove(header::CONTENT_LENGTH);
-        all.extend(response.headers().clone());
-        *response.headers_mut() = all;
-        *response.extensions_mut() = parts.extensions;
+        let body = problem.answer(Some(&id.0)).into_body();
+        response = response.map(|_| body);
     }
     headers::add(response.headers_mut(), app.config.web.tls.is_some());
     if let Ok(id) = HeaderValue::from_str(&id.0) {
