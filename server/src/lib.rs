@@ -1,6 +1,7 @@
 //! Polaris, from a person's request to the hosts and back.
 //!
-//! A call arrives on the web listener ([`web`]), is read and checked by the
+//! A call arrives on the web listener ([`web`]), gets an id and is let in if
+//! its caller makes no more than so many ([`throttle`]), is read and checked by the
 //! noun's file in [`routes`], and, where it is a request for hosts, becomes a
 //! [`requests::Live`] with one slot a host. [`agents::dispatch`] looks the
 //! hosts up in [`hosts`] and hands the frame to the [`agents::hub`], which
@@ -16,6 +17,8 @@
 //! is a result acknowledged.
 //!
 //! Files for people and hosts are in [`packages`], on either listener.
+//!
+//! What happens on the way is counted ([`metrics`]) for whoever watches.
 //!
 //! [`app`] builds these parts, [`serve`] runs them until it is told to stop.
 

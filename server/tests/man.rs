@@ -139,6 +139,10 @@ fn what_cargo_says_of_polaris_is_so() {
         format!("max_allowed_packet must be {} bytes or more", limits::DATABASE_PACKET_BYTES),
         format!("looks at it every {} seconds", limits::CLAIM_WATCHED.as_secs()),
         format!("may have the database after {} seconds", limits::CLAIM_SILENCE_SECONDS),
+        format!("where it is 1 to {} letters, digits", limits::MAX_REQUEST_ID_CHARS),
+        format!("nothing of a body for {} seconds", limits::BODY_PATIENCE.as_secs()),
+        format!("less than {} bytes a second in the long run", limits::MIN_BODY_RATE),
+        format!("nothing of its answer for {} seconds", limits::WRITE_PATIENCE.as_secs()),
     ] {
         assert!(text.contains(&sentence), "it does not say {sentence:?}");
     }

@@ -20,6 +20,7 @@ pub use store::Database;
 use crate::clock;
 use prometheus::core::Collector;
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use std::sync::Arc;
 
 /// All that is counted; one a server.
 #[derive(Debug)]
@@ -31,8 +32,8 @@ pub struct Metrics {
     /// The same of the agents' port.
     pub agent_handshakes: Handshakes,
     pub links: Links,
-    pub requests: Requests,
-    pub database: Database,
+    pub requests: Arc<Requests>,
+    pub database: Arc<Database>,
     now: scrape::Now,
 }
 
@@ -52,8 +53,8 @@ impl Default for Metrics {
             web_handshakes: Handshakes::of(&handshakes, "web"),
             agent_handshakes: Handshakes::of(&handshakes, "agents"),
             links: Links::new(&registry),
-            requests: Requests::new(&registry),
-            database: Database::new(&registry),
+            requests: Requests::new(&registry).into(),
+            database: Database::new(&registry).into(),
             now: scrape::Now::new(&registry),
             registry,
         }

@@ -23,8 +23,8 @@ const CLASSES: [(&str, std::ops::RangeInclusive<u16>); 8] = [
     ("other", 0..=u16::MAX),
 ];
 
-/// See the module. Clones count together.
-#[derive(Debug, Clone)]
+/// See the module.
+#[derive(Debug)]
 pub struct Requests {
     begun: IntCounter,
     ended: IntCounter,

@@ -7,8 +7,8 @@ use std::time::Duration;
 const BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// See the module. Clones count together.
-#[derive(Debug, Clone)]
+/// See the module.
+#[derive(Debug)]
 pub struct Database {
     queries: Histogram,
     transactions: Histogram,

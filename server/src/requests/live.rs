@@ -33,7 +33,7 @@ pub struct Live {
     news: Arc<Notify>,
     /// Bytes of all live requests' logs together.
     held_bytes: Arc<AtomicUsize>,
-    metrics: metrics::Requests,
+    metrics: Arc<metrics::Requests>,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Live {
         targets: Vec<Target>,
         news: Arc<Notify>,
         held_bytes: Arc<AtomicUsize>,
-        metrics: metrics::Requests,
+        metrics: Arc<metrics::Requests>,
     ) -> Live {
         let progress = Progress {
             slots: vec![None; targets.len()],

@@ -14,7 +14,7 @@ pub struct Registry {
     /// Something is to be recorded.
     pub(super) news: Arc<Notify>,
     held_bytes: Arc<AtomicUsize>,
-    metrics: metrics::Requests,
+    metrics: Arc<metrics::Requests>,
     /// Held from the look-up of an id that a caller chose until it is taken.
     pub choosing: tokio::sync::Mutex<()>,
     /// Held by whoever records.
@@ -32,7 +32,7 @@ pub enum Full {
 
 impl Registry {
     /// One whose requests are counted by `metrics`.
-    pub fn measured_by(metrics: metrics::Requests) -> Registry {
+    pub fn measured_by(metrics: Arc<metrics::Requests>) -> Registry {
         Registry { metrics, ..Registry::default() }
     }
 

@@ -7,13 +7,14 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use sqlx::any::{AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
 use sqlx::{Any, AnyConnection, AnyPool, Describe, Either, Error, Execute, Executor, SqlStr};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Takes statements as [`AnyPool`] does; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pool {
     pub inner: AnyPool,
-    pub metrics: Database,
+    pub metrics: Arc<Database>,
 }
 
 impl Pool {
@@ -105,7 +106,7 @@ pub struct Transaction<'a> {
     /// There until its end.
     inner: Option<sqlx::Transaction<'a, Any>>,
     begun: Instant,
-    metrics: Database,
+    metrics: Arc<Database>,
     succeeded: bool,
 }
 

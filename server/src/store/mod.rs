@@ -84,12 +84,12 @@ impl Store {
                 (pool, Some(Arc::new(claim)))
             }
         };
-        Ok(Store { pool: Pool { inner, metrics: metrics::Database::default() }, claim })
+        Ok(Store { pool: Pool { inner, metrics: Arc::default() }, claim })
     }
 
     /// The same, counted by these.
     #[must_use]
-    pub fn measured_by(mut self, metrics: metrics::Database) -> Store {
+    pub fn measured_by(mut self, metrics: Arc<metrics::Database>) -> Store {
         self.pool.metrics = metrics;
         self
     }

@@ -1,8 +1,8 @@
 //! The one table of what may be called how often, by whom, with how much.
 
 use crate::config::Limits;
-use crate::limits::MAX_BODY_BYTES;
-use aspire_wire::enroll::{self, ENROLL_PATH};
+use crate::limits::MAX_BODY_BYTES as BODY_BYTES;
+use aspire_wire::enroll::{ENROLL_PATH, MAX_BODY_BYTES as ENROLL_BYTES};
 use axum::http::Method;
 
 use By::{Address, Principal};
@@ -35,7 +35,7 @@ pub struct Row {
     pub route: &'static str,
     /// Whether it is for calls that change something alone.
     pub changes: bool,
-    /// Calls a second in the long run; those of [`BURST_SECONDS`](crate::limits::BURST_SECONDS) may come at once.
+    /// Calls a second in the long run; those of [`crate::limits::BURST_SECONDS`] may come at once.
     pub rate: Rate,
     /// Calls at once: until the last byte of the answer has left.
     pub in_flight: u32,
@@ -48,14 +48,14 @@ pub struct Row {
 /// that are enrolled from one address has thousands a minute.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
-    line("enrol", Address, ENROLL_PATH, true, Set(|set| set.enrolments_per_second), 256, enroll::MAX_BODY_BYTES),
+    line("enrol", Address, ENROLL_PATH, true, Set(|l| l.enrolments_per_second), 256, ENROLL_BYTES),
     line("metrics", Address, "/metrics", false, Calls(20), 16, 0),
     line("health", Address, "/healthz", false, Calls(500), 64, 0),
     line("health", Address, "/readyz", false, Calls(500), 64, 0),
-    line("any", Address, "*", false, Calls(5000), 4096, MAX_BODY_BYTES),
-    line("requests", Principal, "/api/v1/requests", true, Set(|set| set.requests_per_second), 2048, MAX_BODY_BYTES),
-    line("changes", Principal, "*", true, Set(|set| set.changes_per_second), 1024, MAX_BODY_BYTES),
-    line("reads", Principal, "*", false, Set(|set| set.reads_per_second), 1024, MAX_BODY_BYTES),
+    line("any", Address, "*", false, Calls(5000), 4096, BODY_BYTES),
+    line("requests", Principal, "/api/v1/requests", true, Set(|l| l.requests_per_second), 2048, BODY_BYTES),
+    line("changes", Principal, "*", true, Set(|l| l.changes_per_second), 1024, BODY_BYTES),
+    line("reads", Principal, "*", false, Set(|l| l.reads_per_second), 1024, BODY_BYTES),
 ];
 
 /// Reads as a line of the table.

@@ -59,14 +59,8 @@ pub async fn attend(State(app): State<Arc<App>>, mut request: Request, next: Nex
         Err(problem) => problem.into_response(),
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let (parts, _) = response.into_parts();
-        response = problem.answer(Some(&id.0));
-        // Whatever was added to it on its way here.
-        let mut all = parts.headers;
-        all.remove(header::CONTENT_LENGTH);
-        all.extend(response.headers().clone());
-        *response.headers_mut() = all;
-        *response.extensions_mut() = parts.extensions;
+        let body = problem.answer(Some(&id.0)).into_body();
+        response = response.map(|_| body);
     }
     headers::add(response.headers_mut(), app.config.web.tls.is_some());
     if let Ok(id) = HeaderValue::from_str(&id.0) {
@@ -76,11 +70,11 @@ pub async fn attend(State(app): State<Arc<App>>, mut request: Request, next: Nex
     response.map(|body| Body::new(Accompanied::new(body, call)))
 }
 
-/// The middleware of the web listener: the call is for this server. Beyond loopback there is TLS, and
-/// no certificate for a stranger's name.
+/// The middleware of the web listener: the call is for this server. Where there is TLS, and it is
+/// everywhere beyond loopback, the certificate says so: it has no stranger's name.
 pub async fn for_us(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let config = &app.config.web;
-    if config.listen.ip().to_canonical().is_loopback()
+    if config.tls.is_none()
         && let Err(problem) = host::check(request.uri(), request.headers(), &config.names)
     {
         return problem.into_response();

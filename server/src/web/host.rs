@@ -12,7 +12,7 @@ pub fn check(uri: &Uri, headers: &HeaderMap, names: &[String]) -> Result<(), Pro
     let told = headers.get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or_default());
     for host in uri.authority().map(Authority::as_str).into_iter().chain(told) {
         if !is_ours(host, names) {
-            let reason = "this server has no such name; on loopback it is an address, localhost, \
+            let reason = "this server has no such name; by plain HTTP it is an address, localhost, \
                           or one of [web] names in the configuration";
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, reason));
         }

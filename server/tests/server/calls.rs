@@ -74,7 +74,7 @@ async fn every_answer_tells_a_browser_to_make_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn on_loopback_a_call_is_for_a_name_that_is_ours() {
+async fn by_plain_http_a_call_is_for_a_name_that_is_ours() {
     let server = Server::with("[web]\nnames = ['polaris.example.com']\n").await;
     for host in ["localhost:8180", "127.0.0.1", "[::1]:8180", "polaris.example.com"] {
         assert_eq!(get(&server, "/api/v1/hosts", &[("host", host)]).await.status, 200, "{host}");

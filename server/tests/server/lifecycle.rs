@@ -86,6 +86,7 @@ async fn the_web_listener_speaks_tls_with_the_operators_certificate() {
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text).await;
     assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok"), "{text}");
+    assert!(text.contains("\r\nstrict-transport-security: max-age=31536000\r\n"), "{text}");
 }
 
 #[tokio::test]

@@ -175,6 +175,11 @@ fn the_shipped_examples_are_sound() {
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{file}: {said}");
     }
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/alerts.yml");
+    let output = Command::new("promtool").args(["test", "rules"]).arg(tests).output().expect(PROMTOOL);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
     // The numbers in it are ours.
     let rules = std::fs::read_to_string(dir.join("polaris-rules.yml")).unwrap();
     for (name, most) in [

@@ -46,7 +46,7 @@ async fn exchange(
     headers: &str,
     body: &[u8],
 ) -> Reply {
-    let head = format!("{first} HTTP/1.1\r\nhost: polaris\r\nconnection: close\r\n{headers}\r\n");
+    let head = format!("{first} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     // Whoever is refused at once may be gone before all is sent.
     let _ = stream.write_all(body).await;

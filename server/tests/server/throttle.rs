@@ -1,6 +1,6 @@
 //! Nobody may make more calls than so many.
 
-use crate::agent::exchange;
+use crate::agent::{enroll, exchange};
 use crate::common::{PATIENCE, Server, eventually};
 use aspire_wire::enroll::Token;
 use polaris::limits::LOOPBACK_IN_FLIGHT;
@@ -50,6 +50,23 @@ async fn enrolments_from_one_address_have_a_bound() {
         }
         assert!(passed < MANY, "nobody is refused");
     }
+}
+
+#[tokio::test]
+async fn a_storm_of_enrolments_from_one_address_passes() {
+    let server = Server::start().await;
+    let token = server.token().await;
+    let agents = server.agents();
+    let storm: Vec<_> = (0..100)
+        .map(|n| {
+            let token = token.clone();
+            tokio::spawn(async move { enroll(agents, &token, &n.to_string()).await.is_ok() })
+        })
+        .collect();
+    for enrolled in storm {
+        assert!(enrolled.await.unwrap());
+    }
+    assert_eq!(server.rest.get("/api/v1/hosts").await.body["count"], 100);
 }
 
 #[tokio::test]

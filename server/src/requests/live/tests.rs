@@ -1,7 +1,6 @@
 //! What comes of one request is kept in order, once, and within bounds.
 
 use super::*;
-use crate::metrics;
 use aspire_wire::Retcode;
 use aspire_wire::session::StreamName::Stdout;
 use serde_json::{Value, json};
@@ -24,7 +23,7 @@ fn live(hosts: usize, held_bytes: &Arc<AtomicUsize>) -> Live {
         deadline: 2,
     };
     let targets = (0..hosts).map(|n| Target { host: n.to_string(), name: None });
-    Live::new(head, targets.collect(), Arc::default(), held_bytes.clone(), metrics::Requests::default())
+    Live::new(head, targets.collect(), Arc::default(), held_bytes.clone(), Arc::default())
 }
 
 fn piece(bytes: &[u8]) -> Output {

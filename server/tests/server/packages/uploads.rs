@@ -123,7 +123,7 @@ async fn what_is_too_large_is_refused_before_it_is_read() {
 async fn begin_put(server: &Server, path: &str, length: usize, begin: &[u8]) -> TcpStream {
     let mut tcp = TcpStream::connect(server.rest.web).await.unwrap();
     let head = format!(
-        "PUT {path} HTTP/1.1\r\nhost: polaris\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+        "PUT {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
          content-length: {length}\r\n\r\n",
         server.rest.token
     );
