@@ -97,7 +97,8 @@ async fn an_access_token_is_printed_alone_and_does_what_it_may() {
     let shown = fine(&told);
     assert!(shown.contains("ann/ci  127.0.0.1  403"), "{shown}");
     assert!(shown.contains("POST /api/v1/tokens"), "{shown}");
-    let told = ctl(&server, &admin, &["audit", "--limit", "1", "-o", "ndjson"], "").await;
+    let told =
+        ctl(&server, &admin, &["audit", "--who", "admin.token", "--limit", "1", "-o", "ndjson"], "").await;
     let entry: Value = serde_json::from_str(fine(&told)).unwrap();
     assert_eq!(entry["what"], "access token ci of ann: removed");
 }
