@@ -70,10 +70,16 @@ fn the_variables_are_those_of_the_help() {
     assert_eq!(page("cargo.1").section("ENVIRONMENT").items_of("Ev"), expected);
 }
 
-#[test]
-fn what_cargo_says_of_polaris_is_so() {
+fn cargo_says(sentences: &[String]) {
     let text = page("cargo.1").whole().text();
-    for sentence in [
+    for sentence in sentences {
+        assert!(text.contains(sentence), "it does not say {sentence:?}");
+    }
+}
+
+#[test]
+fn what_cargo_says_of_hosts_and_requests_is_so() {
+    cargo_says(&[
         format!(
             "Up to {} requests wait for one host, and {} for all",
             limits::MAX_QUEUED_PER_HOST,
@@ -105,6 +111,12 @@ fn what_cargo_says_of_polaris_is_so() {
             limits::MAX_EVENT_OUTPUT_BYTES / 1024
         ),
         format!("A target selects at most {} hosts here", limits::MAX_LISTED_HOSTS),
+    ]);
+}
+
+#[test]
+fn what_cargo_says_of_people_packages_and_the_server_is_so() {
+    cargo_says(&[
         format!(
             "A password has {} to {} bytes",
             limits::PASSWORD_BYTES.start(),
@@ -143,9 +155,7 @@ fn what_cargo_says_of_polaris_is_so() {
         format!("nothing of a body for {} seconds", limits::BODY_PATIENCE.as_secs()),
         format!("less than {} bytes a second in the long run", limits::MIN_BODY_RATE),
         format!("nothing of its answer for {} seconds", limits::WRITE_PATIENCE.as_secs()),
-    ] {
-        assert!(text.contains(&sentence), "it does not say {sentence:?}");
-    }
+    ]);
 }
 
 #[test]

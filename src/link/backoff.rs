@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn waits_grow_within_their_bounds_and_begin_anew() {
-        let (min, max) = (Duration::from_secs(1), Duration::from_secs(300));
+        let (min, max) = (Duration::from_secs(1), Duration::from_mins(5));
         for seed in 0..64 {
             let mut backoff = Backoff::new(min, max, seed);
             for failures in 0..40u32 {
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_fleet_spreads() {
         let late = |seed: &u64| {
-            let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300), *seed);
+            let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5), *seed);
             for _ in 0..7 {
                 backoff.next_wait();
             }

@@ -43,7 +43,6 @@ pub fn audit(client: &Client, audit: &Audit, output: Output) -> Result<(), Error
             Some(token) => format!("{}/{}", cell("who"), output::printable(token)),
             None => cell("who"),
         };
-        let call = format!("{} {}", cell("method"), cell("path"));
         vec![
             cell("id"),
             cell("at"),
@@ -51,7 +50,7 @@ pub fn audit(client: &Client, audit: &Audit, output: Output) -> Result<(), Error
             cell("from"),
             cell("status"),
             whom(entry),
-            call,
+            format!("{} {}", cell("method"), cell("path")),
             short(&what(entry)),
         ]
     })
@@ -63,7 +62,7 @@ fn whom(entry: &Value) -> String {
     let hosts = entry["hosts"].as_array().map(Vec::as_slice).unwrap_or_default();
     match entry["host_count"].as_u64() {
         Some(0) | None => "-".to_owned(),
-        Some(count) if count as usize == hosts.len() && hosts.len() <= SHOWN => {
+        Some(count) if hosts.len() <= SHOWN && count == hosts.len() as u64 => {
             let names =
                 hosts.iter().map(|host| if host["name"].is_null() { &host["host"] } else { &host["name"] });
             names.map(output::cell).collect::<Vec<_>>().join(",")

@@ -11,6 +11,8 @@
 mod common;
 #[path = "../server/database.rs"]
 mod database;
+#[path = "../server/documented.rs"]
+mod documented;
 #[path = "../server/mariadb.rs"]
 mod mariadb;
 #[path = "../server/program.rs"]

@@ -8,6 +8,8 @@
 mod common;
 #[path = "../server/database.rs"]
 mod database;
+#[path = "../server/documented.rs"]
+mod documented;
 #[path = "../server/mariadb.rs"]
 mod mariadb;
 #[path = "../server/program.rs"]

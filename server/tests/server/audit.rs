@@ -182,8 +182,7 @@ async fn what_was_sent_is_recorded_though_its_caller_hangs_up_and_the_server_is_
     first.rest.run(entry).await;
     // To read it is to wait until it is written.
     assert_eq!(entries(&first.rest, "?limit=1").await[0]["request"], "r");
-    first.child.kill().unwrap();
-    first.child.wait().unwrap();
+    first.kill();
     let second = Program::start(dir.path()).await;
     assert_eq!(entries(&second.rest, "?limit=1").await[0]["request"], "r");
 }

@@ -11,8 +11,7 @@ use tokio::time::timeout;
 const ROUNDS: u64 = 24;
 
 fn killed(mut program: Program) {
-    program.child.kill().unwrap();
-    program.child.wait().unwrap();
+    program.kill();
 }
 
 async fn linked(program: &Program, identity: &Identity) -> Agent {

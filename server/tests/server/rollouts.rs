@@ -327,10 +327,9 @@ async fn after_a_kill_those_that_were_begun_are_told_from_the_others() {
     while lines.next().await.unwrap()["method"] != json!(null) {}
     // So that the result is on disk.
     program.rest.get(PATH).await;
-    program.child.kill().unwrap();
-    program.child.wait().unwrap();
+    program.kill();
+    program.start_again(dir.path()).await;
 
-    let program = Program::start(dir.path()).await;
     let answer = program.rest.run(asked).await;
     assert_eq!(codes(&answer), [2, 206, 206, 207]);
     assert_eq!(
