@@ -326,6 +326,13 @@ fn the_control_socket_is_as_the_code_has_it() {
 }
 
 #[test]
+fn the_pace_of_renewals_is_as_the_code_has_it() {
+    let text = page("gearman.8").section("DESCRIPTION").text();
+    let sentence = format!("begin at least {} seconds apart", limits::RENEWAL_PACE.as_secs());
+    assert!(text.contains(&sentence), "{sentence:?} is not in:\n{text}");
+}
+
+#[test]
 fn gearmans_flags_are_documented_and_no_others() {
     let output = Command::new(env!("CARGO_BIN_EXE_gearman")).arg("-h").output().unwrap();
     let flags = flags_of_help(&String::from_utf8(output.stdout).unwrap());

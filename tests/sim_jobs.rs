@@ -248,6 +248,7 @@ impl World {
             | FromAgent::Daemons(_)
             | FromAgent::Facts(_) => {}
             FromAgent::Event(event) => panic!("nobody has daemons here: {event:?}"),
+            FromAgent::Renew(_) | FromAgent::Renewed(_) => panic!("nobody renews certificates here"),
             FromAgent::Unknown(method) => panic!("{method}"),
         }
     }

@@ -3,10 +3,11 @@
 
 mod tables;
 
-pub use tables::{Audit, Format, Limits, Log};
+pub use tables::{Audit, Format, Limits, Log, PackagesFolder, Requests};
 
 use crate::limits;
 use crate::people::Policy;
+use crate::pki::passphrase::Source;
 use crate::store::MySqlUrl;
 use aspire_wire::command::Quantity;
 use aspire_wire::server_list;
@@ -18,7 +19,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tables::{AuditTable, LimitsTable, LogTable};
+use tables::{AuditTable, LimitsTable, LogTable, PkiTable, certificate_days};
 use toml::Spanned;
 
 /// `polaris serve`'s flags. They win over the file.
@@ -55,20 +56,8 @@ pub struct Config {
     /// What roles are limited to.
     pub roles: Policy,
     pub audit: Audit,
-}
-
-#[derive(Debug, Clone)]
-pub struct Requests {
-    /// A request for more hosts than this has to say for how many it is.
-    pub confirm_above: usize,
-}
-
-/// Where the document server has its files.
-#[derive(Debug, Clone)]
-pub struct PackagesFolder {
-    pub dir: PathBuf,
-    /// The most of one file, in bytes.
-    pub max_size: u64,
+    /// Where the passphrase of the CA's key is, if it has one.
+    pub passphrase: Option<Source>,
 }
 
 #[derive(Debug, Clone)]
@@ -112,6 +101,8 @@ pub struct Agents {
     pub max_links: Option<usize>,
     /// TLS handshakes that may begin in a second.
     pub handshakes: u32,
+    /// The life of the hosts' certificates, in days.
+    pub certificate_days: u32,
 }
 
 impl Agents {
@@ -141,6 +132,8 @@ pub enum ConfigError {
          give [web] cert and key in the configuration file, or listen on 127.0.0.1 (--web)"
     )]
     PlainWeb(SocketAddr),
+    #[error("{0}")]
+    Passphrase(String),
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -156,6 +149,7 @@ struct File {
     limits: LimitsTable,
     roles: Policy,
     audit: AuditTable,
+    pki: PkiTable,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -182,6 +176,8 @@ struct AgentsTable {
     max_links: Option<usize>,
     #[serde(deserialize_with = "handshakes")]
     handshakes: Option<u32>,
+    #[serde(deserialize_with = "certificate_days")]
+    certificate_days: Option<u32>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -251,6 +247,7 @@ impl Config {
                 redirect: file.agents.redirect,
                 max_links: file.agents.max_links,
                 handshakes: file.agents.handshakes.unwrap_or(limits::DEFAULT_HANDSHAKES_PER_SECOND),
+                certificate_days: file.agents.certificate_days.unwrap_or(limits::LEAF_DAYS),
             },
             roles: file.roles,
             audit: file.audit.into(),
@@ -261,6 +258,7 @@ impl Config {
             requests: Requests {
                 confirm_above: file.requests.confirm_above.unwrap_or(limits::DEFAULT_CONFIRM_ABOVE_HOSTS),
             },
+            passphrase: Source::find(file.pki.passphrase_file).map_err(ConfigError::Passphrase)?,
         })
     }
 }
@@ -415,6 +413,7 @@ mod tests {
         assert_eq!(config.packages.dir, Path::new("/var/lib/polaris/packages"));
         assert_eq!(config.packages.max_size, 4 << 30);
         assert_eq!(config.agents.handshakes, 2000);
+        assert_eq!((config.agents.certificate_days, config.passphrase), (397, None));
     }
 
     #[test]
@@ -425,15 +424,18 @@ mod tests {
              requests_per_second = 2\nchanges_per_second = 3\nreads_per_second = 4\n\
              enrolments_per_second = 5\n[agents]\n\
              listen = '[::]:2'\nnames = ['a.example', '10.0.0.1', '::1']\nheartbeat = 5\n\
-             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\nhandshakes = 7\n[requests]\nconfirm_above = 9\n\
+             redirect = ['10.0.0.2', 'b:9']\nmax_links = 3\nhandshakes = 7\ncertificate_days = 1\n[requests]\nconfirm_above = 9\n\
              [database]\nurl = ''\nconnections = 1\n\
-             [packages]\ndir = '/srv/p'\nmax_size = '2G'\n",
+             [packages]\ndir = '/srv/p'\nmax_size = '2G'\n\
+             [pki]\npassphrase_file = '/p'\n",
         )
         .unwrap();
         assert_eq!(config.agents.redirect.as_deref(), Some("10.0.0.2,b:9"));
         assert_eq!(config.agents.names.len(), 3);
         assert_eq!(config.requests.confirm_above, 9);
         assert_eq!((config.agents.max_links, config.agents.handshakes), (Some(3), 7));
+        assert_eq!(config.agents.certificate_days, 1);
+        assert_eq!(config.passphrase, Some(Source::File("/p".into())));
         assert!(config.web.tls.is_some());
         assert_eq!((config.packages.dir.as_path(), config.packages.max_size), (Path::new("/srv/p"), 2 << 30));
         assert_eq!(config.web.names, ["p.example"]);
@@ -459,6 +461,12 @@ mod tests {
                 "polaris.conf:2: agents.handshakes: must be 1 to 100000 handshakes a second, got 0",
             ),
             ("[agents]\nhandshakes = 100001\n", "got 100001"),
+            (
+                "[agents]\ncertificate_days = 0\n",
+                "polaris.conf:2: agents.certificate_days: must be 1 to 3653 days, got 0",
+            ),
+            ("[agents]\ncertificate_days = 3654\n", "got 3654"),
+            ("[pki]\npassphrase = 'x'\n", "polaris.conf:2: pki.passphrase: unknown field"),
             ("[agents]\nnames = ['a b']\n", "polaris.conf:2: agents.names: \"a b\" is neither"),
             ("[agents]\nnames = ['a:1']\n", "agents.names"),
             ("[agents]\nredirect = ['a:0']\n", "polaris.conf:2: agents.redirect: \"a:0\": the port"),

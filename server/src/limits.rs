@@ -193,11 +193,27 @@ pub const TOKEN_USES: RangeInclusive<u64> = 1..=100_000;
 // Certificates.
 
 /// The CA's life, in days.
-pub const CA_DAYS: i64 = 3653;
-/// The life of the server's and the hosts' certificates, in days.
-pub const LEAF_DAYS: i64 = 397;
+pub const CA_DAYS: u32 = 3653;
+/// The life of the server's certificate, and of the hosts' where the configuration does not say, in days.
+pub const LEAF_DAYS: u32 = 397;
+/// `certificate_days`: the life of the hosts' certificates, in days.
+pub const CERTIFICATE_DAYS: RangeInclusive<u64> = 1..=3653;
 /// How often the server looks at its own certificate.
 pub const CERTIFICATE_CHECK: Duration = Duration::from_hours(24);
+/// How often links are looked through for those whose hosts' certificates are to be renewed.
+pub const RENEWAL_SWEEP: Duration = Duration::from_hours(1);
+/// Hosts that are asked in one go, and how long until the next are.
+pub const RENEWALS_AT_ONCE: usize = 100;
+pub const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
+/// From a renewal that failed to the next try on the same link.
+pub const RENEWAL_RETRY: Duration = Duration::from_hours(1);
+/// The same where the agent does not answer, as an old one that does not know how.
+pub const RENEWAL_UNANSWERED: Duration = Duration::from_hours(24);
+/// The passphrase of the CA's key, in bytes.
+pub const MAX_PASSPHRASE_BYTES: usize = 1024;
+/// What it costs to try one passphrase, as scrypt's log N, r and p: 16 MiB of memory, five times over.
+/// OWASP names these as enough, and more memory than that openssl(1) does not allow.
+pub const SCRYPT: (u8, u32, u32) = (14, 8, 5);
 
 // The database and the end.
 

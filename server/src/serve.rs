@@ -2,11 +2,13 @@
 //! to one that has let go of everything.
 
 use crate::agents::listener::Port;
+use crate::agents::renewal::keep_renewed;
 use crate::app::{self, App, STOPPING};
 use crate::config::Config;
 use crate::hosts;
 use crate::jobs::book;
 use crate::people::{audit, keep};
+use crate::pki::passphrase::Source;
 use crate::pki::{Authority, ServerCertificate, files, keep_fresh, tls};
 use crate::queue::courier;
 use crate::requests::record;
@@ -51,7 +53,9 @@ impl Running {
         let lock = lock(&data)?;
         let pki = data.join("pki");
         files::private_dir(&pki).with_context(|| format!("making {}", pki.display()))?;
-        let authority = Authority::open(&pki)?;
+        let passphrase = config.passphrase.as_ref().map(Source::read).transpose()?;
+        let authority = Authority::open(&pki, passphrase.as_ref())?;
+        drop(passphrase);
         let certificate =
             Arc::new(ServerCertificate::open(&pki, &authority, certificate_names(&config.agents.names))?);
         let agents_tls: TlsAcceptor = tls::agents(&authority, certificate.clone())?.into();
@@ -161,7 +165,7 @@ async fn host_writer(app: Arc<App>, stop: watch::Receiver<bool>) {
 }
 
 async fn renewal(certificate: Arc<ServerCertificate>, app: Arc<App>) {
-    keep_fresh(&certificate, &app.authority).await;
+    tokio::join!(keep_fresh(&certificate, &app.authority), keep_renewed(&app.hub));
 }
 
 /// One polaris a folder; the lock goes with the process, however it ends.

@@ -10,6 +10,7 @@ use aspire_wire::cron::SPLAY_SECONDS;
 use aspire_wire::job::{DEFAULT_RETRY_DELAY_SECONDS, RETRIES, RETRY_DELAY_SECONDS};
 use page::{Page, flags_of_help};
 use polaris::limits;
+use polaris::pki::passphrase;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -65,8 +66,8 @@ fn the_variables_are_those_of_the_help() {
     });
     let mut expected: BTreeSet<String> = names.collect();
     assert_eq!(expected.len(), 3, "{text}");
-    // Not clap's: what polaris logs.
-    expected.insert("RUST_LOG".into());
+    // Not clap's: what polaris logs, and what must not stand on a command line.
+    expected.extend(["RUST_LOG", passphrase::VARIABLE, passphrase::FILE_VARIABLE].map(String::from));
     assert_eq!(page("cargo.1").section("ENVIRONMENT").items_of("Ev"), expected);
 }
 
@@ -109,6 +110,12 @@ fn what_cargo_says_of_hosts_and_requests_is_so() {
             limits::MAX_EVENTS_PER_DAEMON,
             limits::MAX_EVENTS_PER_HOST,
             limits::MAX_EVENT_OUTPUT_BYTES / 1024
+        ),
+        format!("A host's certificate is good for {} days", limits::LEAF_DAYS),
+        format!(
+            "as many as agents.certificate_days says, from {} to {}",
+            limits::CERTIFICATE_DAYS.start(),
+            limits::CERTIFICATE_DAYS.end()
         ),
         format!("A target selects at most {} hosts here", limits::MAX_LISTED_HOSTS),
     ]);

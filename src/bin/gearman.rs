@@ -115,6 +115,9 @@ fn start(line: &CommandLine, config: Config) -> Result<(PidFile, Reactor, Gearma
     let pid_file = PidFile::hold(&line.pid_file).map_err(anyhow::Error::msg)?;
     let log_file = line.log.as_deref().map(LogFile::open).transpose().map_err(anyhow::Error::msg)?;
     cli::start_log(log_file.clone(), line.level);
+    if let Err(reason) = reactor::finish_renewal(&config.link.tls_dir) {
+        log::warn!("certificate=unfinished reason={reason:?}");
+    }
     let host =
         host(&config).context("this host is not enrolled: gearman --enroll HOST:PORT --token TOKEN")?;
     let source = ConfigSource {

@@ -11,6 +11,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 const NAMES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
+/// What a renewal that was cut short leaves.
+const PASSING: [&str; 2] = ["cert.pem.new", "key.pem.new"];
 
 /// Whether the three files can be put into `dir`, to be asked before a token is
 /// used up for them.
@@ -63,7 +65,7 @@ fn strangers(dir: &Path) -> io::Result<Vec<String>> {
     };
     let names = entries.map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()));
     let names = names.collect::<io::Result<Vec<_>>>()?;
-    Ok(names.into_iter().filter(|name| !NAMES.contains(&name.as_str())).collect())
+    Ok(names.into_iter().filter(|name| !NAMES.iter().chain(&PASSING).any(|own| own == name)).collect())
 }
 
 fn beside(dir: &Path, pid: u32) -> PathBuf {

@@ -226,6 +226,8 @@ impl Gearman {
                     kept.outbox.acknowledged(seq);
                 }
             }
+            link::Fact::Renewed { expires } => info!("certificate=renewed expires={expires}"),
+            link::Fact::NotRenewed { reason } => warn!("certificate=kept reason={reason:?}"),
             link::Fact::Rejected(rejected) => {
                 warn!("request=refused id={:?} reason={:?}", rejected.id, rejected.error.to_string());
                 if let Some(conn) = self.link.ready() {

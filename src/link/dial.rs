@@ -1,6 +1,6 @@
 //! From a server list to a connection: resolving, trying, redirects, waiting.
 
-use super::{Fact, Link, State};
+use super::{Fact, Link, State, concerns};
 use crate::machine::limits::{CONNECT_TIMEOUT, INIT_TIMEOUT};
 use crate::machine::{ConnId, Effects, Event, Instant, Now, Security, Task};
 use crate::task::PendingTask;
@@ -98,15 +98,7 @@ impl Link {
     /// Takes in an event of the resolving child.
     pub(super) fn resolve(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, facts: &mut Vec<Fact>) {
         let State::Resolving(resolving) = &mut self.state else { return };
-        let ours = match event {
-            Event::Tick => true,
-            Event::NotStarted(child, _)
-            | Event::Output(child, ..)
-            | Event::OutputEnded(child, _)
-            | Event::OutputFailed(child, ..)
-            | Event::Exited(child, _) => resolving.task.child() == *child,
-            _ => false,
-        };
+        let ours = concerns(event, resolving.task.child());
         let Some(answer) = ours.then(|| resolving.task.handle(now, event, fx)).flatten() else { return };
         let mut route = std::mem::take(&mut resolving.route);
         match answer {
@@ -148,6 +140,7 @@ impl Link {
 
     /// What was under way has ended: on to the next address, or wait.
     pub(super) fn move_on(&mut self, now: Now, reason: String, fx: &mut Effects, facts: &mut Vec<Fact>) {
+        self.renewal.link_down(fx);
         match &mut self.state {
             State::Dialling(dial) => {
                 let route = std::mem::take(&mut dial.route);

@@ -7,17 +7,19 @@
 mod backoff;
 mod dial;
 mod outbox;
+mod renewal;
 
 pub use outbox::Outbox;
 
 use crate::machine::limits::STABLE_LINK;
-use crate::machine::{ConnId, Effect, Effects, Event, Instant, Now};
+use crate::machine::{ChildId, ConnId, Effect, Effects, Event, Instant, Now, earliest};
 use crate::wire::frame::encode;
 use crate::wire::server_list::Server;
 use crate::wire::session::{Frame, FromServer, HEARTBEAT_SECONDS, Init};
 use crate::wire::{FrameReader, Rejected, Request};
 use backoff::Backoff;
 use dial::{Dial, Resolving};
+use renewal::Renewal;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -64,6 +66,15 @@ pub enum Fact {
     Rejected(Rejected),
     /// The server has the result with this number.
     Acknowledged(u64),
+    /// The next connection shows a new certificate.
+    Renewed {
+        /// RFC 3339.
+        expires: String,
+    },
+    /// The certificate that the host has stays, for now.
+    NotRenewed {
+        reason: String,
+    },
 }
 
 #[derive(Debug)]
@@ -74,6 +85,7 @@ pub struct Link {
     started: Instant,
     backoff: Backoff,
     frames: FrameReader,
+    renewal: Renewal,
     state: State,
 }
 
@@ -117,6 +129,7 @@ impl Link {
             init,
             started: now.mono,
             frames: FrameReader::default(),
+            renewal: Renewal::default(),
             state: State::Waiting { until: now.mono },
         }
     }
@@ -160,6 +173,10 @@ impl Link {
     }
 
     pub fn deadline(&self) -> Option<Instant> {
+        earliest([self.next_step(), self.renewal.deadline()])
+    }
+
+    fn next_step(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting { until } => Some(*until),
             State::Resolving(resolving) => Some(resolving.task.deadline()),
@@ -187,6 +204,7 @@ impl Link {
     /// Takes in an event of its connection or its child, or a tick. What is
     /// another's is passed over.
     pub fn handle(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, facts: &mut Vec<Fact>) {
+        self.renew(now, event, fx, facts);
         match event {
             Event::Tick => self.tick(now, fx, facts),
             Event::Connected(conn) if self.conn() == Some(*conn) => self.greet(now, fx),
@@ -209,7 +227,7 @@ impl Link {
     }
 
     fn tick(&mut self, now: Now, fx: &mut Effects, facts: &mut Vec<Fact>) {
-        if self.deadline().is_none_or(|deadline| now.mono < deadline) {
+        if self.next_step().is_none_or(|deadline| now.mono < deadline) {
             return;
         }
         match &mut self.state {
@@ -279,6 +297,8 @@ impl Link {
             (State::Ready(_), FromServer::Request(request)) => facts.push(Fact::Request(request)),
             (State::Ready(_), FromServer::Rejected(rejected)) => facts.push(Fact::Rejected(rejected)),
             (State::Ready(_), FromServer::Ack(seq)) => facts.push(Fact::Acknowledged(seq)),
+            (State::Ready(_), FromServer::Renew) => self.begin_renewal(now, fx, facts),
+            (State::Ready(_), FromServer::Renewed(cert)) => self.take_certificate(now, cert, fx, facts),
             (State::Ready(_), FromServer::Pong | FromServer::Ready { .. }) => {}
             // What it was may hold secrets, which are nobody's who reads the log.
             (_, _) => {
@@ -322,11 +342,25 @@ impl Link {
 
     /// Closes whatever is under way.
     fn leave(&mut self, fx: &mut Effects) {
+        self.renewal.link_down(fx);
         if let State::Resolving(resolving) = &self.state {
             resolving.task.cancel(fx);
         }
         if let Some(conn) = self.conn() {
             fx.push(Effect::Close { conn });
         }
+    }
+}
+
+/// Whether it is news of this child, or a tick.
+fn concerns(event: &Event<'_>, child: ChildId) -> bool {
+    match event {
+        Event::Tick => true,
+        Event::NotStarted(other, _)
+        | Event::Output(other, ..)
+        | Event::OutputEnded(other, _)
+        | Event::OutputFailed(other, ..)
+        | Event::Exited(other, _) => child == *other,
+        _ => false,
     }
 }

@@ -67,6 +67,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 pub const INIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// A link that lived this long was good: the next back-off begins anew.
 pub const STABLE_LINK: Duration = Duration::from_secs(30);
+/// From the begin of one renewal of the host's certificate to the next.
+pub const RENEWAL_PACE: Duration = Duration::from_secs(60);
 /// How long enrolment may take in all.
 pub const ENROLL_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -34,6 +34,22 @@ pub enum Task {
     Probe(Probe),
     /// Answered by `null`.
     Rotate(Rotation),
+    /// Makes a key, beside the one in this folder that is in use. Answered by its signing request, PEM.
+    NewKey(PathBuf),
+    /// Puts that key and its certificate into the place of those in use. Answered by the certificate's
+    /// end, RFC 3339.
+    TakeCertificate(NewCertificate),
+}
+
+/// What the server has signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCertificate {
+    /// The folder of ca.pem, cert.pem and key.pem.
+    pub dir: PathBuf,
+    /// PEM.
+    pub cert: String,
+    /// The host's id, which must be the certificate's common name.
+    pub host: String,
 }
 
 /// What is to be there.

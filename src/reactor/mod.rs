@@ -20,6 +20,7 @@ mod listener;
 mod plugin;
 mod probe;
 mod process;
+mod renew;
 mod rotate;
 mod sources;
 mod spawn;
@@ -29,8 +30,9 @@ mod tls;
 
 pub use clock::{Clock, wall_clock};
 pub use plugin::ask as ask_plugin;
+pub use renew::finish as finish_renewal;
 pub use task::identify;
-pub use tls::{common_name, fingerprint, identity_fits};
+pub use tls::identity::{common_name, fingerprint, identity_fits};
 
 use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};
 use crate::machine::{

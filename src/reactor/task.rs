@@ -4,6 +4,7 @@
 
 use super::plugin;
 use super::probe::probe;
+use super::renew;
 use super::rotate::rotate;
 use super::spawn::{self, Ignored, Started};
 use crate::machine::{Identity, StartError, Task};
@@ -78,6 +79,8 @@ fn run(task: &Task, answer_to: &mut File) -> Result<(), String> {
         Task::Uninstall(uninstall) => serde_json::to_vec(&aspire_package::uninstall(uninstall)),
         Task::Probe(what) => serde_json::to_vec(&probe(what)?),
         Task::Rotate(rotation) => serde_json::to_vec(&rotate(rotation)?),
+        Task::NewKey(dir) => serde_json::to_vec(&renew::new_key(dir)?),
+        Task::TakeCertificate(new) => serde_json::to_vec(&renew::take(new)?),
         Task::Ask(question) => return plugin::ask(question, answer_to).map_err(|error| lost(&error)),
     };
     answer_to.write_all(&answer.map_err(|e| e.to_string())?).map_err(|error| lost(&error))

@@ -16,6 +16,7 @@ pub mod frame;
 pub mod getinfo;
 mod head;
 pub mod job;
+pub mod renewal;
 pub mod reply;
 pub mod request;
 pub mod retcode;

@@ -5,6 +5,7 @@ use crate::daemon::{DaemonEvent, Daemons};
 use crate::facts::Facts;
 use crate::head::Head;
 use crate::job::{JobNotice, JobResult};
+use crate::renewal::{self, Renew, Renewed};
 use crate::request::{Rejected, Request};
 use crate::{Encoding, FrameError, Reply};
 use base64::Engine as _;
@@ -74,6 +75,10 @@ pub enum FromAgent {
     Job(JobNotice),
     Daemons(Daemons),
     Facts(Facts),
+    /// A signing request, PEM, or why there is none.
+    Renew(Result<String, String>),
+    /// Whether the certificate that was signed is in use from the next link on, or why it is not.
+    Renewed(Result<(), String>),
     /// A method that this version does not know: logged and passed over.
     Unknown(String),
 }
@@ -130,6 +135,10 @@ pub enum FromServer {
     Ack(u64),
     /// The server is about to close the link, and why.
     Bye(String),
+    /// The host's certificate ends soon: a signing request is wanted.
+    Renew,
+    /// The new certificate, PEM, or why there is none.
+    Renewed(Result<String, String>),
     Request(Request),
     Rejected(Rejected),
 }
@@ -159,6 +168,8 @@ pub enum Frame<'a> {
     Job(&'a JobNotice),
     Daemons(&'a Daemons),
     Facts(&'a Facts),
+    Renew(Renew<'a>),
+    Renewed(Renewed<'a>),
     Ack {
         seq: u64,
     },
@@ -183,6 +194,8 @@ impl FromAgent {
             Some("job") => typed(line).map(FromAgent::Job),
             Some("daemons") => typed(line).map(FromAgent::Daemons),
             Some("facts") => typed(line).map(FromAgent::Facts),
+            Some("renew") => renewal::csr(line).map(FromAgent::Renew),
+            Some("renewed") => renewal::done(line).map(FromAgent::Renewed),
             Some(other) => Ok(FromAgent::Unknown(other.chars().take(64).collect())),
         }
     }
@@ -222,6 +235,8 @@ impl FromServer {
             (Some("pong"), None) => Ok(FromServer::Pong),
             (Some("ack"), None) => typed::<Ack>(line).map(|ack| FromServer::Ack(ack.seq)),
             (Some("bye"), None) => typed::<Bye>(line).map(|b| FromServer::Bye(b.reason)),
+            (Some("renew"), None) => Ok(FromServer::Renew),
+            (Some("renewed"), None) => renewal::cert(line).map(FromServer::Renewed),
             _ => Ok(match Request::from_head(&head, line) {
                 Ok(request) => FromServer::Request(request),
                 Err(rejected) => FromServer::Rejected(rejected),

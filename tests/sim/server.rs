@@ -106,6 +106,8 @@ impl Peer {
                 FromAgent::Event(event) => panic!("the agent sent {event:?}"),
                 FromAgent::Daemons(daemons) => assert_eq!(daemons.daemons, []),
                 FromAgent::Facts(facts) => panic!("nobody asked for {facts:?}"),
+                FromAgent::Renew(answer) => panic!("nobody asked for {answer:?}"),
+                FromAgent::Renewed(outcome) => panic!("nobody signed what led to {outcome:?}"),
                 FromAgent::Unknown(method) => panic!("the agent sent {method}"),
             }
         }

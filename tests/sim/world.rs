@@ -241,6 +241,9 @@ impl World {
                 | Task::Probe(_)
                 | Task::Rotate(_)),
             ) => panic!("nobody has daemons here: {task:?}"),
+            Program::Task(task @ (Task::NewKey(_) | Task::TakeCertificate(_))) => {
+                panic!("nobody renews certificates here: {task:?}")
+            }
             Program::Task(Task::Reach(_)) => Behaviour { output: "null".into(), ..Behaviour::default() },
             Program::Task(Task::Ask(_)) => {
                 let output = "{\"retcode\":2,\"data\":{}}\0".into();

@@ -1,20 +1,38 @@
 //! Who is at the other end of a short exchange.
 
 use crate::hosts::Host;
+use crate::pki::Parsed;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a peer shows of itself.
+#[derive(Debug)]
+pub enum Shown {
+    /// No certificate.
+    Nothing,
+    /// One of a host that there is not, or not any more.
+    Nobody,
+    Host(Arc<Host>, Parsed),
+}
 
 /// An extension of every call that comes by the agents' port.
 #[derive(Debug, Clone)]
 pub struct Caller {
     host: Option<Arc<Host>>,
+    shows_a_certificate: bool,
     takes_its_time: Arc<AtomicBool>,
 }
 
 impl Caller {
-    /// `host` is that of the certificate, where one was shown and the host is known.
-    pub fn new(host: Option<Arc<Host>>) -> Caller {
-        Caller { host, takes_its_time: Arc::default() }
+    pub fn new(shown: Shown) -> Caller {
+        let shows_a_certificate = !matches!(shown, Shown::Nothing);
+        let host = if let Shown::Host(host, _) = shown { Some(host) } else { None };
+        Caller { host, shows_a_certificate, takes_its_time: Arc::default() }
+    }
+
+    /// Whether it shows a certificate that is no host's, or not any more.
+    pub fn is_nobody(&self) -> bool {
+        self.shows_a_certificate && self.host().is_none()
     }
 
     /// The host, unless it was revoked.

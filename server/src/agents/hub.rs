@@ -91,6 +91,11 @@ impl Hub {
         self.read().get(&host).cloned()
     }
 
+    /// Every host's link.
+    pub fn links(&self) -> Vec<Arc<Link>> {
+        self.read().values().cloned().collect()
+    }
+
     /// Ends the host's link, if it has one.
     pub fn end(&self, host: Uuid, reason: &str) {
         if let Some(link) = self.link(host) {
@@ -100,8 +105,7 @@ impl Hub {
 
     /// Ends all links.
     pub fn end_all(&self, reason: &str) {
-        let links: Vec<_> = self.read().values().cloned().collect();
-        for link in links {
+        for link in self.links() {
             link.order(Order::Leave(reason.to_owned()));
         }
     }

@@ -1,5 +1,6 @@
 //! A link as the rest of the server sees it: an outbox, and the replies that it owes.
 
+use super::renewal::Renewal;
 use crate::hosts::Host;
 use crate::limits;
 use crate::requests::ReplyTo;
@@ -18,6 +19,7 @@ use std::task::{Context, Waker};
 pub struct Link {
     pub host: Arc<Host>,
     pub peer: SocketAddr,
+    renewal: Mutex<Renewal>,
     inner: Mutex<Inner>,
     /// Bytes of what came by this link, is owed and is not on disk.
     unstored: AtomicUsize,
@@ -72,7 +74,19 @@ pub enum Cancel {
 
 impl Link {
     pub fn new(host: Arc<Host>, peer: SocketAddr) -> Link {
-        Link { host, peer, inner: Mutex::default(), unstored: AtomicUsize::new(0) }
+        Link { host, peer, renewal: Mutex::default(), inner: Mutex::default(), unstored: AtomicUsize::new(0) }
+    }
+
+    /// The same link, of which this is known.
+    #[must_use]
+    pub fn with(mut self, renewal: Renewal) -> Link {
+        self.renewal = Mutex::new(renewal);
+        self
+    }
+
+    /// How it stands with the renewal of its host's certificate.
+    pub fn renewal(&self) -> MutexGuard<'_, Renewal> {
+        self.renewal.lock().expect("nothing panics while it holds a renewal")
     }
 
     /// Queues a request and remembers where its reply belongs.
@@ -115,6 +129,15 @@ impl Link {
     /// Queues one of the link's own frames. For the link's task, which needs no waking.
     pub fn push(&self, frame: &Frame<'_>) {
         self.push_bytes(frame::encode(frame).into());
+    }
+
+    /// As [`Link::push`], unless the link is about to end. Whether it is not.
+    pub fn push_if_open(&self, frame: &Frame<'_>) -> bool {
+        let mut inner = self.inner();
+        if !inner.closed {
+            inner.push(Queued { frame: frame::encode(frame).into(), request: None });
+        }
+        !inner.closed
     }
 
     /// Queues a whole frame, as [`Link::push`].

@@ -2,10 +2,13 @@
 //! waits in the kernel's queue. TLS is shaken in a task of its own, so that a
 //! slow peer holds up nobody, and ALPN decides what the connection is.
 
+use super::caller::{Caller, Shown};
+use super::link::Link;
 use super::pace::Pace;
-use super::{Caller, session};
+use super::renewal::Renewal;
+use super::session;
 use crate::app::App;
-use crate::hosts::Host;
+use crate::pki::Parsed;
 use crate::{limits, web};
 use aspire_wire::frame::encode;
 use aspire_wire::session::{ALPN_HTTP, ALPN_LINK, Frame};
@@ -18,10 +21,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
-use uuid::Uuid;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// What whoever shows a certificate of no host is told.
+pub const NOT_KNOWN: &str = "this host is not enrolled here, or it was revoked";
 
 /// What the tasks of the port share.
 pub struct Port {
@@ -79,48 +82,60 @@ impl Port {
         let Ok(_permit) = self.exchanges.try_acquire() else {
             return tracing::warn!(%peer, "too many exchanges at once, one refused");
         };
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let caller = Caller::new(certificate.and_then(|certificate| self.host(certificate)));
+        let caller = Caller::new(self.shown(&stream));
         let http1 = web::http1(limits::HTTP_HEAD_LIMIT).keep_alive(false).clone();
         let service = web::service(&self.router.clone().layer(Extension(caller.clone())), peer);
         let stream = web::Paced::new(stream, self.app.config.web.pace.write);
-        let mut exchange = pin!(http1.serve_connection(web::io(stream), service));
-        let mut ended = timeout(limits::EXCHANGE_LIMIT, &mut exchange).await;
-        if ended.is_err() && caller.may_take_its_time() {
-            ended = timeout(limits::DOWNLOAD_LIMIT, exchange).await;
-        }
-        if ended.is_err() {
-            tracing::info!(%peer, "exchange took too long");
+        let exchange = async {
+            let mut exchange = pin!(http1.serve_connection(web::io(stream), service));
+            let mut ended = timeout(limits::EXCHANGE_LIMIT, &mut exchange).await;
+            if ended.is_err() && caller.may_take_its_time() {
+                ended = timeout(limits::DOWNLOAD_LIMIT, exchange).await;
+            }
+            if ended.is_err() {
+                tracing::info!(%peer, "exchange took too long");
+            }
+        };
+        let revoked = async {
+            match caller.host() {
+                Some(host) => self.app.directory.revoked(host).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = exchange => {}
+            () = revoked => tracing::info!(%peer, "exchange cut: its host was revoked"),
         }
     }
 
-    /// Whose certificate it is, if anybody's whom we know.
-    fn host(&self, certificate: &CertificateDer<'_>) -> Option<Arc<Host>> {
-        host_id(certificate).and_then(|id| self.app.directory.by_id(id))
+    /// The host whose certificate the peer shows.
+    fn shown(&self, stream: &TlsStream<TcpStream>) -> Shown {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let Some(certificate) = certificate else { return Shown::Nothing };
+        // The verifier has proved that it is one that we signed.
+        let parsed = Parsed::of(certificate);
+        let host = parsed.as_ref().and_then(|parsed| self.app.directory.by_id(parsed.host));
+        host.zip(parsed).map_or(Shown::Nobody, |(host, parsed)| Shown::Host(host, parsed))
     }
 
     async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let Some(certificate) = certificate else {
+        let shown = self.shown(&stream);
+        if matches!(shown, Shown::Nothing) {
             return refuse(stream, peer, "a link needs a client certificate; enrol the host first").await;
-        };
+        }
         // Whoever sends everybody away need not know them.
         if let Some(server) = self.app.config.agents.sends_all_to() {
             tracing::info!(%peer, to = server, "link redirected");
             return farewell(stream, &Frame::Redirect { server }).await;
         }
-        match self.host(certificate) {
-            Some(host) => session::start(self.app.clone(), stream, host, peer, self.alive.clone()),
-            None => refuse(stream, peer, "this host is not enrolled here, or it was revoked").await,
+        match shown {
+            Shown::Host(host, parsed) => {
+                let link = Link::new(host, peer).with(Renewal::of(parsed));
+                session::start(self.app.clone(), stream, link, self.alive.clone());
+            }
+            Shown::Nobody | Shown::Nothing => refuse(stream, peer, NOT_KNOWN).await,
         }
     }
-}
-
-/// The common name, which the verifier has proved to be what we signed.
-fn host_id(certificate: &CertificateDer<'_>) -> Option<Uuid> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let name = certificate.subject().iter_common_name().next()?.as_str().ok()?;
-    Uuid::parse_str(name).ok()
 }
 
 async fn refuse(stream: TlsStream<TcpStream>, peer: SocketAddr, reason: &str) {

@@ -11,6 +11,7 @@ pub mod hub;
 pub mod link;
 pub mod listener;
 mod pace;
+pub mod renewal;
 pub mod rollout;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -61,10 +62,14 @@ impl LinkEnd {
 }
 
 impl From<FrameError> for LinkEnd {
-    /// The error may quote the agent, and it reaches the log and every request that waits: it is
-    /// cut short, and nothing in it ends a line or drives a terminal.
     fn from(error: FrameError) -> LinkEnd {
-        let short: String = error.to_string().chars().take(limits::MAX_REASON_CHARS).collect();
-        LinkEnd::Protocol(short.escape_debug().to_string())
+        LinkEnd::Protocol(shown(&error.to_string()))
     }
+}
+
+/// What may quote an agent, for the log and for every request that waits: it is cut short, and nothing
+/// in it ends a line or drives a terminal.
+fn shown(text: &str) -> String {
+    let short: String = text.chars().take(limits::MAX_REASON_CHARS).collect();
+    short.escape_debug().to_string()
 }

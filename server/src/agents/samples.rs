@@ -13,6 +13,7 @@ pub fn host(grace: u64) -> Arc<Host> {
         settings: Settings::default(),
         greeting: Greeting { patience: Patience { timeout: 120, grace }, ..Greeting::default() },
         status: Status::Unknown,
+        certificate: None,
         last_seen: None,
         created: 0,
     };

@@ -4,9 +4,9 @@
 
 use super::hub::Registered;
 use super::link::{Link, Order};
-use super::{LinkEnd, facts};
+use super::{LinkEnd, facts, renewal};
 use crate::app::{App, STOPPING};
-use crate::hosts::{Conflict, Greeting, Host};
+use crate::hosts::{Conflict, Greeting};
 use crate::jobs::{self, Owed};
 use crate::requests::ReplyTo;
 use crate::{clock, limits};
@@ -15,7 +15,6 @@ use aspire_wire::{FrameReader, Reply};
 use bytes::{Buf as _, Bytes};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -63,17 +62,11 @@ enum Phase {
 }
 
 /// Starts the link's task.
-pub fn start(
-    app: Arc<App>,
-    stream: TlsStream<TcpStream>,
-    host: Arc<Host>,
-    peer: SocketAddr,
-    alive: mpsc::Sender<()>,
-) {
+pub fn start(app: Arc<App>, stream: TlsStream<TcpStream>, link: Link, alive: mpsc::Sender<()>) {
     let mut session = Session {
         app,
         stream,
-        link: Arc::new(Link::new(host, peer)),
+        link: Arc::new(link),
         reader: FrameReader::default(),
         held: None,
         writing: Bytes::new(),
@@ -87,7 +80,8 @@ pub fn start(
         let end = poll_fn(|context| session.poll(context)).await;
         session.retire(&end.to_string());
         session.app.metrics.links.ended(&end);
-        tracing::info!(host = %session.link.host.id, %peer, reason = %end, "link ended");
+        let Link { host, peer, .. } = &*session.link;
+        tracing::info!(host = %host.id, %peer, reason = %end, "link ended");
     });
 }
 
@@ -226,6 +220,8 @@ impl Session {
                 }
                 (FromAgent::Job(notice), _) => self.app.jobs.noticed(&self.link.host, notice),
                 (FromAgent::Facts(told), _) => facts::take(&self.app, &self.link, &told),
+                (FromAgent::Renew(csr), _) => renewal::requested(&self.app, &self.link, csr),
+                (FromAgent::Renewed(outcome), _) => renewal::done(&self.app, &self.link, outcome),
                 (FromAgent::Unknown(method), _) => {
                     tracing::debug!(host = %self.link.host.id, method, "unknown method passed over");
                 }
@@ -320,7 +316,11 @@ impl Session {
         self.report(conflict.as_ref());
         let heartbeat = self.app.config.agents.heartbeat;
         let held = host.state().facts.digests();
-        self.link.push(&Frame::Ready { heartbeat, facts: Some(&held) });
+        // Whoever revokes it after the look above finds the link and closes it: then it gets no welcome.
+        if !self.link.push_if_open(&Frame::Ready { heartbeat, facts: Some(&held) }) {
+            return Ok(());
+        }
+        renewal::link_up(&self.app, &self.link);
         self.phase = Phase::Live;
         self.set_timer(self.silence());
         self.app.queue.kick(self.link.host.id);

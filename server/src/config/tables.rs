@@ -1,11 +1,26 @@
-//! The tables `[log]`, `[limits]` and `[audit]`.
+//! The tables `[log]`, `[limits]`, `[audit]` and `[pki]`, and what else has no room in one file.
 
 use super::in_range;
 use crate::limits;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
+
+#[derive(Debug, Clone)]
+pub struct Requests {
+    /// A request for more hosts than this has to say for how many it is.
+    pub confirm_above: usize,
+}
+
+/// Where the document server has its files.
+#[derive(Debug, Clone)]
+pub struct PackagesFolder {
+    pub dir: PathBuf,
+    /// The most of one file, in bytes.
+    pub max_size: u64,
+}
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +103,12 @@ fn keep<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, 
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct PkiTable {
+    pub passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct LogTable {
     level: Option<Level>,
     format: Format,
@@ -155,4 +176,10 @@ fn per_second<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>,
 fn limit<'de, D: Deserializer<'de>>(deserializer: D, unit: &str) -> Result<Option<u32>, D::Error> {
     let number = i64::deserialize(deserializer)?;
     in_range(number, &limits::LIMIT, unit).map(|number| u32::try_from(number).ok())
+}
+
+/// `[agents] certificate_days`.
+pub(super) fn certificate_days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let days = i64::deserialize(deserializer)?;
+    in_range(days, &limits::CERTIFICATE_DAYS, "days").map(|days| u32::try_from(days).ok())
 }

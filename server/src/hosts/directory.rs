@@ -3,6 +3,7 @@
 use super::{Greeting, Host, Section, Settings, Status};
 use crate::clock;
 use crate::limits::MAX_FACTS_BYTES;
+use crate::pki::Certificate;
 use crate::store::facts::FactRow;
 use crate::store::hosts::HostRow;
 use aspire_wire::Facts as Told;
@@ -17,6 +18,8 @@ pub struct Directory {
     index: RwLock<Index>,
     /// Something is to be written to the database.
     pub(super) changed: Notify,
+    /// A host was removed.
+    removed: Notify,
     /// Held by whoever changes what an operator settled, from reading it to writing it.
     pub settling: tokio::sync::Mutex<()>,
 }
@@ -82,6 +85,20 @@ impl Directory {
         }
         index.dirty.remove(&host.id);
         index.facts_behind.retain(|(id, _)| *id != host.id);
+        drop(index);
+        self.removed.notify_waiters();
+    }
+
+    /// Returns once the host was removed.
+    pub async fn revoked(&self, host: &Host) {
+        loop {
+            // Before the look: what is removed from then on is heard of.
+            let removed = self.removed.notified();
+            if host.is_revoked() {
+                return;
+            }
+            removed.await;
+        }
     }
 
     pub fn by_id(&self, id: Uuid) -> Option<Arc<Host>> {
@@ -141,6 +158,17 @@ impl Directory {
             return;
         }
         host.state().status = Status::Offline;
+        index.dirty.insert(host.id, host.clone());
+        self.changed.notify_one();
+    }
+
+    /// The host shows this certificate, or has been given it.
+    pub fn certified(&self, host: &Arc<Host>, certificate: Certificate) {
+        let mut index = self.write();
+        if host.is_revoked() {
+            return;
+        }
+        host.state().certificate = Some(certificate);
         index.dirty.insert(host.id, host.clone());
         self.changed.notify_one();
     }
@@ -285,6 +313,7 @@ mod tests {
             settings: Settings::default(),
             greeting: Greeting { name: name.into(), ..Greeting::default() },
             status: Status::Unknown,
+            certificate: None,
             last_seen: None,
             created: 0,
         }

@@ -13,6 +13,7 @@ pub use writer::{keep_written, write_rest};
 
 use crate::clock::{self, EpochMs};
 use crate::limits::{CANCEL_MARGIN_SECONDS, DEADLINE_MARGIN_SECONDS, MAX_TAGS, MAX_WORD_BYTES};
+use crate::pki::Certificate;
 use crate::store::hosts::HostRow;
 use aspire_wire::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS, GRACE_SECONDS, TIMEOUT_SECONDS};
 use aspire_wire::session::Init;
@@ -139,6 +140,8 @@ pub struct State {
     pub greeting: Greeting,
     pub facts: Facts,
     pub status: Status,
+    /// What it showed last, or was given since.
+    pub certificate: Option<Certificate>,
     pub boots: Boots,
     /// What of `last_seen` is in the database.
     written: EpochMs,
@@ -158,6 +161,7 @@ impl Host {
                 greeting: row.greeting,
                 facts: Facts::default(),
                 status: row.status,
+                certificate: row.certificate,
                 boots,
                 written: last_seen,
             }),
@@ -198,6 +202,7 @@ impl Host {
             settings: state.settings.clone(),
             greeting: state.greeting.clone(),
             status: state.status,
+            certificate: state.certificate.clone(),
             last_seen: self.last_seen(),
             created: self.created,
         }

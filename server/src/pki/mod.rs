@@ -2,11 +2,15 @@
 //! agents' port shows and the ones that are the hosts' identities.
 
 mod authority;
+mod ca_key;
+mod certificate;
 pub mod files;
+pub mod passphrase;
 mod server_cert;
 pub mod tls;
 
-pub use authority::Authority;
+pub use authority::{Authority, Signed};
+pub use certificate::{Certificate, Parsed};
 pub use server_cert::{ServerCertificate, keep_fresh};
 
 use std::path::{Path, PathBuf};

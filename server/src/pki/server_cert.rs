@@ -125,7 +125,7 @@ mod tests {
     const DAY_MS: EpochMs = 24 * 3600 * 1000;
 
     fn opened(dir: &TempDir, names: &[&str]) -> (Authority, ServerCertificate) {
-        let authority = Authority::open(dir.path()).unwrap();
+        let authority = Authority::open(dir.path(), None).unwrap();
         let names = names.iter().map(ToString::to_string).collect();
         let certificate = ServerCertificate::open(dir.path(), &authority, names).unwrap();
         (authority, certificate)
@@ -163,10 +163,10 @@ mod tests {
         opened(&stranger, &["localhost"]);
         let ca = dir.path().join("ca.key");
         std::fs::copy(stranger.path().join("ca.key"), &ca).unwrap();
-        let error = Authority::open(dir.path()).err().unwrap().to_string();
+        let error = Authority::open(dir.path(), None).err().unwrap().to_string();
         assert!(error.contains("ca.pem: it does not belong to ca.key"), "{error}");
         std::fs::remove_file(&ca).unwrap();
-        let error = Authority::open(dir.path()).err().unwrap().to_string();
+        let error = Authority::open(dir.path(), None).err().unwrap().to_string();
         assert!(error.contains("ca.key: the CA's key is missing"), "{error}");
     }
 }

@@ -49,7 +49,8 @@ async fn try_enroll(app: &Arc<App>, note: &Note, request: EnrollRequest) -> Resu
     let now = clock::now();
     let token = app.store.find_token(&secret_hash(&request.token), now).await?.map_err(refused)?;
     let id = Uuid::new_v4();
-    let cert = app.authority.sign_host(id, &request.csr).map_err(|error| match error {
+    let days = app.config.agents.certificate_days;
+    let signed = app.authority.sign_host(id, &request.csr, days).map_err(|error| match error {
         PkiError::BadRequest(_) => Problem::field("csr", error.to_string()),
         other => {
             tracing::error!(error = %other, "certificate not signed");
@@ -61,6 +62,7 @@ async fn try_enroll(app: &Arc<App>, note: &Note, request: EnrollRequest) -> Resu
         settings: token.settings.clone(),
         greeting: Greeting { name: request.name, ..Greeting::default() },
         status: Status::Unknown,
+        certificate: Some(signed.parsed.certificate),
         last_seen: None,
         created: now,
     };
@@ -71,7 +73,7 @@ async fn try_enroll(app: &Arc<App>, note: &Note, request: EnrollRequest) -> Resu
         app.store.enroll_host(&token, &row).await?.map_err(refused)?;
         tracing::info!(host = %id, name = row.greeting.name, token = token.id, "host enrolled");
         app.directory.insert(row);
-        Ok(EnrollReply { hostname: id.to_string(), ca: app.authority.pem().to_owned(), cert })
+        Ok(EnrollReply { hostname: id.to_string(), ca: app.authority.pem().to_owned(), cert: signed.pem })
     })
     .await
 }

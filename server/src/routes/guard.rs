@@ -2,11 +2,14 @@
 //! refused; and what changes something goes with a [`Note`] for the audit log.
 
 use super::cookie;
+use crate::agents::Caller;
+use crate::agents::listener::NOT_KNOWN;
 use crate::app::App;
 use crate::people::note::Note;
 use crate::people::{Credentials, Least, Principal, Role, admit, least};
 use crate::problem::Problem;
 use crate::web::Peer;
+use axum::Extension;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -56,6 +59,15 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
         of_nobody(&app, &note, response.status());
     }
     response
+}
+
+/// The middleware before everything of the agents' port: a host that was revoked gets nothing, whatever
+/// else it shows. Now, and not when its connection was made.
+pub async fn known_host(Extension(caller): Extension<Caller>, request: Request, next: Next) -> Response {
+    if caller.is_nobody() {
+        return Problem::new(StatusCode::FORBIDDEN, NOT_KNOWN).into_response();
+    }
+    next.run(request).await
 }
 
 /// Records that somebody was not let in, who said who he was.

@@ -11,6 +11,7 @@ use crate::openapi::schema::{optional_tags, optional_word};
 use crate::openapi::shapes::HostFacts;
 use crate::people::Principal;
 use crate::people::note::Note;
+use crate::pki::Certificate;
 use crate::problem::Problem;
 use crate::requests::Target;
 use crate::unbroken::to_the_end;
@@ -49,6 +50,9 @@ pub struct View {
     /// The kernel's boot id.
     #[serde(skip_serializing_if = "String::is_empty")]
     boot: String,
+    /// What the host showed last, or was given since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<CertificateView>,
     /// Two machines share the identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     conflict: Option<ConflictView>,
@@ -56,6 +60,17 @@ pub struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<HostFacts>)]
     facts: Option<Facts>,
+}
+
+/// A host's certificate.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Certificate)]
+struct CertificateView {
+    /// When it ends, RFC 3339. It is renewed before that, while the host is online.
+    #[schema(format = DateTime)]
+    expires: String,
+    /// Its number, in hexadecimal.
+    serial: String,
 }
 
 /// Two machines that share an identity.
@@ -295,6 +310,10 @@ fn view(host: &Host) -> View {
         since: clock::rfc3339(*since),
         peers: peers.map(|peer| peer.to_string()),
     });
+    let certificate = state.certificate.as_ref().map(|Certificate { expires, serial }| CertificateView {
+        expires: clock::rfc3339(*expires),
+        serial: serial.clone(),
+    });
     View {
         id: host.id.to_string(),
         name: state.greeting.name.clone(),
@@ -306,6 +325,7 @@ fn view(host: &Host) -> View {
         last_seen: host.last_seen().map(clock::rfc3339),
         created: clock::rfc3339(host.created),
         boot: state.greeting.boot.clone(),
+        certificate,
         conflict,
         facts: None,
     }

@@ -74,7 +74,8 @@ pub fn agents(app: &Arc<App>) -> Router {
         .layer(from_fn(openapi::known_parameters))
         .merge(packages::agents())
         .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method);
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn(guard::known_host));
     finish(router, app)
 }
 

@@ -3,6 +3,7 @@
 use super::{Store, StoreError, daemons, facts, from_json, retried, to_json};
 use crate::clock::EpochMs;
 use crate::hosts::{Greeting, Patience, Settings, Status, Tags};
+use crate::pki::Certificate;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
@@ -14,6 +15,7 @@ pub struct HostRow {
     pub settings: Settings,
     pub greeting: Greeting,
     pub status: Status,
+    pub certificate: Option<Certificate>,
     pub last_seen: Option<EpochMs>,
     pub created: EpochMs,
 }
@@ -23,7 +25,7 @@ impl Store {
     pub async fn load_hosts(&self) -> Result<Vec<HostRow>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, name, region, tags, own_region, own_tags, status, version, address, boot, \
-             last_seen, gmt_create FROM hosts WHERE revoked IS NULL",
+             last_seen, cert_expires, cert_serial, gmt_create FROM hosts WHERE revoked IS NULL",
         )
         .fetch_all(&self.pool)
         .await?;
@@ -49,7 +51,8 @@ impl Store {
         for row in rows {
             sqlx::query(
                 "UPDATE hosts SET name = ?, own_region = ?, own_tags = ?, status = ?, version = ?, \
-                 address = ?, boot = ?, last_seen = ?, gmt_modify = ? WHERE id = ?",
+                 address = ?, boot = ?, last_seen = ?, cert_expires = ?, cert_serial = ?, gmt_modify = ? \
+                 WHERE id = ?",
             )
             .bind(row.greeting.name.as_str())
             .bind(row.greeting.region.as_str())
@@ -59,6 +62,8 @@ impl Store {
             .bind(row.greeting.address.as_str())
             .bind(row.greeting.boot.as_str())
             .bind(row.last_seen)
+            .bind(row.certificate.as_ref().map(|certificate| certificate.expires))
+            .bind(row.certificate.as_ref().map(|certificate| certificate.serial.as_str()))
             .bind(now)
             .bind(row.id.to_string())
             .execute(&mut *transaction)
@@ -110,6 +115,8 @@ fn host(row: &AnyRow) -> Result<HostRow, StoreError> {
     let tags: Option<String> = row.try_get("tags")?;
     let tags = tags.map(|text| from_json::<Tags>("tags", &text)).transpose()?;
     let status: String = row.try_get("status")?;
+    let expires: Option<EpochMs> = row.try_get("cert_expires")?;
+    let serial: Option<String> = row.try_get("cert_serial")?;
     Ok(HostRow {
         id,
         settings: Settings { region: row.try_get("region")?, tags },
@@ -124,6 +131,7 @@ fn host(row: &AnyRow) -> Result<HostRow, StoreError> {
             patience: Patience::default(),
         },
         status: Status::from_text(&status),
+        certificate: expires.zip(serial).map(|(expires, serial)| Certificate { expires, serial }),
         last_seen: row.try_get("last_seen")?,
         created: row.try_get("gmt_create")?,
     })

@@ -109,13 +109,15 @@ impl Store {
             return Ok(Err(TokenRefused::UsedUp));
         }
         sqlx::query(
-            "INSERT INTO hosts (id, name, region, tags, own_tags, status, gmt_create, gmt_modify) \
-             VALUES (?, ?, ?, ?, '{}', 'unknown', ?, ?)",
+            "INSERT INTO hosts (id, name, region, tags, own_tags, status, cert_expires, cert_serial, \
+             gmt_create, gmt_modify) VALUES (?, ?, ?, ?, '{}', 'unknown', ?, ?, ?, ?)",
         )
         .bind(host.id.to_string())
         .bind(host.greeting.name.as_str())
         .bind(host.settings.region.as_deref())
         .bind(host.settings.tags.as_ref().map(to_json))
+        .bind(host.certificate.as_ref().map(|certificate| certificate.expires))
+        .bind(host.certificate.as_ref().map(|certificate| certificate.serial.as_str()))
         .bind(host.created)
         .bind(host.created)
         .execute(&mut *transaction)

@@ -9,7 +9,15 @@ const NOW: EpochMs = 0;
 
 fn host(n: u128, greeting: Greeting, status: Status, facts: &[(&str, &str)]) -> Host {
     let settings = Settings { region: None, tags: Some([("env".into(), "prod".into())].into()) };
-    let row = HostRow { id: Uuid::from_u128(n), settings, greeting, status, last_seen: None, created: NOW };
+    let row = HostRow {
+        id: Uuid::from_u128(n),
+        settings,
+        greeting,
+        status,
+        certificate: None,
+        last_seen: None,
+        created: NOW,
+    };
     let host = Host::new(row);
     let mut told = Facts::default();
     for (name, value) in facts {

@@ -14,10 +14,11 @@ use crate::config::Pace;
 use crate::metrics::http::CONNECTIONS;
 use crate::metrics::{Handshakes, Metrics};
 use crate::throttle::limiter::{Caller, Limiter, Permit};
-use crate::{again, limits};
+use crate::{again, clock, limits};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{self, CertificateError};
 use tokio_rustls::server::TlsStream;
 use tower_http::add_extension::AddExtension;
 
@@ -167,11 +169,23 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<TlsStream<S>, String> {
     let shaken = match timeout(limits::HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(why_not(&error)),
         Err(_) => Err("it took too long".into()),
     };
     if shaken.is_ok() { &counted.ok } else { &counted.failed }.inc();
     shaken
+}
+
+/// Why a handshake failed, and what to do about it where that is known.
+fn why_not(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            let at = i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX).saturating_mul(1000);
+            format!("the host's certificate expired on {}: enrol it anew", clock::rfc3339(at))
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// HTTP/1.1 as we serve it. `head` is a peer's time for the head of a call.

@@ -81,7 +81,8 @@ fn host(n: u128) -> Host {
         facts.change(name, Some(Section::new("d", &value.to_string()).unwrap()));
     }
     let (id, settings, status) = (Uuid::from_u128(n), Settings::default(), Status::Online);
-    let host = Host::new(HostRow { id, settings, greeting, status, last_seen: None, created: 0 });
+    let host =
+        Host::new(HostRow { id, settings, greeting, status, certificate: None, last_seen: None, created: 0 });
     host.state().facts = facts;
     host
 }

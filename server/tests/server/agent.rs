@@ -1,12 +1,15 @@
 //! An agent as small as can be, over real TLS.
 
 use crate::common::{PATIENCE, Server};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 pub use simulator::{Identity, builder, config, connect, exchange};
 
@@ -19,6 +22,30 @@ pub async fn enrolled(server: &Server, name: &str) -> Identity {
 /// Enrols as an agent does. Where the server refuses: status and problem document.
 pub async fn enroll(agents: SocketAddr, token: &str, name: &str) -> Result<Identity, (u16, Value)> {
     timeout(PATIENCE, simulator::enroll(agents, token, name)).await.expect("an answer").unwrap()
+}
+
+/// A certificate of this server's CA for the host, which began and ends so many days from now.
+pub fn issue(server: &Server, host: &str, begins: i64, ends: i64) -> Identity {
+    let ca_key = std::fs::read_to_string(server.dir.path().join("data/pki/ca.key")).unwrap();
+    issue_by(server.running.app.authority.der(), &ca_key, host, begins, ends)
+}
+
+/// The same, by the key of any CA, PEM.
+pub fn issue_by(ca: &CertificateDer<'static>, ca_key: &str, host: &str, begins: i64, ends: i64) -> Identity {
+    let issuer = Issuer::from_ca_cert_der(ca, KeyPair::from_pem(ca_key).unwrap()).unwrap();
+    let day = |days: i64| {
+        let now = SystemTime::now();
+        let distance = Duration::from_hours(24 * days.unsigned_abs());
+        if days < 0 { now - distance } else { now + distance }
+    };
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, host);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    (params.not_before, params.not_after) = (day(begins).into(), day(ends).into());
+    let cert = params.signed_by(&key, &issuer).unwrap().der().clone();
+    let key = key.serialize_der();
+    Identity { id: host.into(), config: config(ca, &cert, &key), ca: ca.clone(), cert, key }
 }
 
 /// A live link.

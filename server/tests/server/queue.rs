@@ -379,7 +379,7 @@ async fn what_ends_while_it_is_queued_costs_no_request_its_record() {
     let pki = config.data.join("pki");
     files::private_dir(&config.data).unwrap();
     files::private_dir(&pki).unwrap();
-    let app = Arc::new(App::build(config, Authority::open(&pki).unwrap(), "x").await.unwrap());
+    let app = Arc::new(App::build(config, Authority::open(&pki, None).unwrap(), "x").await.unwrap());
     let head = |id: &str| Head {
         id: id.into(),
         who: "ann".into(),

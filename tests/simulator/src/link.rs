@@ -174,6 +174,8 @@ impl<'a> Link<'a> {
         while let Some(line) = self.frames.next_line().map_err(io::Error::other)? {
             match FromServer::parse(line).map_err(io::Error::other)? {
                 FromServer::Ready { .. } | FromServer::Pong | FromServer::Ack(_) => {}
+                // Its certificate outlives every run.
+                FromServer::Renew | FromServer::Renewed(_) => {}
                 FromServer::Bye(_) => return Ok(Some(End::Lost)),
                 FromServer::Redirect(list) => return Ok(Some(redirected(&list))),
                 FromServer::Rejected(rejected) => self.answer(rejected.into()).await?,
