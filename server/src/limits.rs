@@ -225,6 +225,9 @@ pub const DEFAULT_DATABASE_CONNECTIONS: u32 = 4;
 pub const DATABASE_BUSY_MS: u32 = 5000;
 /// Bytes of a statement that a database server must take: what one request for ten thousand hosts has.
 pub const DATABASE_PACKET_BYTES: i64 = 16 * 1024 * 1024;
+/// Statements that a database server keeps for all connections together: of so many rows each, and a
+/// quarter of what it keeps for everybody.
+pub const DATABASE_STATEMENTS: u32 = 4000;
 /// How long a connection to a database server may take to be there.
 pub const DATABASE_CONNECT: Duration = Duration::from_secs(10);
 /// How long a call waits for a connection while a database server is away.

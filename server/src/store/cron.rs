@@ -84,7 +84,7 @@ impl Store {
         }
         query.push(" ORDER BY c.name, c.host LIMIT ");
         query.push_bind(i64::try_from(wanted.limit).unwrap_or(i64::MAX));
-        let rows = query.build().persistent(false).fetch_all(&self.pool).await?;
+        let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
         rows.iter().map(cron_row).collect()
     }
 
@@ -92,7 +92,7 @@ impl Store {
     pub async fn count_cron(&self, wanted: &CronFilter<'_>) -> Result<i64, StoreError> {
         let mut query = QueryBuilder::<Any>::new("SELECT COUNT(*) AS n FROM cron c WHERE 1 = 1");
         narrow(&mut query, wanted);
-        Ok(query.build().persistent(false).fetch_one(&self.pool).await?.try_get("n")?)
+        Ok(query.build().persistent(self.pool.keeps_any()).fetch_one(&self.pool).await?.try_get("n")?)
     }
 }
 

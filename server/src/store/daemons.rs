@@ -109,7 +109,7 @@ impl Store {
         }
         query.push(" ORDER BY d.name, d.host LIMIT ");
         query.push_bind(i64::try_from(wanted.limit).unwrap_or(i64::MAX));
-        let rows = query.build().persistent(false).fetch_all(&self.pool).await?;
+        let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
         rows.iter().map(daemon_row).collect()
     }
 
@@ -121,7 +121,7 @@ impl Store {
         );
         narrow(&mut query, wanted);
         query.push(" GROUP BY d.name, d.version, d.status ORDER BY d.name, d.version, d.status");
-        let rows = query.build().persistent(false).fetch_all(&self.pool).await?;
+        let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
         rows.iter().map(count_row).collect()
     }
 

@@ -96,7 +96,7 @@ impl Store {
                 any.push("(host = ").push_bind_unseparated(host.to_string());
                 any.push_unseparated(" AND job = ").push_bind_unseparated(*job).push_unseparated(")");
             }
-            let rows = query.build().persistent(false).fetch_all(&self.pool).await?;
+            let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
             found.extend(rows.iter().map(job_row).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(found)
@@ -123,7 +123,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for some in jobs.chunks(MAX_ROWS_PER_STATEMENT) {
-            replace(some).build().persistent(false).execute(&mut *transaction).await?;
+            replace(some).build().persistent(transaction.keeps_any()).execute(&mut *transaction).await?;
         }
         for some in statements(results, |row| row.entry.len()) {
             let mut query =
@@ -134,7 +134,7 @@ impl Store {
                     .push_bind(result.entry)
                     .push_bind(result.at);
             });
-            query.build().persistent(false).execute(&mut *transaction).await?;
+            query.build().persistent(transaction.keeps_any()).execute(&mut *transaction).await?;
         }
         cron::change(&mut transaction, cron).await?;
         daemons::change(&mut transaction, daemons).await?;
@@ -167,7 +167,7 @@ impl Store {
         }
         query.push(" ORDER BY gmt_create DESC, host DESC, job DESC LIMIT ");
         query.push_bind(i64::try_from(wanted.limit).unwrap_or(i64::MAX));
-        let rows = query.build().persistent(false).fetch_all(&self.pool).await?;
+        let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
         rows.iter().map(job_row).collect::<Result<_, _>>().map(Some)
     }
 

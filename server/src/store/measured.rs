@@ -15,6 +15,8 @@ use std::time::Instant;
 pub struct Pool {
     pub inner: AnyPool,
     pub metrics: Arc<Database>,
+    /// See [`Pool::keeps_any`].
+    pub of_server: bool,
 }
 
 impl Pool {
@@ -23,10 +25,18 @@ impl Pool {
             inner: None,
             begun: Instant::now(),
             metrics: self.metrics.clone(),
+            of_server: self.of_server,
             succeeded: false,
         };
         transaction.inner = Some(self.inner.begin().await?);
         Ok(transaction)
+    }
+
+    /// Whether a statement is kept prepared whose text is not always the same. A database server's
+    /// is: to have it closed is a message without an answer, and the next one waits for its receipt,
+    /// by TCP for 40 ms. The embedded database has no such way, and keeps memory for each.
+    pub fn keeps_any(&self) -> bool {
+        self.of_server
     }
 
     pub async fn close(&self) {
@@ -107,10 +117,16 @@ pub struct Transaction<'a> {
     inner: Option<sqlx::Transaction<'a, Any>>,
     begun: Instant,
     metrics: Arc<Database>,
+    of_server: bool,
     succeeded: bool,
 }
 
 impl Transaction<'_> {
+    /// As [`Pool::keeps_any`].
+    pub fn keeps_any(&self) -> bool {
+        self.of_server
+    }
+
     pub async fn commit(mut self) -> Result<(), Error> {
         if let Some(inner) = self.inner.take() {
             inner.commit().await?;

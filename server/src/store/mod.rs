@@ -77,6 +77,7 @@ impl Store {
     pub async fn open(database: &Database, file: &Path) -> Result<Store, StoreError> {
         sqlx::any::install_default_drivers();
         let pool = AnyPoolOptions::new().max_connections(database.connections);
+        let of_server = database.url.is_some();
         let (inner, claim) = match &database.url {
             None => (sqlite::open(file, pool).await?, None),
             Some(url) => {
@@ -84,7 +85,7 @@ impl Store {
                 (pool, Some(Arc::new(claim)))
             }
         };
-        Ok(Store { pool: Pool { inner, metrics: Arc::default() }, claim })
+        Ok(Store { pool: Pool { inner, metrics: Arc::default(), of_server }, claim })
     }
 
     /// The same, counted by these.

@@ -11,7 +11,9 @@ use tokio::time::timeout;
 pub async fn open(url: &MySqlUrl, pool: AnyPoolOptions) -> Result<(AnyPool, Claim), StoreError> {
     let unusable = |reason: String| StoreError::Unusable { database: url.to_string(), reason };
     // What is slow or wrong is logged by whoever calls, in one line.
-    let options = url.options().clone().disable_statement_logging();
+    let mut options = url.options().clone().disable_statement_logging();
+    let kept = limits::DATABASE_STATEMENTS / pool.get_max_connections();
+    options.database_url.query_pairs_mut().append_pair("statement-cache-capacity", &kept.to_string());
     let claim = Claim::stake(&options).await.map_err(|error| unusable(error.to_string()))?;
     bring_up_to_date(&options).await.map_err(unusable)?;
     let pool = pool

@@ -56,7 +56,7 @@ impl Store {
             }
         }
         query.push(" ORDER BY name, gmt_create DESC, id");
-        let rows = query.build().persistent(false).fetch_all(&self.pool).await?;
+        let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
         rows.iter().map(plugin).collect()
     }
 

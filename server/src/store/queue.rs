@@ -77,7 +77,7 @@ impl Store {
                     .push_bind(row.sent)
                     .push_bind(row.created);
             });
-            query.build().persistent(false).execute(&mut *transaction).await?;
+            query.build().persistent(transaction.keeps_any()).execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)
     }
@@ -94,7 +94,7 @@ impl Store {
         for id in ids {
             list.push_bind(*id);
         }
-        let rows = query.push(")").build().persistent(false).fetch_all(&self.pool).await?;
+        let rows = query.push(")").build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
         let call = |row: &AnyRow| {
             Ok(StoredCall {
                 id: row.try_get("id")?,
@@ -137,7 +137,7 @@ impl Store {
         for request in requests {
             list.push_bind(*request);
         }
-        query.push(")").build().persistent(false).execute(&self.pool).await?;
+        query.push(")").build().persistent(self.pool.keeps_any()).execute(&self.pool).await?;
         Ok(())
     }
 

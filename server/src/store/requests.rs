@@ -324,7 +324,7 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
                 .push_bind(item.finished())
                 .push_bind(item.head.created);
         });
-        query.build().persistent(false).execute(&mut **transaction).await?;
+        query.build().persistent(transaction.keeps_any()).execute(&mut **transaction).await?;
     }
     Ok(())
 }
@@ -369,7 +369,7 @@ pub(super) async fn insert_results(
                 .push_bind(result.settled.at)
                 .push_bind(result.settled.json());
         });
-        query.build().persistent(false).execute(&mut **transaction).await?;
+        query.build().persistent(transaction.keeps_any()).execute(&mut **transaction).await?;
     }
     Ok(())
 }
