@@ -58,7 +58,7 @@ async fn main() {
     println!("{kb_a_link:.1} kB a link");
 
     let hosts: Vec<_> = identities.iter().map(|identity| identity.id.as_str()).collect();
-    let body = json!({"hosts": hosts, "method": "sync.bash", "cmd": "true"}).to_string();
+    let body = json!({"hosts": hosts, "method": "sync.bash", "cmd": "true", "confirm": links}).to_string();
     let mut fan_out_ms = Vec::new();
     for _ in 0..ROUNDS {
         let processes = [program.child.id(), std::process::id()];

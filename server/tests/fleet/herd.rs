@@ -20,6 +20,9 @@ async fn after_kill_9_all_come_back_and_no_faster_than_the_limit() {
     soon(tally.are_down()).await;
     let begin = Instant::now();
     rig.program.start_again(rig.dir.path()).await;
+    soon(tally.are_up(HOSTS / 4)).await;
+    // Who is new waits his turn with the others, and no longer.
+    soon(enrolled(&rig.program, 1)).await;
     soon(tally.are_up(HOSTS)).await;
 
     let mut times: Vec<_> = tally.handshakes().into_iter().filter(|at| *at >= begin).collect();

@@ -1,10 +1,11 @@
 //! The life of a link.
 
 use crate::agent::{Agent, enrolled, init, linked};
-use crate::common::{Server, eventually};
+use crate::common::{PATIENCE, Server, eventually};
 use serde_json::json;
 use std::time::Instant;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn init_is_answered_and_pings_too() {
@@ -72,6 +73,20 @@ async fn the_first_frame_must_be_an_honest_init() {
     }
     let host = server.rest.get(&format!("/api/v1/hosts/{}", one.id)).await.body;
     assert_eq!(host["status"], "unknown", "it was never linked");
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_hold_up_nobody() {
+    let server = Server::start().await;
+    let identity = enrolled(&server, "a").await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(server.agents()).await.unwrap());
+    }
+    // One after the other they would take half an hour.
+    let link = Agent::link(server.agents(), &identity, "a", "b");
+    let mut agent = timeout(PATIENCE, link).await.unwrap();
+    agent.is_heard().await;
 }
 
 #[tokio::test]

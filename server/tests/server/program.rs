@@ -15,6 +15,7 @@ pub struct Program {
     pub rest: Rest,
 }
 
+#[allow(dead_code, reason = "each suite uses its own part")]
 impl Program {
     pub async fn start(dir: &Path) -> Program {
         Program::with_log(dir, Stdio::null()).await
