@@ -129,7 +129,7 @@ fn whole(headers: &HeaderMap) -> Result<(), Problem> {
 async fn receive(app: &App, mut upload: Upload, mut body: BodyDataStream) -> Result<Upload, Problem> {
     let mut gathered = BytesMut::new();
     loop {
-        let piece = body.next().await.transpose().map_err(broken_off)?;
+        let piece = body.next().await.transpose().map_err(|error| broken_off(&error))?;
         let is_end = piece.is_none();
         gathered.extend_from_slice(&piece.unwrap_or_else(Bytes::new));
         if gathered.len() >= PACKAGE_CHUNK_BYTES || (is_end && !gathered.is_empty()) {
@@ -143,8 +143,8 @@ async fn receive(app: &App, mut upload: Upload, mut body: BodyDataStream) -> Res
 }
 
 /// Nothing more comes, and it was not the end. Who is too slow is cut by the listener.
-fn broken_off(error: axum::Error) -> Problem {
-    if TooSlow::caused(&error) {
+fn broken_off(error: &axum::Error) -> Problem {
+    if TooSlow::caused(error) {
         return Problem::new(StatusCode::REQUEST_TIMEOUT, TooSlow.to_string());
     }
     Problem::new(StatusCode::BAD_REQUEST, format!("the file did not come whole: {error}"))
