@@ -43,6 +43,7 @@ pub fn audit(client: &Client, audit: &Audit, output: Output) -> Result<(), Error
             Some(token) => format!("{}/{}", cell("who"), output::printable(token)),
             None => cell("who"),
         };
+        let made = format!("{} {}", cell("method"), cell("path"));
         vec![
             cell("id"),
             cell("at"),
@@ -50,7 +51,7 @@ pub fn audit(client: &Client, audit: &Audit, output: Output) -> Result<(), Error
             cell("from"),
             cell("status"),
             whom(entry),
-            format!("{} {}", cell("method"), cell("path")),
+            made,
             short(&what(entry)),
         ]
     })
@@ -62,7 +63,7 @@ fn whom(entry: &Value) -> String {
     let hosts = entry["hosts"].as_array().map(Vec::as_slice).unwrap_or_default();
     match entry["host_count"].as_u64() {
         Some(0) | None => "-".to_owned(),
-        Some(count) if hosts.len() <= SHOWN && count == hosts.len() as u64 => {
+        Some(count) if count == hosts.len() as u64 && hosts.len() <= SHOWN => {
             let names =
                 hosts.iter().map(|host| if host["name"].is_null() { &host["host"] } else { &host["name"] });
             names.map(output::cell).collect::<Vec<_>>().join(",")
