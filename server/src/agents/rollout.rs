@@ -183,7 +183,7 @@ mod tests {
         let flags = Flags { data: Some(dir.path().to_owned()), ..Flags::default() };
         let pki = dir.path().join("pki");
         files::private_dir(&pki).unwrap();
-        let authority = Authority::open(&pki).unwrap();
+        let authority = Authority::open(&pki, None).unwrap();
         Arc::new(App::build(Config::load(flags).unwrap(), authority, "token").await.unwrap())
     }
 

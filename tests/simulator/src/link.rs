@@ -173,9 +173,12 @@ impl<'a> Link<'a> {
     async fn take_frames(&mut self) -> io::Result<Option<End>> {
         while let Some(line) = self.frames.next_line().map_err(io::Error::other)? {
             match FromServer::parse(line).map_err(io::Error::other)? {
-                FromServer::Ready { .. } | FromServer::Pong | FromServer::Ack(_) => {}
-                // Its certificate outlives every run.
-                FromServer::Renew | FromServer::Renewed(_) => {}
+                // Its certificate outlives every run: it is not renewed.
+                FromServer::Ready { .. }
+                | FromServer::Pong
+                | FromServer::Ack(_)
+                | FromServer::Renew
+                | FromServer::Renewed(_) => {}
                 FromServer::Bye(_) => return Ok(Some(End::Lost)),
                 FromServer::Redirect(list) => return Ok(Some(redirected(&list))),
                 FromServer::Rejected(rejected) => self.answer(rejected.into()).await?,
