@@ -73,8 +73,9 @@ pub(super) struct Checked {
 ///
 /// Answers when every host has its final state or, with `Accept: application/x-ndjson`, with an `Entry` a
 /// line as they come; where the command was asked to `stream` also with pieces of its output, which have
-/// `"method": "output"`, `stream`, `data` and, where they are not UTF-8, `encoding`. Of a rollout that ends
-/// before all of its hosts are begun a line with `"method": "stopped"` says why.
+/// `"method": "output"`, `stream`, `data` and, where they are not UTF-8, `encoding`. Of a rollout a line with
+/// `"method": "begun"` tells of each host that is begun, and if it ends before all of them are, one with
+/// `"method": "stopped"` says why.
 #[utoipa::path(post, path = "/requests", tag = "requests", request_body = NewRequest,
     responses(
         (status = 200, description = "Every host has its final state.",
