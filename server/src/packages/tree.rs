@@ -4,7 +4,7 @@ use super::{PackageError, PackagePath, Stored, Sum};
 use crate::clock::{self, EpochMs};
 use crate::limits::{self, MAX_CHECKSUMS, MAX_DOWNLOADS, MAX_FOLDER_ENTRIES, MAX_UPLOADS};
 use anyhow::Context as _;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, fsync, mkdirat, openat2, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, fchmod, fsync, mkdirat, openat2, unlinkat};
 use rustix::io::Errno;
 use serde::Serialize;
 use std::fs::File;
@@ -148,9 +148,13 @@ impl Packages {
         for name in path.parents() {
             folder = match step(&folder, name) {
                 Err(Errno::NOENT) if make => {
-                    mkdirat(&folder, name.as_str(), Mode::from_raw_mode(0o755)).map_err(wrong)?;
+                    let mode = Mode::from_raw_mode(0o755);
+                    mkdirat(&folder, name.as_str(), mode).map_err(wrong)?;
                     fsync(&folder).map_err(wrong)?;
-                    step(&folder, name).map_err(wrong)?
+                    let made = step(&folder, name).map_err(wrong)?;
+                    // Other servers of the same folder are other users, whatever our umask is.
+                    fchmod(&made, mode).map_err(wrong)?;
+                    made
                 }
                 Err(Errno::NOENT) => return Ok(None),
                 inner => inner.map_err(wrong)?,
