@@ -271,7 +271,8 @@ fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
     let toml = toml::Deserializer::parse(text).map_err(|e| wrong(e.span(), e.message().to_owned()))?;
     let parsed: File = serde_path_to_error::deserialize(toml).map_err(|error| {
         let (key, inner) = (error.path().to_string(), error.inner());
-        let reason = match key.as_str() {
+        // A value whose place is kept has a name of its own within its key.
+        let reason = match key.split(".$__").next().unwrap_or_default() {
             "." => inner.message().to_owned(),
             key => format!("{key}: {}", inner.message()),
         };

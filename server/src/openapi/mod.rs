@@ -2,11 +2,12 @@
 //!
 //! [`utoipa`] gathers what stands beside each handler: path, parameters, bodies, answers. Here that is
 //! completed with what no handler says: what requests hold method by method ([`methods`]), what the
-//! wire's values look like ([`shapes`]), and the refusals that all calls have in common
-//! ([`refusals`]). [`page`] makes it readable.
+//! wire's values look like ([`shapes`]), the refusals that all calls have in common ([`refusals`]), and
+//! for whom they are ([`callers`]). [`page`] makes it readable.
 //!
 //! The document is not only told but kept to: a parameter that is not in it is refused ([`Document::parameters`]).
 
+mod callers;
 mod methods;
 mod page;
 mod refusals;
@@ -74,6 +75,11 @@ const LINKS: &[Link] = &[
         from: ("/api/v1/users", "post", "201"),
         values: &[("name", "name")],
         to: &["people.show", "people.change", "people.remove", "people.tokens", "people.create_token"],
+    },
+    Link {
+        from: ("/api/v1/plugins", "post", "201"),
+        values: &[("id", "id")],
+        to: &["plugins.show", "plugins.remove"],
     },
     Link { from: ("/api/v1/tokens", "post", "201"), values: &[("id", "id")], to: &["tokens.remove"] },
     Link {
@@ -156,8 +162,9 @@ fn complete(document: &mut Value) {
     for (name, schema) in methods::schemas().into_iter().chain(shapes::schemas()) {
         document["components"]["schemas"][name] = schema;
     }
-    for (path, _, operation) in operations(document) {
+    for (path, method, operation) in operations(document) {
         refusals::complete(path, operation);
+        callers::complete(path, method, operation);
         name_operation(operation);
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {

@@ -55,7 +55,8 @@ struct Call {
     method: String,
     path: String,
     summary: Line,
-    text: Line,
+    /// In paragraphs.
+    text: Vec<Line>,
     open: bool,
     parameters: Vec<Field>,
     /// Media types and what is in them.
@@ -122,7 +123,7 @@ fn call(path: &str, method: &str, operation: &Value) -> Call {
         method: method.to_ascii_uppercase(),
         path: path.to_owned(),
         summary: pieces(&word(&operation["summary"])),
-        text: pieces(&word(&operation["description"])),
+        text: word(&operation["description"]).split("\n\n").map(pieces).collect(),
         open: operation["security"] == serde_json::json!([{}]),
         parameters: parameters.collect(),
         body: content(&operation["requestBody"]),

@@ -4,8 +4,8 @@ use super::body::{Path, Typed};
 use super::hosts::Setting;
 use crate::app::App;
 use crate::clock;
-use crate::limits::{MAX_NAME_BYTES, MAX_TARGET_BYTES, MAX_USERS};
-use crate::openapi::schema::{formed, gathered, optional_target};
+use crate::limits::{MAX_NAME_BYTES, MAX_TARGET_BYTES, MAX_USERS, PASSWORD_BYTES};
+use crate::openapi::schema::{formed, gathered, optional_target, or_null, text};
 use crate::people::note::Note;
 use crate::people::{ADMIN_TOKEN, Hash, Limit, Principal, Role, User, Via, admit, passwords};
 use crate::problem::Problem;
@@ -30,8 +30,8 @@ pub struct NewUser {
     #[schema(schema_with = name)]
     name: String,
     role: Role,
-    /// Without one the user is let in by access tokens alone.
     #[serde(default)]
+    #[schema(schema_with = first_password)]
     password: Option<String>,
     #[serde(default)]
     #[schema(schema_with = limit_of_user)]
@@ -40,6 +40,18 @@ pub struct NewUser {
 
 fn name() -> RefOr<Schema> {
     gathered(formed(NAME, MAX_NAME_BYTES, "What the user is called."))
+}
+
+fn first_password() -> RefOr<Schema> {
+    gathered(or_null(text(PASSWORD_BYTES, "Without one the user is let in by access tokens alone.")))
+}
+
+fn other_password() -> RefOr<Schema> {
+    gathered(or_null(text(PASSWORD_BYTES, "A new one: all sessions of the user end.")))
+}
+
+fn next_password() -> RefOr<Schema> {
+    gathered(text(PASSWORD_BYTES, "The one that is to come."))
 }
 
 fn limit_of_user() -> RefOr<Schema> {
@@ -53,8 +65,8 @@ fn limit_of_user() -> RefOr<Schema> {
 pub struct Change {
     #[serde(default)]
     role: Option<Role>,
-    /// A new one: all sessions of the user end.
     #[serde(default)]
+    #[schema(schema_with = other_password)]
     password: Option<String>,
     #[serde(default)]
     #[schema(schema_with = limit_of_user)]
@@ -70,7 +82,7 @@ pub struct Change {
 pub struct NewPassword {
     /// The one that is to go.
     old: String,
-    /// The one that is to come.
+    #[schema(schema_with = next_password)]
     new: String,
 }
 

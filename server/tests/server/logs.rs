@@ -41,7 +41,7 @@ async fn what_changes_something_has_a_line_and_what_looks_has_none() {
     let found = lines(dir.path(), "id=\"changes\"").await;
     let [line] = &found[..] else { panic!("{found:?}") };
     for part in [
-        " INFO call method=DELETE route=\"/api/v1/tokens/{id}\" status=404 ms=",
+        " INFO call method=DELETE route=\"/api/v1/tokens/{id}\" status=422 ms=",
         " who=\"admin.token\" peer=127.0.0.1:",
     ] {
         assert!(line.contains(part), "{line}");

@@ -25,7 +25,7 @@ const CHECKSUM: &str = "x-checksum-sha256";
 
 /// A file that was stored.
 #[derive(Serialize, ToSchema)]
-#[schema(as = StoredPackage)]
+#[schema(as = PackageSum)]
 pub struct Stored {
     /// Below `/packages/`.
     path: String,

@@ -92,7 +92,7 @@ async fn what_cannot_have_its_place_is_refused() {
         ("/packages/pool", 409),
         ("/packages/pool/", 409),
         ("/packages/", 405),
-        ("/packages", 409),
+        ("/packages", 405),
         ("/packages/pool/a.txt/b.txt", 409),
     ] {
         assert_eq!(put(&server, path, "", b"x").await.status, status, "{path}");
