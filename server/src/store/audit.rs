@@ -50,7 +50,7 @@ impl Store {
                     .push_bind(entry.status.map(i64::from))
                     .push_bind(entry.at);
             });
-            query.build().persistent(false).execute(&mut *transaction).await?;
+            query.build().persistent(transaction.keeps_any()).execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)
     }
@@ -78,7 +78,7 @@ impl Store {
         }
         query.push(" ORDER BY id DESC LIMIT ");
         query.push_bind(i64::try_from(wanted.limit).unwrap_or(i64::MAX));
-        let rows = query.build().persistent(false).fetch_all(&self.pool).await?;
+        let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
         rows.iter().map(entry).collect()
     }
 

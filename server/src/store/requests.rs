@@ -171,7 +171,7 @@ impl Store {
         }
         query.push(" ORDER BY gmt_create DESC, id DESC LIMIT ");
         query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = query.build().persistent(false).fetch_all(&self.pool).await?;
+        let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
         rows.iter().map(summary).collect::<Result<_, _>>().map(Some)
     }
 
@@ -181,7 +181,7 @@ impl Store {
         if let Some(who) = who {
             query.push(" WHERE who = ").push_bind(who);
         }
-        Ok(query.build().persistent(false).fetch_one(&self.pool).await?.try_get("n")?)
+        Ok(query.build().persistent(self.pool.keeps_any()).fetch_one(&self.pool).await?.try_get("n")?)
     }
 
     /// One request with all its results.

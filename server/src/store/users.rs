@@ -134,7 +134,7 @@ impl Store {
             for hash in some {
                 list.push_bind(hash.as_str());
             }
-            query.push(")").build().persistent(false).execute(&self.pool).await?;
+            query.push(")").build().persistent(self.pool.keeps_any()).execute(&self.pool).await?;
         }
         Ok(())
     }
