@@ -151,10 +151,10 @@ impl Packages {
                     let mode = Mode::from_raw_mode(0o755);
                     mkdirat(&folder, name.as_str(), mode).map_err(wrong)?;
                     fsync(&folder).map_err(wrong)?;
-                    let made = step(&folder, name).map_err(wrong)?;
+                    let inner = step(&folder, name).map_err(wrong)?;
                     // Other servers of the same folder are other users, whatever our umask is.
-                    fchmod(&made, mode).map_err(wrong)?;
-                    made
+                    fchmod(&inner, mode).map_err(wrong)?;
+                    inner
                 }
                 Err(Errno::NOENT) => return Ok(None),
                 inner => inner.map_err(wrong)?,
