@@ -490,7 +490,7 @@ mod tests {
             ),
             (
                 "[roles.operator]\ntarget = 'regio'\n",
-                "polaris.conf:2: roles.operator.target: unknown field regio",
+                "polaris.conf:2: roles.operator.target: there is no field \"regio\"",
             ),
             ("[roles.operator]\nmethods = ['']\n", "polaris.conf:2: roles.operator.methods: \"\" is no"),
             ("[roles.readonly]\nmethods = []\n", "roles.readonly.methods: unknown field"),

@@ -77,13 +77,6 @@ impl Store {
     /// Takes a new one, if it is one.
     pub async fn insert_plugin(&self, plugin: &PluginRow) -> Result<Result<(), PluginRefused>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let count: i64 = sqlx::query("SELECT COUNT(*) AS n FROM plugins")
-            .fetch_one(&mut *transaction)
-            .await?
-            .try_get("n")?;
-        if count >= MAX_PLUGINS {
-            return Ok(Err(PluginRefused::Full));
-        }
         let inserted = sqlx::query(
             "INSERT INTO plugins (id, name, version, arch, os, file, checksum, gmt_create, gmt_modify) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -100,15 +93,22 @@ impl Store {
         .execute(&mut *transaction)
         .await;
         match inserted {
-            Ok(_) => {
-                transaction.commit().await?;
-                Ok(Ok(()))
-            }
+            Ok(_) => {}
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Ok(Err(PluginRefused::IsThere))
+                return Ok(Err(PluginRefused::IsThere));
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
+        // After the write: a transaction that began with a read would fail where somebody wrote since.
+        let count: i64 = sqlx::query("SELECT COUNT(*) AS n FROM plugins")
+            .fetch_one(&mut *transaction)
+            .await?
+            .try_get("n")?;
+        if count > MAX_PLUGINS {
+            return Ok(Err(PluginRefused::Full));
+        }
+        transaction.commit().await?;
+        Ok(Ok(()))
     }
 
     /// Whether there was one.
