@@ -98,7 +98,7 @@ async fn main() {
 /// The answer, read whole and not looked at.
 async fn gathered(program: &Program, body: &str) -> Bytes {
     let request = Request::post("/api/v1/requests")
-        .header("host", "polaris")
+        .header("host", "localhost")
         .header("authorization", format!("Bearer {}", program.rest.token))
         .header("content-type", "application/json");
     let response = program.rest.open(request.body(Full::from(body.to_owned())).unwrap()).await;
