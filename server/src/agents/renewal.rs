@@ -133,7 +133,8 @@ pub fn done(app: &App, link: &Link, outcome: Result<(), String>) {
     match (renewal.signed.take(), outcome) {
         (None, _) => tracing::debug!(%host, "word on a certificate that was not signed passed over"),
         (Some(signed), Ok(())) => {
-            tracing::info!(%host, expires = clock::rfc3339(signed.certificate.expires), "certificate renewed");
+            let expires = clock::rfc3339(signed.certificate.expires);
+            tracing::info!(%host, expires, "certificate renewed");
             renewal.due = signed.renewed_from;
             app.directory.certified(&link.host, signed.certificate);
         }

@@ -26,7 +26,8 @@ pub fn read(path: &Path, passphrase: Option<&Passphrase>) -> Result<Option<Kept>
         (false, _) => KeyPair::from_pem(&text).map_err(|e| e.to_string()),
         (true, Some(passphrase)) => decrypt(&text, passphrase),
         (true, None) => Err(format!(
-            "it is encrypted: give its passphrase by [pki] passphrase_file in the configuration, by {} or by {}",
+            "it is encrypted: give its passphrase by [pki] passphrase_file in the configuration, \
+             by {} or by {}",
             passphrase::FILE_VARIABLE,
             passphrase::VARIABLE
         )),

@@ -79,7 +79,8 @@ pub(super) fn expired(dir: &Path, now: SystemTime) -> ConnectionEnd {
             format!("certificate expired on {}: enrol anew (gearman --enroll)", rfc3339(ends))
         }
         Some(ends) => format!(
-            "the server does not take it for valid now, though it ends on {}: compare both clocks, or enrol anew",
+            "the server does not take it for valid now, though it ends on {}: \
+             compare both clocks, or enrol anew",
             rfc3339(ends)
         ),
         None => "the server says that the certificate expired: enrol anew (gearman --enroll)".into(),
