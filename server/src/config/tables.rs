@@ -1,6 +1,6 @@
 //! The tables `[log]`, `[limits]`, `[audit]` and `[pki]`, and what else has no room in one file.
 
-use super::in_range;
+use super::file::in_range;
 use crate::limits;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};

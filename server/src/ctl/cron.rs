@@ -1,12 +1,96 @@
 //! `polarisctl cron`: commands that hosts run at their times.
 
-use super::args::{Cron, CronList, CronRemove, CronSet, CronVerb, Output};
+use super::args::{How, Output, Patience};
 use super::body::Body;
 use super::client::Client;
 use super::error::Error;
 use super::output::{self, List};
+use super::pace::Pace;
+use super::whom::Whom;
 use super::{requests, run};
+use crate::limits::PAGE_ENTRIES;
+use aspire_wire::cron::SPLAY_SECONDS;
+use clap::Subcommand;
 use serde_json::Value;
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Cron {
+    #[command(subcommand)]
+    pub verb: Option<CronVerb>,
+    #[command(flatten)]
+    pub list: CronList,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CronVerb {
+    /// List the entries that hosts accepted (what `cron` alone does, too)
+    List(CronList),
+    /// Make or change an entry on hosts
+    Set(Box<CronSet>),
+    /// Forget an entry on hosts; a run under way goes on
+    Remove(CronRemove),
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub struct CronList {
+    /// Only the entries of this host, by name or id
+    #[arg(short = 'H', long)]
+    pub host: Option<String>,
+    /// Only the entries of this name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// How many at most [Polaris' default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(PAGE_ENTRIES))]
+    pub limit: Option<u64>,
+    /// Only what stands after this one: its name and the host's id
+    #[arg(long, value_name = "NAME/HOST")]
+    pub after: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CronSet {
+    #[command(flatten)]
+    pub whom: Whom,
+    #[command(flatten)]
+    pub pace: Pace,
+    /// The entry's name; one of the same name is replaced
+    pub name: String,
+    /// When it runs: six fields, seconds first, or five
+    pub schedule: String,
+    /// The time zone of the schedule, such as Europe/Berlin [default: the host's own]
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// What happens when it is due and its last run has not ended [default: skip]
+    #[arg(long, value_parser = ["skip", "queue", "parallel"])]
+    pub overlap: Option<String>,
+    /// Make up for what was due while the agent was down, by one run
+    #[arg(long)]
+    pub catchup: bool,
+    /// Seconds over which hosts spread their runs
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(SPLAY_SECONDS))]
+    pub splay: Option<u64>,
+    #[command(flatten)]
+    pub how: How,
+    #[command(flatten)]
+    pub patience: Patience,
+    /// The command, as of `run`
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CronRemove {
+    #[command(flatten)]
+    pub whom: Whom,
+    #[command(flatten)]
+    pub pace: Pace,
+    /// The entry's name
+    pub name: String,
+    /// Let the request wait for hosts that are offline
+    #[arg(long)]
+    pub queue: bool,
+}
 
 /// Whether what was asked for is so.
 pub fn cron(client: &Client, cron: &Cron, output: Output) -> Result<bool, Error> {
