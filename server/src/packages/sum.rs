@@ -15,7 +15,7 @@ impl Sum {
         Sum(hash.finalize().into())
     }
 
-    /// The one in a field of RFC 9530: `sha-256=:BASE64:`, perhaps among others. `None` where it is not there.
+    /// The one in a field of RFC 9530: `sha-256=:BASE64:`, perhaps among others. `None` where there is none.
     pub fn of_digest_field(field: &str) -> Option<Result<Sum, String>> {
         let values = field.split(',').filter_map(|member| member.trim().split_once('='));
         let (_, value) = values.into_iter().find(|(key, _)| *key == "sha-256")?;
