@@ -5,7 +5,8 @@
 //! wire's values look like ([`shapes`]), the refusals that all calls have in common ([`refusals`]), and
 //! for whom they are ([`callers`]). [`page`] makes it readable.
 //!
-//! The document is not only told but kept to: a parameter that is not in it is refused ([`Document::parameters`]).
+//! The document is not only told but kept to: a parameter that is not in it is refused
+//! ([`Document::parameters`]).
 
 mod callers;
 mod methods;
@@ -26,7 +27,8 @@ Bodies are JSON, unless a call says otherwise; nothing in them is passed over: a
 parameter of a query and a key that stands twice are errors. What went wrong is a problem document (RFC \
 9457) that names the field and the reason. A path that is not there is 404, a method that a path does not \
 know is 405 with `Allow`. What is no HTTP is 400 and a head that is too large is 431, both without a body. \
-Every answer has the call's id in `X-Request-Id`: the caller's own where it sent one. Times are RFC 3339 in UTC.";
+Every answer has the call's id in `X-Request-Id`: the caller's own where it sent one. Times are RFC 3339 in \
+UTC.";
 
 const TAGS: &[(&str, &str)] = &[
     ("requests", "What hosts are to do, and what became of it."),

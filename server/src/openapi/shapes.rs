@@ -108,7 +108,8 @@ fn problem() -> Value {
             "column": {"type": "integer", "minimum": 1,
                        "description": "The character of the field where it goes wrong."},
             "hosts": {"type": "integer", "minimum": 0, "description": "How many hosts the request is for."},
-            "request_id": {"type": "string", "description": "The call's id, as in the header X-Request-Id and \
+            "request_id": {"type": "string", "description": "The call's id, as in the header X-Request-Id \
+                and \
                            in the server's log."},
         },
         "examples": [{"type": "about:blank", "title": "Unprocessable Entity", "status": 422,
@@ -224,11 +225,13 @@ fn rollout() -> Value {
         "properties": {
             "batch": {"type": "integer", "minimum": 1, "description": "The most hosts that are under way at \
                       once."},
-            "ramp": {"type": "boolean", "description": "Whether it begins with one host, then two at once, then \
+            "ramp": {"type": "boolean", "description": "Whether it begins with one host, then two at \
+                once, then \
                      four, up to the batch."},
             "max_errors": {"type": "integer", "minimum": 0, "description": "The most hosts that may fail for \
                            others to be begun."},
-            "pause": number(&PAUSE_SECONDS, "Seconds from the end of one host to the begin of the next in its \
+            "pause": number(&PAUSE_SECONDS, "Seconds from the end of one host to the begin of the next in \
+                its \
                             place."),
             "ttl": number(&TTL_SECONDS, "Seconds after which no host is begun any more."),
         },
@@ -245,8 +248,10 @@ fn new_host() -> Value {
         "A host that asks to be let in.",
         &["token", "csr"],
         json!({
-            "token": {"type": "string", "description": "The secret of the token: what stands before its dot."},
-            "csr": {"type": "string", "description": "A signing request: PKCS#10, PEM. The server names the host."},
+            "token": {"type": "string", "description": "The secret of the token: what stands before its \
+                dot."},
+            "csr": {"type": "string", "description": "A signing request: PKCS#10, PEM. The server names \
+                the host."},
             "name": or(text(0..=MAX_WORD_BYTES, "The display name."), ""),
         }),
     )

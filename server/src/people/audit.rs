@@ -135,7 +135,8 @@ pub async fn keep_written(audit: &Audit, store: &Store, mut stop: watch::Receive
         writer.take_more();
         while let Err(error) = writer.write(store).await {
             audit.failing.store(true, Ordering::Relaxed);
-            tracing::error!(%error, "the audit log cannot be written, to be tried again; until then nothing is changed");
+            tracing::error!(%error, "the audit log cannot be written, to be tried again; until then \
+                nothing is changed");
             if timeout(RECORD_RETRY, stop.wait_for(|stop| *stop)).await.is_ok() {
                 return;
             }

@@ -22,7 +22,8 @@ impl Limit {
     /// cannot be read reaches nothing.
     pub fn kept(text: &str) -> Limit {
         Limit::parse(text).unwrap_or_else(|reason| {
-            tracing::error!(target = text, %reason, "a limit of somebody's hosts is damaged: it selects none");
+            tracing::error!(target = text, %reason, "a limit of somebody's hosts is damaged: it selects \
+                none");
             Limit { text: text.into(), target: None }
         })
     }

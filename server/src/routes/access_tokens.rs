@@ -154,7 +154,8 @@ pub async fn create(
 
 /// Makes an access token useless at once.
 #[utoipa::path(delete, path = "/users/{name}/tokens/{token}", tag = "people", operation_id = "remove_token",
-    params(("name" = String, Path, description = "The user's."), ("token" = String, Path, description = "The token's name.")),
+    params(("name" = String, Path, description = "The user's."),
+           ("token" = String, Path, description = "The token's name.")),
     responses((status = 204, description = "It is gone.")))]
 pub async fn remove(
     State(app): State<Arc<App>>,

@@ -160,7 +160,8 @@ pub async fn list(
 }
 
 /// One request with the final states of its hosts.
-#[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "The request's id.")),
+#[utoipa::path(get, path = "/requests/{id}", tag = "requests",
+    params(("id" = String, Path, description = "The request's id.")),
     responses((status = 200, description = "The request.", body = Full)))]
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -176,7 +177,8 @@ pub async fn show(
 /// Ends what of the request has not ended: what runs, what waits for hosts, and the jobs that it began.
 ///
 /// Answers when all that can be known of it is. A caller that hangs up changes nothing any more.
-#[utoipa::path(delete, path = "/requests/{id}", tag = "requests", params(("id" = String, Path, description = "The request's id.")),
+#[utoipa::path(delete, path = "/requests/{id}", tag = "requests",
+    params(("id" = String, Path, description = "The request's id.")),
     responses((status = 200, description = "The request as it is now.", body = Full),
               (status = 409, description = "Every host has its final state: nothing is left to cancel.")))]
 pub async fn cancel(

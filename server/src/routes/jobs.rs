@@ -189,7 +189,8 @@ pub async fn show(
 /// A JSON object a line: pieces of output have `"method": "output"`, `stream`, `data` and, where they are
 /// not UTF-8, `encoding`; the last line is a `JobResult`. Of a job that has ended there is that line alone.
 #[utoipa::path(get, path = "/jobs/{host}/{job}/output", tag = "jobs", params(JobPath),
-    responses((status = 200, description = "The lines.", body = String, content_type = "application/x-ndjson"),
+    responses((status = 200, description = "The lines.", body = String,
+               content_type = "application/x-ndjson"),
               (status = 409, description = "Several hosts have this name.")))]
 pub async fn output(
     State(app): State<Arc<App>>,

@@ -16,7 +16,8 @@ const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"
 /// Counters and gauges in Prometheus' text format.
 ///
 /// Whoever asks on the server's own machine needs no token.
-#[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", security((), ("bearer" = [])),
+#[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics",
+    security((), ("bearer" = [])),
     responses((status = 200, description = "All of them.", body = String, content_type = "text/plain")))]
 pub async fn show(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, scrape::CONTENT_TYPE)], scrape::text(&app)).into_response()

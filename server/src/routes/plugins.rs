@@ -129,7 +129,8 @@ pub async fn list(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> 
 }
 
 /// One plugin.
-#[utoipa::path(get, path = "/plugins/{id}", tag = "plugins", params(("id" = String, Path, description = "The plugin's id.")),
+#[utoipa::path(get, path = "/plugins/{id}", tag = "plugins",
+    params(("id" = String, Path, description = "The plugin's id.")),
     responses((status = 200, description = "The plugin.", body = View)))]
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<View>, Problem> {
     let row = app.store.find_plugin(&id).await?;
@@ -181,7 +182,8 @@ pub async fn create(
 }
 
 /// Takes a plugin out of the catalogue; its file stays.
-#[utoipa::path(delete, path = "/plugins/{id}", tag = "plugins", params(("id" = String, Path, description = "The plugin's id.")),
+#[utoipa::path(delete, path = "/plugins/{id}", tag = "plugins",
+    params(("id" = String, Path, description = "The plugin's id.")),
     responses((status = 204, description = "It is gone.")))]
 pub async fn remove(State(app): State<Arc<App>>, Path(id): Path) -> Result<StatusCode, Problem> {
     if !app.store.delete_plugin(&id).await? {

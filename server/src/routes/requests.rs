@@ -228,12 +228,7 @@ async fn check(
     let ttl = seconds_to_wait(queue, asked.is_rollout(), &mut body)?;
     let waits = ttl.filter(|_| queue);
     let chosen = id.is_some();
-    let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
-    if id.len() > MAX_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic()) || id.is_empty() {
-        let reason = format!("id: must be 1 to {MAX_ID_BYTES} printable ASCII characters without spaces");
-        return Err(Problem::field("id", reason));
-    }
-
+    let id = checked_id(id)?;
     let frame = call::frame(&id, &body);
     if frame.len() > MAX_FRAME_BYTES {
         let reason = format!("the request is {} bytes for the hosts, at most {MAX_FRAME_BYTES}", frame.len());
@@ -266,9 +261,8 @@ async fn check(
     let stream = body.get("stream") == Some(&Value::Bool(true));
     let waits = waits.map(after);
     let url = url.filter(|_| waits.is_some());
-    let id = id.into();
     let head = Head {
-        id,
+        id: id.into(),
         who: who.name.clone(),
         method,
         cmd,
@@ -284,6 +278,16 @@ async fn check(
         deadline,
     };
     Ok(Checked { head, chosen, frame, targets, hosts, term })
+}
+
+/// The caller's id, or one that is made for it.
+fn checked_id(id: Option<String>) -> Result<String, Problem> {
+    let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
+    if id.len() > MAX_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic()) || id.is_empty() {
+        let reason = format!("id: must be 1 to {MAX_ID_BYTES} printable ASCII characters without spaces");
+        return Err(Problem::field("id", reason));
+    }
+    Ok(id)
 }
 
 /// How long the request waits for each host, if it does: for its link, or for its turn. A `ttl` that

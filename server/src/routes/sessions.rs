@@ -118,7 +118,8 @@ pub async fn login(
 
 /// Ends the session whose cookie comes along.
 #[utoipa::path(post, path = "/logout", tag = "people",
-    responses((status = 204, description = "It has ended.", headers(("set-cookie" = String, description = "None any more."))),
+    responses((status = 204, description = "It has ended.",
+               headers(("set-cookie" = String, description = "None any more."))),
               (status = 409, description = "The call has no cookie.")))]
 pub async fn logout(State(app): State<Arc<App>>, who: Principal, note: Note) -> Result<Response, Problem> {
     note.what("logout");

@@ -130,7 +130,8 @@ pub async fn create(
 }
 
 /// Forgets an enrolment token: nobody enrols with it any more.
-#[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "The token's id.")),
+#[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens",
+    params(("id" = String, Path, description = "The token's id.")),
     responses((status = 204, description = "It is gone.")))]
 pub async fn remove(State(app): State<Arc<App>>, Path(id): Path) -> Result<StatusCode, Problem> {
     if !app.store.delete_token(&id).await? {

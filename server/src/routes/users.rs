@@ -167,7 +167,8 @@ pub async fn create(
 }
 
 /// Shows one user.
-#[utoipa::path(get, path = "/users/{name}", tag = "people", params(("name" = String, Path, description = "The user's.")),
+#[utoipa::path(get, path = "/users/{name}", tag = "people",
+    params(("name" = String, Path, description = "The user's.")),
     responses((status = 200, description = "The user.", body = View)))]
 pub async fn show(State(app): State<Arc<App>>, Path(name): Path) -> Result<Json<View>, Problem> {
     Ok(Json(view(&app, &*find(&app, &name)?)))
@@ -220,7 +221,8 @@ pub async fn change(
 }
 
 /// Removes a user with all that is his: access tokens and sessions end at once.
-#[utoipa::path(delete, path = "/users/{name}", tag = "people", params(("name" = String, Path, description = "The user's.")),
+#[utoipa::path(delete, path = "/users/{name}", tag = "people",
+    params(("name" = String, Path, description = "The user's.")),
     responses((status = 204, description = "He is gone.")))]
 pub async fn remove(
     State(app): State<Arc<App>>,

@@ -19,7 +19,8 @@ pub struct AuditFilter<'a> {
     pub limit: u64,
 }
 
-const COLUMNS: &str = "id, who, token, peer, method, path, what, detail, target, hosts, named, request, status, \
+const COLUMNS: &str = "id, who, token, peer, method, path, what, detail, target, hosts, named, request, \
+    status, \
                        gmt_create";
 
 impl Store {

@@ -145,7 +145,8 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Newest first, at most `limit`, and those of `who` alone where that is some; `before` is the id that the page before ended with.
+    /// Newest first, at most `limit`, and those of `who` alone where that is some; `before` is the id
+    /// that the page before ended with.
     /// `None` where there is no such id.
     pub async fn list_requests(
         &self,
@@ -300,7 +301,8 @@ async fn insert(transaction: &mut Transaction<'_>, news: &[&News<'_>]) -> Result
     };
     for some in statements(&rows, bytes) {
         let mut query = QueryBuilder::<Any>::new(
-            "INSERT INTO requests (id, who, digest, method, cmd, target, rollout, begun, stopped, params, url, \
+            "INSERT INTO requests (id, who, digest, method, cmd, target, rollout, begun, stopped, params, \
+                url, \
              targets, hosts, succeeded, failed, deadline, finished, gmt_create) ",
         );
         query.push_values(some, |mut row, (item, targets)| {

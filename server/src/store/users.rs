@@ -49,7 +49,8 @@ impl Store {
     pub async fn update_user(&self, user: &User, ended: &[Hash]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
-            "UPDATE users SET role = ?, password = ?, target = ?, disabled = ?, gmt_modify = ? WHERE name = ?",
+            "UPDATE users SET role = ?, password = ?, target = ?, disabled = ?, gmt_modify = ? WHERE name \
+                = ?",
         )
         .bind(user.role.name())
         .bind(user.password.as_deref())

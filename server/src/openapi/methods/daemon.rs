@@ -37,7 +37,8 @@ pub fn methods() -> Vec<Method> {
     });
     methods.push(Method {
         name: "daemon.init",
-        what: "Makes or changes a daemon: 1 Accepted once that is on disk; the host then comes to that state.",
+        what: "Makes or changes a daemon: 1 Accepted once that is on disk; the host then comes to that \
+            state.",
         required: &["name", "version", "url", "start", "stop"],
         own: definition(),
         example: json!({"hosts": ["web-1"], "method": "daemon.init", "name": "web", "version": "1.2-1",
@@ -96,8 +97,10 @@ fn health() -> Map<String, Value> {
                        `tcp:HOST:PORT`."),
         "heartbeat": or(number(&DAEMON_HEARTBEAT_SECONDS, "Seconds within which it says that it lives; 0 \
                         expects nothing."), 0),
-        "precheck_retries": or(number(&PRECHECK_RETRIES, "How often a `precheck` that fails is run again."), 3),
-        "start_delay": or(number(&START_DELAY_SECONDS, "Seconds until it is looked at whether it came up."), 1),
+        "precheck_retries": or(number(&PRECHECK_RETRIES, "How often a `precheck` that fails is run \
+            again."), 3),
+        "start_delay": or(number(&START_DELAY_SECONDS, "Seconds until it is looked at whether it came \
+            up."), 1),
         "stop_timeout": or(number(&STOP_TIMEOUT_SECONDS, "Seconds until what has not ended is killed."), 10),
         "max_restarts": or(number(&MAX_RESTARTS, restarts), 10),
         "restart_window": or(number(&RESTART_WINDOW_SECONDS, "Seconds."), 600),
@@ -107,5 +110,6 @@ fn health() -> Map<String, Value> {
 
 fn percent(what: &str) -> Value {
     json!({"type": ["integer", "string"], "minimum": PERCENT.start(), "maximum": PERCENT.end(),
-           "pattern": "^[0-9]+%?$", "description": format!("{what}, in percent of one processor, such as `5%`.")})
+           "pattern": "^[0-9]+%?$", "description": format!("{what}, in percent of one processor, such as \
+               `5%`.")})
 }

@@ -23,6 +23,8 @@ use std::ops::RangeInclusive;
 
 /// What a name of an entry or a daemon looks like.
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
+/// A method that asks hosts about themselves.
+const GETINFO: &str = r"^getinfo\.[a-z0-9_.-]+$";
 /// A number of bytes as text.
 const SIZE: &str = "^[0-9]+[KMG]?$";
 
@@ -101,9 +103,11 @@ fn envelope() -> Map<String, Value> {
                      succeed."),
         "max_errors": or_null(share(&MAX_ERRORS_HOSTS, 0, "With `batch`: the most hosts that may fail for \
                               others to be begun; any number where it is absent.")),
-        "pause": or_null(number(&PAUSE_SECONDS, "With `batch`: seconds from the end of one host to the begin of \
+        "pause": or_null(number(&PAUSE_SECONDS, "With `batch`: seconds from the end of one host to the \
+            begin of \
                                 the next in its place.")),
-        "confirm": or_null(number(&(0..=u64::MAX), "How many hosts it is for: needed where they are more than \
+        "confirm": or_null(number(&(0..=u64::MAX), "How many hosts it is for: needed where they are more \
+            than \
                                   the configuration says.")),
     }))
 }
@@ -112,7 +116,8 @@ fn envelope() -> Map<String, Value> {
 fn share(hosts: &RangeInclusive<u64>, least_percent: u8, what: &str) -> Value {
     json!({"type": ["integer", "string"], "minimum": hosts.start(), "maximum": hosts.end(),
            "pattern": "^[0-9]+%$",
-           "description": format!("{what} A number, or {least_percent}% to 100% of the request's hosts, such as `25%`.")})
+           "description": format!("{what} A number, or {least_percent}% to 100% of the request's hosts, \
+               such as `25%`.")})
 }
 
 /// What all commands have in common.
@@ -184,7 +189,8 @@ fn commands() -> Vec<Method> {
         what: "Takes a command on as a job: 1 Accepted at once, the result under `/api/v1/jobs`.",
         required: &["cmd"],
         own: command().into_iter().chain(job).collect(),
-        example: json!({"target": "tags.svc == \"db\"", "method": "async.bash", "cmd": "backup", "retries": 2}),
+        example: json!({"target": "tags.svc == \"db\"", "method": "async.bash", "cmd": "backup",
+                        "retries": 2}),
     };
     vec![sync, asynchronous]
 }
@@ -280,9 +286,10 @@ fn name(what: &str) -> Value {
 
 fn getinfo() -> Value {
     let mut all = fields(json!({
-        "method": formed(r"^getinfo\.[a-z0-9_.-]+$", getinfo::PREFIX.len() + getinfo::MAX_QUERY_BYTES,
+        "method": formed(GETINFO, getinfo::PREFIX.len() + getinfo::MAX_QUERY_BYTES,
                          "`getinfo.` and the name of a query."),
-        "args": or(text(0..=getinfo::MAX_ARGS_BYTES, "As on a command line; the query says what it means."), ""),
+        "args": or(text(0..=getinfo::MAX_ARGS_BYTES, "As on a command line; the query says what it \
+            means."), ""),
         "timeout": or(
             number(&getinfo::TIMEOUT_SECONDS, "Seconds that the answer may take."),
             getinfo::DEFAULT_TIMEOUT_SECONDS,
@@ -301,11 +308,13 @@ fn other(known: &[Value]) -> Value {
     all.remove("ttl");
     all.insert(
         "method".into(),
-        json!({"type": "string", "maxLength": MAX_WORD_BYTES, "not": {"anyOf": [{"enum": known}, {"pattern": r"^getinfo\.[a-z0-9_.-]+$"}]}}),
+        json!({"type": "string", "maxLength": MAX_WORD_BYTES,
+               "not": {"anyOf": [{"enum": known}, {"pattern": GETINFO}]}}),
     );
     json!({
         "type": "object", "required": ["method"], "properties": all, "anyOf": addressed(),
-        "description": "Any other method: hosts may be newer than the server, which passes on what it does not \
+        "description": "Any other method: hosts may be newer than the server, which passes on what it \
+            does not \
                         know. A host that does not know it either answers 3022.",
     })
 }

@@ -251,7 +251,8 @@ async fn answer(
     responses((status = 204, description = "It is gone."),
               (status = 400, description = "The path or a header is not as it should be."),
               (status = 403, description = "It is a link or something special, or the role is too small."),
-              (status = 409, description = "The folder is not empty, or the catalogue of plugins has this file."),
+              (status = 409, description = "The folder is not empty, or the catalogue of plugins has \
+                this file."),
               (status = 412, description = "What is there is not what the caller takes it for.")))]
 async fn remove(
     State(app): State<Arc<App>>,

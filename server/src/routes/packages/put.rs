@@ -46,9 +46,11 @@ pub struct Stored {
               (status = 201, description = "It is there.", body = Stored,
                headers(("etag" = String, description = "Of what is there now."))),
               (status = 400, description = "The path, a header or the file's end is not as it should be."),
-              (status = 403, description = "A link or something special is in the way, or the role is too small."),
+              (status = 403, description = "A link or something special is in the way, or the role is \
+                too small."),
               (status = 408, description = "Nothing came for too long."),
-              (status = 409, description = "A folder is in the way, or the catalogue of plugins has this file."),
+              (status = 409, description = "A folder is in the way, or the catalogue of plugins has \
+                this file."),
               (status = 412, description = "What is there is not what the caller takes it for."),
               (status = 413, description = "It is larger than the configuration allows."),
               (status = 415, description = "It comes with a coding, which would have to be undone."),
