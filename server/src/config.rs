@@ -83,9 +83,37 @@ impl Default for Pace {
     }
 }
 
+/// How much room the agents' port has. Not in the file: tests lower it.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// [`limits::MAX_HANDSHAKES`].
+    pub handshakes: usize,
+    /// [`limits::MAX_HANDSHAKES_PER_ADDRESS`].
+    pub handshakes_per_address: u32,
+    /// [`limits::HELLO_LIMIT`].
+    pub hello: Duration,
+    /// [`limits::MAX_STRANGERS`].
+    pub strangers: usize,
+    /// [`limits::MAX_STRANGERS_PER_ADDRESS`].
+    pub strangers_per_address: u32,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room {
+            handshakes: limits::MAX_HANDSHAKES,
+            handshakes_per_address: limits::MAX_HANDSHAKES_PER_ADDRESS,
+            hello: limits::HELLO_LIMIT,
+            strangers: limits::MAX_STRANGERS,
+            strangers_per_address: limits::MAX_STRANGERS_PER_ADDRESS,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Agents {
     pub listen: SocketAddr,
+    pub room: Room,
     /// Further names in the server's certificate.
     pub names: Vec<String>,
     /// Seconds.
@@ -168,6 +196,7 @@ impl Config {
             limits: file.limits.into(),
             agents: Agents {
                 listen: flags.agents.or(file.agents.listen).unwrap_or(default_agents),
+                room: Room::default(),
                 names,
                 heartbeat: file.agents.heartbeat.unwrap_or(limits::DEFAULT_HEARTBEAT_SECONDS),
                 redirect: file.agents.redirect,

@@ -62,7 +62,12 @@ pub const LIMITER_CALLERS: usize = 10_000;
 // The agents' port.
 
 /// TLS handshakes at once; more wait in the kernel's queue.
-pub const MAX_HANDSHAKES: usize = 1024;
+pub const MAX_HANDSHAKES: usize = 4096;
+/// The same of one address: there is room for others whatever it does, and for a thousand hosts
+/// behind it that come back at once. Whoever is beyond is dropped, and tries again.
+pub const MAX_HANDSHAKES_PER_ADDRESS: u32 = 1024;
+/// What a peer has for the first byte of its handshake. An agent sends it with the connection.
+pub const HELLO_LIMIT: Duration = Duration::from_secs(3);
 /// `handshakes`, in handshakes a second.
 pub const HANDSHAKES_PER_SECOND: RangeInclusive<u64> = 1..=100_000;
 /// `handshakes` where the configuration does not say: as much as two thirds of a processor do, so
@@ -74,8 +79,14 @@ pub const BACKLOG_SECONDS: u32 = 4;
 /// Connections that wait there at most, however many the server shakes a second. The kernel's own
 /// limit, `net.core.somaxconn`, may be less.
 pub const MAX_BACKLOG: u32 = 4096;
-/// Short HTTP exchanges at once.
+/// Short HTTP exchanges at once, of hosts that have shown their certificates.
 pub const MAX_AGENT_EXCHANGES: usize = 256;
+/// The same of all others, among them those that enrol.
+pub const MAX_STRANGERS: usize = 1024;
+/// The same of one address.
+pub const MAX_STRANGERS_PER_ADDRESS: u32 = 256;
+/// From one word in the log on those of an address that were too many to the next.
+pub const CROWD_TOLD: Duration = Duration::from_secs(1);
 /// One short HTTP exchange, from its handshake to its end.
 pub const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
 /// From the handshake to `init`.

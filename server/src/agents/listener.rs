@@ -3,6 +3,7 @@
 //! slow peer holds up nobody, and ALPN decides what the connection is.
 
 use super::caller::{Caller, Shown};
+use super::crowd::Crowd;
 use super::link::Link;
 use super::pace::Pace;
 use super::renewal::Renewal;
@@ -33,18 +34,35 @@ pub struct Port {
     pub router: axum::Router,
     /// Every link's task holds a clone.
     pub alive: mpsc::Sender<()>,
+    /// Whoever shakes hands, by address.
+    unshaken: Crowd,
+    /// Exchanges of hosts.
     exchanges: Semaphore,
+    /// Those of whoever has not shown that it is one, so that neither takes the other's room.
+    strangers: Semaphore,
+    /// The same by address.
+    strange: Crowd,
 }
 
 impl Port {
     pub fn new(app: Arc<App>, acceptor: TlsAcceptor, router: axum::Router, alive: mpsc::Sender<()>) -> Port {
-        Port { app, acceptor, router, alive, exchanges: Semaphore::new(limits::MAX_AGENT_EXCHANGES) }
+        let room = app.config.agents.room;
+        Port {
+            app,
+            acceptor,
+            router,
+            alive,
+            unshaken: Crowd::new(room.handshakes_per_address),
+            exchanges: Semaphore::new(limits::MAX_AGENT_EXCHANGES),
+            strangers: Semaphore::new(room.strangers),
+            strange: Crowd::new(room.strangers_per_address),
+        }
     }
 
     /// Accepts until `stop` says so.
     pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let port = Arc::new(self);
-        let handshakes = Arc::new(Semaphore::new(limits::MAX_HANDSHAKES));
+        let handshakes = Arc::new(Semaphore::new(port.app.config.agents.room.handshakes));
         let mut pace = Pace::new(port.app.config.agents.handshakes);
         loop {
             let accepted = async {
@@ -55,19 +73,31 @@ impl Port {
                 accepted = accepted => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
+            // Whoever is dropped has taken nobody's turn.
+            let Some(here) = port.unshaken.enter(peer, "connection") else { continue };
             pace.taken();
             let port = port.clone();
             // Boxed: the handshake's state goes with it, the link's task is a small one of its own.
             tokio::spawn(Box::pin(async move {
-                match web::handshake(&port.acceptor, tcp, &port.app.metrics.agent_handshakes).await {
+                match port.shake(tcp).await {
                     Ok(stream) => {
-                        drop(permit);
+                        drop((permit, here));
                         port.sort(stream, peer).await;
                     }
                     Err(reason) => tracing::info!(%peer, reason, "handshake failed"),
                 }
             }));
         }
+    }
+
+    async fn shake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+        let counted = &self.app.metrics.agent_handshakes;
+        // An error shows again.
+        if timeout(self.app.config.agents.room.hello, tcp.peek(&mut [0])).await.is_err() {
+            counted.failed.inc();
+            return Err("nothing came".into());
+        }
+        web::handshake(&self.acceptor, tcp, counted).await
     }
 
     async fn sort(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
@@ -79,10 +109,16 @@ impl Port {
     }
 
     async fn exchange(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
-        let Ok(_permit) = self.exchanges.try_acquire() else {
-            return tracing::warn!(%peer, "too many exchanges at once, one refused");
-        };
         let caller = Caller::new(self.shown(&stream));
+        let stranger = caller.host().is_none();
+        let here = stranger.then(|| self.strange.enter(peer, "exchange"));
+        if matches!(here, Some(None)) {
+            return;
+        }
+        let room = if stranger { &self.strangers } else { &self.exchanges };
+        let Ok(_permit) = room.try_acquire() else {
+            return tracing::warn!(%peer, stranger, "too many exchanges at once, one refused");
+        };
         let http1 = web::http1(limits::HTTP_HEAD_LIMIT).keep_alive(false).clone();
         let service = web::service(&self.router.clone().layer(Extension(caller.clone())), peer);
         let stream = web::Paced::new(stream, self.app.config.web.pace.write);

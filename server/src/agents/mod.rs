@@ -5,7 +5,9 @@
 
 mod caller;
 mod cancel;
+mod crowd;
 pub mod dispatch;
+mod entry;
 mod facts;
 pub mod hub;
 pub mod link;

@@ -171,21 +171,10 @@ impl Drive {
 mod tests {
     use super::*;
     use crate::agents::link::Link;
-    use crate::agents::samples::{begun, host};
-    use crate::config::{Config, Flags};
-    use crate::pki::{Authority, files};
+    use crate::agents::samples::{app, begun, host};
     use std::net::SocketAddr;
     use tempfile::TempDir;
     use tokio::time::{pause, sleep};
-
-    /// A server that listens nowhere.
-    async fn app(dir: &TempDir) -> Arc<App> {
-        let flags = Flags { data: Some(dir.path().to_owned()), ..Flags::default() };
-        let pki = dir.path().join("pki");
-        files::private_dir(&pki).unwrap();
-        let authority = Authority::open(&pki, None).unwrap();
-        Arc::new(App::build(Config::load(flags).unwrap(), authority, "token").await.unwrap())
-    }
 
     #[tokio::test]
     async fn each_host_has_its_own_time_to_answer_from_when_it_was_begun() {

@@ -1,10 +1,23 @@
 //! What the tests of this folder begin with.
 
+use crate::app::App;
+use crate::config::{Config, Flags};
 use crate::hosts::{Greeting, Host, Patience, Settings, Status};
+use crate::pki::{Authority, files};
 use crate::requests::{Head, Live, Registry, Target};
 use crate::store::hosts::HostRow;
 use std::sync::Arc;
+use tempfile::TempDir;
 use uuid::Uuid;
+
+/// A server that listens nowhere.
+pub async fn app(dir: &TempDir) -> Arc<App> {
+    let flags = Flags { data: Some(dir.path().to_owned()), ..Flags::default() };
+    let pki = dir.path().join("pki");
+    files::private_dir(&pki).unwrap();
+    let authority = Authority::open(&pki, None).unwrap();
+    Arc::new(App::build(Config::load(flags).unwrap(), authority, "token").await.unwrap())
+}
 
 /// A host whose commands have so many seconds from one time-out to the next.
 pub fn host(grace: u64) -> Arc<Host> {

@@ -4,7 +4,7 @@
 
 use super::hub::Registered;
 use super::link::{Link, Order};
-use super::{LinkEnd, facts, renewal};
+use super::{LinkEnd, entry, facts, renewal};
 use crate::app::{App, STOPPING};
 use crate::hosts::{Conflict, Greeting};
 use crate::jobs::{self, Owed};
@@ -282,17 +282,12 @@ impl Session {
             Ok(greeting) => greeting,
             Err(reason) => return refused(reason),
         };
-        let (redirect, most) = (&app.config.agents.redirect, app.config.agents.max_links);
-        let registered = app.hub.register(&link, most, || {
-            app.directory.online(&link.host, greeting.clone());
-            app.jobs.logs.link_ended(link.host.id);
-        });
-        match (registered, redirect) {
+        match (entry::enter(&app, &link, &greeting), &app.config.agents.redirect) {
             (Registered::Yes(old), _) => {
                 if let Some(old) = old {
                     old.order(Order::Yield);
                 }
-                self.welcome(&greeting)
+                self.go_live(&greeting)
             }
             (Registered::Full, Some(server)) => {
                 link.push(&Frame::Redirect { server });
@@ -303,7 +298,7 @@ impl Session {
         }
     }
 
-    fn welcome(&mut self, greeting: &Greeting) -> Result<(), LinkEnd> {
+    fn go_live(&mut self, greeting: &Greeting) -> Result<(), LinkEnd> {
         let host = &self.link.host;
         // Between the handshake and here; whoever did it looked for links after that.
         if host.is_revoked() {
@@ -314,12 +309,6 @@ impl Session {
         }
         let conflict = host.state().boots.linked(&greeting.boot, self.link.peer, clock::now());
         self.report(conflict.as_ref());
-        let heartbeat = self.app.config.agents.heartbeat;
-        let held = host.state().facts.digests();
-        // Whoever revokes it after the look above finds the link and closes it: then it gets no welcome.
-        if !self.link.push_if_open(&Frame::Ready { heartbeat, facts: Some(&held) }) {
-            return Ok(());
-        }
         renewal::link_up(&self.app, &self.link);
         self.phase = Phase::Live;
         self.set_timer(self.silence());

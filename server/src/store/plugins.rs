@@ -1,6 +1,6 @@
 //! The table `plugins`: the catalogue of what can be installed.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, retried};
 use crate::clock::EpochMs;
 use crate::limits::MAX_PLUGINS;
 use sqlx::any::{Any, AnyRow};
@@ -76,6 +76,10 @@ impl Store {
 
     /// Takes a new one, if it is one.
     pub async fn insert_plugin(&self, plugin: &PluginRow) -> Result<Result<(), PluginRefused>, StoreError> {
+        retried(|| self.insert_plugin_once(plugin)).await
+    }
+
+    async fn insert_plugin_once(&self, plugin: &PluginRow) -> Result<Result<(), PluginRefused>, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO plugins (id, name, version, arch, os, file, checksum, gmt_create, gmt_modify) \
@@ -95,6 +99,7 @@ impl Store {
         match inserted {
             Ok(_) => {}
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                transaction.rollback().await?;
                 return Ok(Err(PluginRefused::IsThere));
             }
             Err(error) => return Err(error.into()),
@@ -105,6 +110,7 @@ impl Store {
             .await?
             .try_get("n")?;
         if count > MAX_PLUGINS {
+            transaction.rollback().await?;
             return Ok(Err(PluginRefused::Full));
         }
         transaction.commit().await?;

@@ -1,6 +1,6 @@
 //! The tables `users`, `access_tokens` and `sessions`: loaded whole at the start.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, retried};
 use crate::clock::EpochMs;
 use crate::limits::MAX_ROWS_PER_STATEMENT;
 use crate::people::{AccessToken, Hash, Limit, Role, Session, Used, User, Uses};
@@ -47,6 +47,10 @@ impl Store {
 
     /// The user as he is now. These sessions of his end with that.
     pub async fn update_user(&self, user: &User, ended: &[Hash]) -> Result<(), StoreError> {
+        retried(|| self.update_user_once(user, ended)).await
+    }
+
+    async fn update_user_once(&self, user: &User, ended: &[Hash]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
             "UPDATE users SET role = ?, password = ?, target = ?, disabled = ?, gmt_modify = ? WHERE name \
@@ -71,6 +75,10 @@ impl Store {
 
     /// With all that is his.
     pub async fn delete_user(&self, name: &str) -> Result<(), StoreError> {
+        retried(|| self.delete_user_once(name)).await
+    }
+
+    async fn delete_user_once(&self, name: &str) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for sql in [
             "DELETE FROM users WHERE name = ?",
@@ -109,6 +117,10 @@ impl Store {
 
     /// A new one, for which these end.
     pub async fn insert_session(&self, session: &Session, ended: &[Hash]) -> Result<(), StoreError> {
+        retried(|| self.insert_session_once(session, ended)).await
+    }
+
+    async fn insert_session_once(&self, session: &Session, ended: &[Hash]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("INSERT INTO sessions (hash, owner, used, expires, gmt_create) VALUES (?, ?, ?, ?, ?)")
             .bind(hex(&session.hash))
@@ -130,13 +142,18 @@ impl Store {
     /// By their hashes in hex.
     pub async fn delete_sessions(&self, hashes: &[String]) -> Result<(), StoreError> {
         for some in hashes.chunks(MAX_ROWS_PER_STATEMENT) {
-            let mut query = QueryBuilder::<Any>::new("DELETE FROM sessions WHERE hash IN (");
-            let mut list = query.separated(", ");
-            for hash in some {
-                list.push_bind(hash.as_str());
-            }
-            query.push(")").build().persistent(self.pool.keeps_any()).execute(&self.pool).await?;
+            retried(|| self.delete_some_sessions(some)).await?;
         }
+        Ok(())
+    }
+
+    async fn delete_some_sessions(&self, hashes: &[String]) -> Result<(), StoreError> {
+        let mut query = QueryBuilder::<Any>::new("DELETE FROM sessions WHERE hash IN (");
+        let mut list = query.separated(", ");
+        for hash in hashes {
+            list.push_bind(hash.as_str());
+        }
+        query.push(")").build().persistent(self.pool.keeps_any()).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -145,10 +162,25 @@ impl Store {
         if uses.tokens.is_empty() && uses.sessions.is_empty() {
             return Ok(());
         }
+        // In one order, whoever else locks some of them.
+        let sorted = |rows: &[(String, EpochMs)]| {
+            let mut rows = rows.to_vec();
+            rows.sort_unstable();
+            rows
+        };
+        let (tokens, sessions) = (sorted(&uses.tokens), sorted(&uses.sessions));
+        retried(|| self.write_sorted_uses(&tokens, &sessions)).await
+    }
+
+    async fn write_sorted_uses(
+        &self,
+        tokens: &[(String, EpochMs)],
+        sessions: &[(String, EpochMs)],
+    ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for (sql, rows) in [
-            ("UPDATE access_tokens SET used = ? WHERE hash = ?", &uses.tokens),
-            ("UPDATE sessions SET used = ? WHERE hash = ?", &uses.sessions),
+            ("UPDATE access_tokens SET used = ? WHERE hash = ?", tokens),
+            ("UPDATE sessions SET used = ? WHERE hash = ?", sessions),
         ] {
             for (hash, at) in rows {
                 sqlx::query(sql).bind(*at).bind(hash.as_str()).execute(&mut *transaction).await?;

@@ -27,12 +27,8 @@ impl Caller {
         })
     }
 
-    /// Behind loopback there may be a proxy, and everybody behind that.
-    fn share(&self) -> u32 {
-        match self {
-            Caller::Address(address) if address.is_loopback() => LOOPBACK_IN_FLIGHT,
-            _ => 1,
-        }
+    fn is_loopback(&self) -> bool {
+        matches!(self, Caller::Address(address) if address.is_loopback())
     }
 }
 
@@ -44,6 +40,8 @@ pub struct Limiter {
     /// What may be taken beforehand.
     tolerance: Duration,
     in_flight: u32,
+    /// The same for a loopback address: behind it there may be a proxy, and everybody behind that.
+    in_flight_of_loopback: u32,
     callers: Mutex<Callers>,
 }
 
@@ -82,7 +80,19 @@ impl Limiter {
     pub fn new(per_second: u32, seconds: u32, in_flight: u32) -> Limiter {
         let interval = Duration::from_secs(1) / per_second.max(1);
         let tolerance = Duration::from_secs(seconds.into());
-        Limiter { interval, tolerance, in_flight, callers: Mutex::default() }
+        let in_flight_of_loopback = in_flight.saturating_mul(LOOPBACK_IN_FLIGHT);
+        Limiter { interval, tolerance, in_flight, in_flight_of_loopback, callers: Mutex::default() }
+    }
+
+    /// One that only counts what is under way, however often it comes, and knows no proxy.
+    pub fn counting(in_flight: u32) -> Limiter {
+        Limiter {
+            interval: Duration::ZERO,
+            tolerance: Duration::ZERO,
+            in_flight,
+            in_flight_of_loopback: in_flight,
+            callers: Mutex::default(),
+        }
     }
 
     pub fn enter(self: &Arc<Self>, caller: Caller, now: Instant) -> Result<Permit, Refused> {
@@ -92,7 +102,7 @@ impl Limiter {
             return Err(Refused { reason, retry_after: SOON });
         }
         let state = callers.states.entry(caller.clone()).or_insert(State { in_flight: 0, full: now });
-        let most = self.in_flight.saturating_mul(caller.share());
+        let most = if caller.is_loopback() { self.in_flight_of_loopback } else { self.in_flight };
         if state.in_flight >= most {
             return Err(Refused { reason: format!("{most} are under way"), retry_after: SOON });
         }
@@ -129,8 +139,12 @@ impl Callers {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(state) = self.limiter.callers().states.get_mut(&self.caller) {
-            state.in_flight -= 1;
+        let mut callers = self.limiter.callers();
+        let Some(state) = callers.states.get_mut(&self.caller) else { return };
+        state.in_flight -= 1;
+        // Else it is remembered until it has its whole burst again.
+        if state.in_flight == 0 && self.limiter.interval.is_zero() {
+            callers.states.remove(&self.caller);
         }
     }
 }
@@ -168,6 +182,18 @@ mod tests {
         let local: Vec<_> =
             (0..100).map_while(|_| limiter.enter(address("::ffff:127.0.0.1"), now).ok()).collect();
         assert_eq!(local.len(), 2 * LOOPBACK_IN_FLIGHT as usize);
+    }
+
+    #[test]
+    fn one_that_counts_alone_remembers_nobody_who_has_gone() {
+        let (limiter, now) = (Arc::new(Limiter::counting(2)), Instant::now());
+        let here = address("127.0.0.1");
+        for n in 0..=LIMITER_CALLERS {
+            limiter.enter(Caller::Name(n.to_string().into()), now).unwrap();
+            let _both = [0; 2].map(|_| limiter.enter(here.clone(), now).unwrap());
+            assert_eq!(limiter.enter(here.clone(), now).unwrap_err().reason, "2 are under way");
+        }
+        assert!(limiter.callers().states.is_empty());
     }
 
     #[test]

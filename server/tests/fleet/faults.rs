@@ -15,19 +15,33 @@ fn with(seed: u64, faults: &[Fault]) -> Profile {
 
 #[tokio::test]
 async fn a_link_that_breaks_ends_its_own_hosts_command_alone_and_is_made_anew() {
-    let broken = [Fault::Drops, Fault::Resets, Fault::HalfOpen];
-    let rig = Rig::start("[agents]\nheartbeat = 2\n", HOSTS, &with(4, &broken), HOSTS).await;
+    let rig = Rig::start("", HOSTS, &with(4, &[Fault::Drops, Fault::Resets]), HOSTS).await;
     let answer = rig.program.rest.run(rig.body(&json!({}))).await;
-    assert_eq!(counts(&answer), [(2, HOSTS - 30), (206, 30)].into());
+    assert_eq!(counts(&answer), [(2, HOSTS - 20), (206, 20)].into());
     let lost: BTreeSet<_> = answer.retcodes().into_iter().filter(|(_, code)| *code == 206).collect();
     let expected = rig.ids_of(&rig.fleet.which(|traits| traits.fault.is_some()));
     assert_eq!(lost.iter().map(|(host, _)| &**host).collect::<BTreeSet<_>>(), expected.into_iter().collect());
-    let entries = answer.body["response"].as_array().unwrap();
-    let silent = entries.iter().filter(|entry| entry["detail"] == "nothing heard for 5 s").count();
-    assert_eq!(silent, 10, "the half-open ones");
     let tally = &rig.fleet.tally;
     eventually("all are back", async || {
-        (tally.handshakes().len() == HOSTS + 30 && tally.up() == HOSTS).then_some(())
+        (tally.handshakes().len() >= HOSTS + 20 && tally.up() == HOSTS).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_link_that_has_gone_silent_is_noticed_and_made_anew() {
+    // So short that a busy machine may find others silent, too.
+    let rig = Rig::start("[agents]\nheartbeat = 2\n", HOSTS, &with(4, &[Fault::HalfOpen]), HOSTS).await;
+    let answer = rig.program.rest.run(rig.body(&json!({}))).await;
+    let entries = answer.body["response"].as_array().unwrap();
+    let silent = entries.iter().filter(|entry| entry["detail"] == "nothing heard for 5 s");
+    let silent: BTreeSet<_> = silent.map(|entry| entry["host"].as_str().unwrap()).collect();
+    let half_open = rig.ids_of(&rig.fleet.which(|traits| traits.fault.is_some()));
+    assert_eq!(half_open.len(), 10);
+    assert!(half_open.iter().all(|id| silent.contains(&**id)), "{half_open:?} {silent:?}");
+    let tally = &rig.fleet.tally;
+    eventually("all are back", async || {
+        (tally.handshakes().len() >= HOSTS + 10 && tally.up() == HOSTS).then_some(())
     })
     .await;
 }

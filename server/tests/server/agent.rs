@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-pub use simulator::{Identity, builder, config, connect, exchange};
+pub use simulator::{Identity, builder, config, connect, exchange, secure};
 
 /// Enrols a host of this name.
 pub async fn enrolled(server: &Server, name: &str) -> Identity {

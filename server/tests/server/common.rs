@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use polaris::config::{Config, Flags, Pace};
+use polaris::config::{Config, Flags, Pace, Room};
 use polaris::serve::Running;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -56,6 +56,14 @@ impl Server {
         let dir = TempDir::new().unwrap();
         let mut config = config(dir.path(), "");
         config.web.pace = pace;
+        Server::of(dir, config).await
+    }
+
+    /// One whose agents' port has less room.
+    pub async fn narrow(room: Room) -> Server {
+        let dir = TempDir::new().unwrap();
+        let mut config = config(dir.path(), "");
+        config.agents.room = room;
         Server::of(dir, config).await
     }
 

@@ -24,6 +24,7 @@ mod certificates;
 mod confirm;
 mod crashes;
 mod cron;
+mod crowds;
 mod ctl_people;
 mod daemons;
 mod enrolment;

@@ -9,22 +9,27 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Starts the server, waits until the pipe of its standard input is closed, and clears up.
+/// Starts the server in a session of its own, waits until the pipe of its standard input is closed,
+/// and clears up: whatever the session has become by then goes with it.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
-dir=$1 socket=$1/socket port=$2
-{
+dir=$1
+setsid sh -c '
+    dir=$1 port=$2
     mariadb-install-db --no-defaults --datadir="$dir/data" --skip-test-db \
         --auth-root-authentication-method=normal --skip-name-resolve --user=$(id -un) &&
-    mariadbd --no-defaults --datadir="$dir/data" --socket="$socket" --pid-file="$dir/pid" \
+    exec mariadbd --no-defaults --datadir="$dir/data" --socket="$dir/socket" --pid-file="$dir/pid" \
         --bind-address=127.0.0.1 --port="$port" --user=$(id -un) --skip-name-resolve --skip-log-bin \
         --ssl-ca="$dir/ca.pem" --ssl-cert="$dir/cert.pem" --ssl-key="$dir/key.pem" \
         --performance-schema=OFF --max-connections=1000 --max-allowed-packet=16M \
         --innodb-file-per-table=OFF --innodb-flush-log-at-trx-commit=0 --innodb-flush-method=nosync \
         --innodb-doublewrite=OFF --innodb-buffer-pool-size=64M --innodb-buffer-pool-dump-at-shutdown=OFF
-} >"$dir/log" 2>&1 &
+' sh "$dir" "$2" </dev/null >"$dir/log" 2>&1 &
+session=$!
 read -r _
-kill -KILL "$(cat "$dir/pid")"
+# First the one that would start more, which may not have its session yet.
+kill -KILL "$session"
+kill -KILL -- "-$session"
 wait
 rm -rf -- "$dir"
 "#;

@@ -38,7 +38,7 @@ impl Samples {
 }
 
 /// What an address without a token is told.
-async fn scrape(server: &Server) -> String {
+pub async fn scrape(server: &Server) -> String {
     let request = Request::get("/metrics").body(Full::default()).unwrap();
     let response = server.rest.open(request).await;
     assert_eq!(response.status(), 200);

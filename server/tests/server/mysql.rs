@@ -230,6 +230,11 @@ async fn one_connection_is_enough_for_everything() {
     server.running.stop().await;
 }
 
+/// Begins a transaction that has done so much that the database gives up the server's and not this one.
+const MUCH: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; CREATE TABLE much (n BIGINT); \
+    BEGIN; INSERT INTO much WITH RECURSIVE to1000(n) AS \
+    (SELECT 1 UNION ALL SELECT n + 1 FROM to1000 WHERE n < 1000) SELECT n FROM to1000";
+
 #[tokio::test]
 async fn a_deadlock_with_another_program_costs_nobody_an_answer() {
     let it = mariadb::instance();
@@ -237,15 +242,8 @@ async fn a_deadlock_with_another_program_costs_nobody_an_answer() {
     let server = Server::on_database(&it.url(&name)).await;
     let identity = enrolled(&server, "a").await;
     let mut other = Database::at(&it.url(&name)).await;
-    // So much that the database gives up the server's transaction and not this one.
-    other
-        .execute(
-            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; CREATE TABLE much (n BIGINT); BEGIN; \
-             INSERT INTO much WITH RECURSIVE to1000(n) AS \
-             (SELECT 1 UNION ALL SELECT n + 1 FROM to1000 WHERE n < 1000) SELECT n FROM to1000; \
-             INSERT INTO facts SELECT id, 'os', 'd', '{}', 1 FROM hosts",
-        )
-        .await;
+    other.execute(MUCH).await;
+    other.execute("INSERT INTO facts SELECT id, 'os', 'd', '{}', 1 FROM hosts").await;
     let rest = server.rest.clone();
     let path = format!("/api/v1/hosts/{}", identity.id);
     let revoking = tokio::spawn(async move { rest.call("DELETE", &path, None).await });
@@ -257,4 +255,31 @@ async fn a_deadlock_with_another_program_costs_nobody_an_answer() {
     let answer = revoking.await.unwrap();
     assert_eq!(answer.status, 204, "{answer:?}");
     assert_eq!(other.count("SELECT COUNT(*) FROM facts").await, 0);
+}
+
+#[tokio::test]
+async fn a_user_is_removed_in_spite_of_a_deadlock_with_another_program() {
+    let it = mariadb::instance();
+    let name = database("people_deadlock");
+    let server = Server::on_database(&it.url(&name)).await;
+    let ann = json!({"name": "ann", "role": "operator"});
+    assert_eq!(server.rest.post("/api/v1/users", &ann).await.status, 201);
+    let mut other = Database::at(&it.url(&name)).await;
+    other.execute(MUCH).await;
+    other
+        .execute(
+            "INSERT INTO access_tokens (owner, name, hash, role, gmt_create) \
+             VALUES ('ann', 't', 'h', 'readonly', 1)",
+        )
+        .await;
+    let rest = server.rest.clone();
+    let removing = tokio::spawn(async move { rest.call("DELETE", "/api/v1/users/ann", None).await });
+    let mut root = Database::at(&it.root_url()).await;
+    let deletes = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+                   WHERE DB = 't_people_deadlock' AND INFO LIKE 'DELETE FROM access_tokens%'";
+    eventually("the server waits", async || (root.count(deletes).await == 1).then_some(())).await;
+    other.execute("UPDATE users SET gmt_modify = 2; COMMIT").await;
+    let answer = removing.await.unwrap();
+    assert_eq!(answer.status, 204, "{answer:?}");
+    assert_eq!(other.count("SELECT COUNT(*) FROM access_tokens").await, 0);
 }

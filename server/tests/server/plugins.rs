@@ -1,6 +1,7 @@
 //! The catalogue of plugins.
 
 use crate::common::{Answer, Server};
+use crate::metrics::scrape;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fs;
@@ -54,6 +55,15 @@ async fn a_plugin_is_a_file_that_is_there() {
     assert_eq!(server.rest.call("DELETE", &path, None).await.status, 404);
     assert_eq!(server.rest.get(&path).await.status, 404);
     assert_eq!(add(&server, json!({})).await.status, 201, "its name is free again");
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_there_already_is_no_failure_of_the_database() {
+    let server = with_files().await;
+    assert_eq!(add(&server, json!({})).await.status, 201);
+    assert_eq!(add(&server, json!({})).await.status, 409);
+    let metrics = scrape(&server).await;
+    assert!(metrics.contains("\npolaris_database_errors_total 0\n"), "{metrics}");
 }
 
 #[tokio::test]

@@ -19,6 +19,6 @@ mod profile;
 mod tally;
 
 pub use fleet::{Fleet, host_name};
-pub use identity::{Identity, builder, config, connect, enroll, enroll_all, exchange};
+pub use identity::{Identity, builder, config, connect, enroll, enroll_all, exchange, secure};
 pub use profile::{Fault, Latency, Profile, Traits};
 pub use tally::Tally;
