@@ -21,13 +21,14 @@ pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 pub const HTTP_HEAD_LIMIT: Duration = Duration::from_mins(1);
 /// The head of an HTTP request, in bytes.
 pub const HTTP_HEAD_BYTES: usize = 64 * 1024;
-/// How long a peer that is written to may take nothing before it is cut. An answer that is silent
-/// because there is nothing to write is none of that.
+/// How long a peer that is written to may be waited for, in all and at a time; what it takes earns
+/// the time back at [`MIN_BODY_RATE`]. An answer that is silent because there is nothing to write is
+/// none of that.
 pub const WRITE_PATIENCE: Duration = Duration::from_mins(1);
 /// How long a body may be waited for, in all and at a time; what arrives of it earns the time back
 /// at [`MIN_BODY_RATE`].
 pub const BODY_PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes a second that a body must come with in the long run.
+/// Bytes a second that a body must come with in the long run, and an answer be taken with.
 pub const MIN_BODY_RATE: u32 = 4096;
 /// The longest `x-request-id` that is taken over, in characters.
 pub const MAX_REQUEST_ID_CHARS: usize = 64;
@@ -337,10 +338,14 @@ pub const MAX_UPLOADS: usize = 16;
 /// Downloads at once from the agents' port: fewer than [`MAX_AGENT_EXCHANGES`], so that the rest is
 /// left for what is short.
 pub const MAX_DOWNLOADS: usize = 128;
+/// Those of one host among them.
+pub const MAX_DOWNLOADS_PER_HOST: usize = 4;
 /// One download from the agents' port: as long as an agent waits for it.
 pub const DOWNLOAD_LIMIT: Duration = Duration::from_hours(1);
 /// Files whose checksums are computed at once because somebody asks.
 pub const MAX_CHECKSUMS: usize = 2;
+/// Who may wait for one, those whose checksums are being computed included.
+pub const MAX_CHECKSUMS_AWAITED: usize = 16;
 /// Plugins in the catalogue.
 pub const MAX_PLUGINS: i64 = 10_000;
 /// A plugin's name, in bytes.

@@ -200,7 +200,8 @@ fn nginx_serves_the_folder_to_whoever_has_a_password() {
     assert!(!ask(&server, "GET", "/packages/", &[right]).2.contains("upload"));
 }
 
-/// vsftpd with accounts that this machine does not have: its passwd and shadow are this test's.
+/// vsftpd with accounts that this machine does not have, and no shell: its passwd, its shadow and its
+/// PAM are this test's.
 fn vsftpd() -> Server {
     let dir = folder();
     let place = dir.path().display().to_string();
@@ -217,7 +218,7 @@ fn vsftpd() -> Server {
     let text = format!("{text}vsftpd_log_file={place}/transfers\nbackground=NO\n");
     fs::write(dir.path().join("vsftpd.conf"), text).unwrap();
     fs::write(dir.path().join("users"), "web\n").unwrap();
-    let account = |name: &str, id: u32| format!("{name}:x:{id}:{id}::/:/bin/sh\n");
+    let account = |name: &str, id: u32| format!("{name}:x:{id}:{id}::/:/usr/sbin/nologin\n");
     let passwd =
         fs::read_to_string("/etc/passwd").unwrap() + &account("web", 61234) + &account("other", 61235);
     let shadow = fs::read_to_string("/etc/shadow").unwrap()
@@ -225,9 +226,12 @@ fn vsftpd() -> Server {
     for (name, text) in [("passwd", passwd), ("shadow", shadow)] {
         fs::write(dir.path().join(name), text).unwrap();
     }
+    // As the administrator installs it.
+    fs::create_dir(dir.path().join("pam.d")).unwrap();
+    fs::write(dir.path().join("pam.d/polaris-ftp"), shipped("pam.d/polaris-ftp", &[])).unwrap();
     let script = format!(
         "mount --bind {place}/passwd /etc/passwd && mount --bind {place}/shadow /etc/shadow && \
-         exec /usr/sbin/vsftpd {place}/vsftpd.conf"
+         mount --bind {place}/pam.d /etc/pam.d && exec /usr/sbin/vsftpd {place}/vsftpd.conf"
     );
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", &script]);

@@ -147,7 +147,11 @@ fn what_cargo_says_of_people_packages_and_the_server_is_so() {
             limits::MAX_PACKAGE_NAME_BYTES,
             limits::MAX_PACKAGE_PATH_BYTES
         ),
-        format!("At most {} hosts fetch at once, each for up to an hour", limits::MAX_DOWNLOADS),
+        format!(
+            "At most {} files are fetched at once, {} by one host, each for up to an hour",
+            limits::MAX_DOWNLOADS,
+            limits::MAX_DOWNLOADS_PER_HOST
+        ),
         format!("At most {} are in it", limits::MAX_PLUGINS),
         format!(
             "at once, {} to {}; {} by default",
@@ -161,7 +165,11 @@ fn what_cargo_says_of_people_packages_and_the_server_is_so() {
         format!("where it is 1 to {} letters, digits", limits::MAX_REQUEST_ID_CHARS),
         format!("nothing of a body for {} seconds", limits::BODY_PATIENCE.as_secs()),
         format!("less than {} bytes a second in the long run", limits::MIN_BODY_RATE),
-        format!("nothing of its answer for {} seconds", limits::WRITE_PATIENCE.as_secs()),
+        format!(
+            "nothing of its answer for {} seconds, or less than {} bytes a second",
+            limits::WRITE_PATIENCE.as_secs(),
+            limits::MIN_BODY_RATE
+        ),
     ]);
 }
 

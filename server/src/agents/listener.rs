@@ -123,12 +123,7 @@ impl Port {
         let service = web::service(&self.router.clone().layer(Extension(caller.clone())), peer);
         let stream = web::Paced::new(stream, self.app.config.web.pace.write);
         let exchange = async {
-            let mut exchange = pin!(http1.serve_connection(web::io(stream), service));
-            let mut ended = timeout(limits::EXCHANGE_LIMIT, &mut exchange).await;
-            if ended.is_err() && caller.may_take_its_time() {
-                ended = timeout(limits::DOWNLOAD_LIMIT, exchange).await;
-            }
-            if ended.is_err() {
+            if !in_time(http1.serve_connection(web::io(stream), service), &caller).await {
                 tracing::info!(%peer, "exchange took too long");
             }
         };
@@ -174,6 +169,13 @@ impl Port {
     }
 }
 
+/// Whether the exchange came to its end within the time that its caller has.
+async fn in_time(exchange: impl Future, caller: &Caller) -> bool {
+    let mut exchange = pin!(exchange);
+    timeout(limits::EXCHANGE_LIMIT, &mut exchange).await.is_ok()
+        || (caller.may_take_its_time() && timeout(limits::DOWNLOAD_LIMIT, exchange).await.is_ok())
+}
+
 async fn refuse(stream: TlsStream<TcpStream>, peer: SocketAddr, reason: &str) {
     tracing::info!(%peer, reason, "link refused");
     farewell(stream, &Frame::Bye { reason }).await;
@@ -190,4 +192,23 @@ async fn farewell(mut stream: TlsStream<TcpStream>, word: &Frame<'_>) {
         std::io::Result::Ok(())
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exchange_that_does_not_end_is_cut_and_a_download_much_later() {
+        let caller = Caller::new(Shown::Nothing);
+        let begun = Instant::now();
+        assert!(!in_time(pending::<()>(), &caller).await);
+        assert_eq!(begun.elapsed(), limits::EXCHANGE_LIMIT);
+        caller.takes_its_time();
+        let begun = Instant::now();
+        assert!(!in_time(pending::<()>(), &caller).await);
+        assert_eq!(begun.elapsed(), limits::EXCHANGE_LIMIT + limits::DOWNLOAD_LIMIT);
+    }
 }

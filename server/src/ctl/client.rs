@@ -87,6 +87,16 @@ impl Client {
         self.call("POST", path, json(body)?, LIMIT)
     }
 
+    /// As [`Client::post`], where polaris may have to read a large file first.
+    pub fn post_at_leisure(&self, path: &[&str], body: &impl Serialize) -> Result<Vec<u8>, Error> {
+        let kind = "application/json".to_owned();
+        let headers = [("accept", kind.clone()), ("content-type", kind)];
+        let body = json(body)?;
+        let response =
+            self.file("POST", &place(path), &headers, SendBody::from_reader(&mut body.as_bytes()), None)?;
+        self.read(response)
+    }
+
     pub fn patch(&self, path: &[&str], body: &impl Serialize) -> Result<Vec<u8>, Error> {
         self.call("PATCH", path, json(body)?, LIMIT)
     }
@@ -99,7 +109,7 @@ impl Client {
         Ok(Stream { id, hosts, lines: BufReader::new(response.into_body().into_reader()) })
     }
 
-    /// A call of the document server, `path` being what stands in a URL. Without a limit it takes as
+    /// A call of the document server, or one that takes as long, `path` being what stands in a URL. Without a limit it takes as
     /// long as it takes, and is given up when nothing moves.
     pub fn file(
         &self,
@@ -156,8 +166,7 @@ impl Client {
     }
 
     fn uri(&self, path: &[&str]) -> String {
-        let segments = path.iter().map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
-        format!("{}/api/v1/{}", self.url, segments.collect::<Vec<_>>().join("/"))
+        format!("{}{}", self.url, place(path))
     }
 
     fn send(
@@ -207,6 +216,12 @@ impl Client {
     fn unreachable(&self, reason: &impl ToString) -> Error {
         Error::Unreachable { url: self.url.clone(), reason: reason.to_string() }
     }
+}
+
+/// Where in the API, as it stands in a URL.
+fn place(path: &[&str]) -> String {
+    let segments = path.iter().map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
+    format!("/api/v1/{}", segments.collect::<Vec<_>>().join("/"))
 }
 
 fn json(body: &impl Serialize) -> Result<String, Error> {

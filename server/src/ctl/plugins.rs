@@ -86,7 +86,7 @@ fn add(client: &Client, plugin: &PluginsAdd, output: Output) -> Result<(), Error
     struct Added {
         id: String,
     }
-    let answer = client.post(&["plugins"], plugin)?;
+    let answer = client.post_at_leisure(&["plugins"], plugin)?;
     let mut out = io::stdout().lock();
     if output != Output::Table {
         output::json(&mut out, &answer)?;

@@ -8,9 +8,12 @@ use super::packages::Told;
 use crate::limits::PACKAGE_CHUNK_BYTES;
 use crate::packages::{PackagePath, Sum};
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use ureq::http::StatusCode;
 use ureq::{Body, SendBody, http};
@@ -47,7 +50,7 @@ pub fn fetch(
 /// Fills the part. Says how much of it was there.
 fn rest(client: &Client, path: &PackagePath, told: &Told, part: &Path, output: Output) -> Result<u64, Error> {
     let failed = |error| wrong(part, error);
-    let mut to = File::options().append(true).create(true).open(part).map_err(failed)?;
+    let mut to = open(part).map_err(failed)?;
     let begun = to.metadata().map_err(failed)?.len();
     let begun = if begun > told.size { 0 } else { begun };
     if begun == told.size && begun > 0 {
@@ -78,6 +81,20 @@ fn rest(client: &Client, path: &PackagePath, told: &Told, part: &Path, output: O
     }
     to.sync_all().map_err(failed)?;
     Ok(begun)
+}
+
+/// The part, for nobody else's eyes before it is known to be what it should: the folder may be one
+/// that all write to, where others lay links and files of such a name.
+fn open(part: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.append(true).create(true).mode(0o600).custom_flags(flags.bits().cast_signed());
+    let file = options.open(part)?;
+    let there = file.metadata()?;
+    if !there.is_file() || there.uid() != geteuid().as_raw() {
+        return Err(io::Error::other("it is no file, or somebody else's: remove it, or fetch elsewhere"));
+    }
+    Ok(file)
 }
 
 /// Whether the answer begins where the part ends.

@@ -4,7 +4,7 @@ use super::sum::Sum;
 use rustix::io::Errno;
 use std::io;
 
-/// Whoever called is at fault, except for the last three, which are this machine's.
+/// Whoever called is at fault, except for the last four, which are this machine's.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// A path that cannot be one, and why.
@@ -30,6 +30,8 @@ pub enum PackageError {
     TooLarge { most: u64 },
     #[error("what came has SHA-256 {got}, but {expected} was announced: nothing was kept, send it again")]
     Mismatch { expected: Sum, got: Sum },
+    #[error("{0}")]
+    Busy(String),
     #[error("the disk of polaris is full: nothing was kept")]
     NoSpace,
     #[error("polaris may not do that in its folder of packages ({0}): see who owns it there")]

@@ -15,6 +15,7 @@ pub mod range;
 mod stored;
 mod sum;
 mod tree;
+mod turns;
 mod upload;
 
 pub use error::PackageError;
@@ -22,4 +23,5 @@ pub use path::PackagePath;
 pub use stored::Stored;
 pub use sum::Sum;
 pub use tree::{Entry, Found, Kind, Listing, Packages};
+pub use turns::{Downloads, Room, Sums};
 pub use upload::{Terms, Upload, Uploaded};

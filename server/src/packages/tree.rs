@@ -1,8 +1,8 @@
 //! The folder, and what is found in it.
 
-use super::{PackageError, PackagePath, Stored, Sum};
+use super::{Downloads, PackageError, PackagePath, Stored, Sum, Sums};
 use crate::clock::{self, EpochMs};
-use crate::limits::{self, MAX_CHECKSUMS, MAX_DOWNLOADS, MAX_FOLDER_ENTRIES, MAX_UPLOADS};
+use crate::limits::{self, MAX_DOWNLOADS, MAX_FOLDER_ENTRIES, MAX_UPLOADS};
 use anyhow::Context as _;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, fchmod, fsync, mkdirat, openat2, unlinkat};
 use rustix::io::Errno;
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 /// How names of files begin that are not complete.
 pub(super) const UPLOAD: &str = ".upload-";
@@ -24,10 +24,13 @@ pub struct Packages {
     pub max_size: u64,
     /// Held while names change, so that what was checked before still holds.
     pub(super) changes: Mutex<()>,
+    /// Held while a file and the catalogue of plugins are compared and one of them changes, so
+    /// that they stay of one mind.
+    pub catalogue: Arc<AsyncMutex<()>>,
     /// Who brings something, who fetches by the agents' port, and who has a checksum made.
     pub uploads: Arc<Semaphore>,
-    pub downloads: Arc<Semaphore>,
-    pub checksums: Semaphore,
+    pub downloads: Downloads,
+    pub sums: Sums,
 }
 
 /// What is at a path.
@@ -71,17 +74,22 @@ impl Packages {
             .context("this kernel does not open files beneath a folder (openat2): Linux 5.6 or newer does")?;
         for entry in Dir::read_from(&root).with_context(trouble)? {
             let entry = entry.with_context(trouble)?;
-            if entry.file_name().to_bytes().starts_with(UPLOAD.as_bytes()) {
-                unlinkat(&root, entry.file_name(), AtFlags::empty()).with_context(trouble)?;
+            let name = entry.file_name();
+            if name.to_bytes().starts_with(UPLOAD.as_bytes()) {
+                // A folder of such a name is somebody else's, and in nobody's way.
+                if let Err(error) = unlinkat(&root, name, AtFlags::empty()) {
+                    tracing::warn!(%error, ?name, "what looks like the rest of an upload stays");
+                }
             }
         }
         Ok(Packages {
             root,
             max_size,
             changes: Mutex::default(),
+            catalogue: Arc::default(),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
-            downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
-            checksums: Semaphore::new(MAX_CHECKSUMS),
+            downloads: Downloads::default(),
+            sums: Sums::default(),
         })
     }
 
@@ -161,11 +169,6 @@ impl Packages {
             };
         }
         Ok(Some(folder))
-    }
-
-    /// Waits for its turn; computing one reads a whole file.
-    pub async fn turn_to_sum(&self) -> tokio::sync::SemaphorePermit<'_> {
-        self.checksums.acquire().await.expect("nobody closes the semaphore")
     }
 }
 

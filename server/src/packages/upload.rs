@@ -83,6 +83,11 @@ impl Upload {
         self.file().write_all(bytes).map_err(|error| PackageError::of(error, &self.name))
     }
 
+    /// Has what came so far on disk, which may take its time.
+    pub fn sync(&mut self) -> Result<(), PackageError> {
+        self.file().sync_all().map_err(|error| PackageError::of(error, &self.name))
+    }
+
     /// The sum of what came so far.
     pub fn sum(&self) -> Sum {
         Sum::of(self.hash.clone())

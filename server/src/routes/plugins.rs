@@ -7,9 +7,10 @@ use crate::limits::{
     MAX_PLUGIN_NAME_BYTES, MAX_PLUGIN_PLACE_BYTES, MAX_PLUGIN_VERSION_BYTES, MAX_PLUGINS, MAX_WORD_BYTES,
 };
 use crate::openapi::schema::{gathered, or, text};
-use crate::packages::{PackageError, PackagePath, Sum};
+use crate::packages::{PackageError, PackagePath, Stored, Sum};
 use crate::problem::Problem;
 use crate::store::plugins::{PluginFilter, PluginRefused, PluginRow};
+use crate::unbroken::{aside, to_the_end};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -140,7 +141,8 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Vi
 /// Takes a plugin into the catalogue.
 #[utoipa::path(post, path = "/plugins", tag = "plugins", request_body = NewPlugin,
     responses((status = 201, description = "It is in the catalogue.", body = View),
-              (status = 409, description = "It is there already, or the catalogue is full.")))]
+              (status = 409, description = "It is there already, the catalogue is full, or the file was \
+                changed meanwhile.")))]
 pub async fn create(
     State(app): State<Arc<App>>,
     Typed(new): Typed<NewPlugin>,
@@ -155,7 +157,7 @@ pub async fn create(
         check(field, value, least, most)?;
     }
     let announced = new.checksum.as_deref().map(announced).transpose()?;
-    let sum = sum_of(&app, &new.file).await?;
+    let (file, sum) = app.packages.sums.of(file_of(&app, &new.file).await?).await?;
     if announced.is_some_and(|announced| announced != sum) {
         let reason = format!("checksum: is not that of {}, which is {SHA256}{sum}", new.file);
         return Err(Problem::field("checksum", reason));
@@ -170,15 +172,25 @@ pub async fn create(
         checksum: sum.to_string(),
         created: clock::now(),
     };
+    let row = to_the_end(async move { insert(&app, row, &file).await }).await?;
+    Ok((StatusCode::CREATED, Json(view(row))))
+}
+
+/// The plugin in the catalogue, of this file, which is still there.
+async fn insert(app: &App, row: PluginRow, file: &Stored) -> Result<PluginRow, Problem> {
+    let conflict = |reason: String| Problem::new(StatusCode::CONFLICT, reason);
+    let _alone = app.packages.catalogue.lock().await;
+    if file_of(app, &row.file).await?.etag() != file.etag() {
+        return Err(conflict(format!("{} was changed meanwhile: try again", row.file)));
+    }
     app.store.insert_plugin(&row).await?.map_err(|refused| {
-        let reason = match refused {
+        conflict(match refused {
             PluginRefused::IsThere => format!("there is a plugin {row} already: remove it first"),
             PluginRefused::Full => format!("there are {MAX_PLUGINS} plugins: remove some first"),
-        };
-        Problem::new(StatusCode::CONFLICT, reason)
+        })
     })?;
     tracing::info!(plugin = %row, file = row.file, "plugin added");
-    Ok((StatusCode::CREATED, Json(view(row))))
+    Ok(row)
 }
 
 /// Takes a plugin out of the catalogue; its file stays.
@@ -193,15 +205,12 @@ pub async fn remove(State(app): State<Arc<App>>, Path(id): Path) -> Result<Statu
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The sum of the file that is there.
-async fn sum_of(app: &App, file: &str) -> Result<Sum, Problem> {
+/// The file that is there.
+async fn file_of(app: &App, file: &str) -> Result<Stored, Problem> {
     let blame = |reason: String| Problem::field("file", format!("file: {reason}"));
     let path = PackagePath::of_text(file).map_err(|error| blame(error.to_string()))?;
-    let _turn = app.packages.turn_to_sum().await;
     let packages = app.packages.clone();
-    let summed = tokio::task::spawn_blocking(move || packages.file(&path)?.sum()).await;
-    let summed = summed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-    summed.map_err(|error| match error {
+    aside(move || packages.file(&path)).await.map_err(|error| match error {
         PackageError::Denied(_) | PackageError::Io(_) => error.into(),
         error => blame(format!("{error}; put it under /packages/ first")),
     })

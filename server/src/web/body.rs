@@ -59,9 +59,7 @@ impl hyper::body::Body for Paced {
         }
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
-            let earned = Duration::from_secs(1).mul_f64(f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)))
-                / MIN_BODY_RATE;
-            *left = (*left + earned).min(*patience);
+            *left = (*left + earned(bytes)).min(*patience);
         }
         Poll::Ready(frame)
     }
@@ -73,6 +71,11 @@ impl hyper::body::Body for Paced {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// The time that so many bytes are worth.
+pub fn earned(bytes: usize) -> Duration {
+    Duration::from_secs(1).mul_f64(f64::from(u32::try_from(bytes).unwrap_or(u32::MAX))) / MIN_BODY_RATE
 }
 
 /// Sees an answer off.

@@ -11,9 +11,10 @@ use crate::agents::Caller;
 use crate::app::App;
 use crate::openapi::schema::{gathered, text};
 use crate::openapi::shapes::{AnyJson, FileBytes};
-use crate::packages::{Found, PackageError, PackagePath, Packages};
+use crate::packages::{Found, PackageError, PackagePath, Packages, Room};
 use crate::people::Principal;
 use crate::problem::Problem;
+use crate::unbroken::aside;
 use crate::web::call;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -23,7 +24,6 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::Serialize;
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
@@ -97,6 +97,13 @@ struct Change {
     /// Only where what is there has another ETag; `*`: only where nothing is there.
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
+}
+
+/// What the file that comes has to be.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes what is read from the headers")]
+struct Announced {
     /// RFC 9530: `sha-256=:BASE64:`.
     #[param(rename = "Content-Digest")]
     content_digest: Option<String>,
@@ -190,13 +197,12 @@ async fn show_host(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if caller.host().is_none() {
+    let Some(host) = caller.host() else {
         let reason =
             "packages are for hosts that are enrolled here and were not revoked: show the certificate";
         return Err(Problem::new(StatusCode::FORBIDDEN, reason));
-    }
-    let busy = |_| Problem::unavailable("so many hosts fetch packages that no more can");
-    let room = app.packages.downloads.clone().try_acquire_owned().map_err(busy)?;
+    };
+    let room = app.packages.downloads.enter(host.id)?;
     caller.takes_its_time();
     answer(&app.packages, &uri, &headers, Some(room)).await
 }
@@ -205,7 +211,7 @@ async fn answer(
     packages: &Arc<Packages>,
     uri: &Uri,
     headers: &HeaderMap,
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
 ) -> Result<Response, Problem> {
     let path = path(uri)?;
     let sums = match uri.query() {
@@ -221,11 +227,9 @@ async fn answer(
     let (found, path) = blocking(packages, move |packages| Ok((packages.find(&path)?, path))).await?;
     match found {
         Found::File(file) if sums => {
-            let _turn = packages.turn_to_sum().await;
-            let (size, etag) = (file.size(), file.etag());
-            let sum = blocking(packages, move |_| file.sum()).await?;
-            let view = SumView { path: path.to_string(), size, sha256: sum.to_string() };
-            Ok(([(header::ETAG, etag)], Json(view)).into_response())
+            let (file, sum) = packages.sums.of(file).await?;
+            let view = SumView { path: path.to_string(), size: file.size(), sha256: sum.to_string() };
+            Ok(([(header::ETAG, file.etag())], Json(view)).into_response())
         }
         Found::Folder(_) if sums => Err(PackageError::IsFolder(path.to_string()).into()),
         Found::File(file) => send::file(file, &path, headers, room),
@@ -261,11 +265,17 @@ async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let (path, terms) = (path(&uri)?, put::terms(&headers)?);
+    if !terms.sums.is_empty() {
+        let reason = "a checksum is for a file that comes: If-Match says which one is to be taken away";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, reason));
+    }
+    let alone = app.packages.catalogue.clone().lock_owned().await;
     if let Some(plugin) = app.store.plugins_of_file(&path.to_string()).await?.first() {
         let reason = format!("the plugin {plugin} is in this file: remove it from the catalogue first");
         return Err(Problem::new(StatusCode::CONFLICT, reason));
     }
     let removed = blocking(&app.packages, move |packages| {
+        let _alone = alone;
         packages.remove(&path, &terms)?;
         Ok(path)
     });
@@ -280,8 +290,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(Arc<Packages>) -> Result<T, PackageError> + Send + 'static,
 ) -> Result<T, Problem> {
     let packages = packages.clone();
-    let done = tokio::task::spawn_blocking(move || work(packages)).await;
-    Ok(done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?)
+    Ok(aside(move || work(packages)).await?)
 }
 
 /// The checked path of a call.
@@ -301,6 +310,7 @@ impl From<PackageError> for Problem {
             E::Condition(_) => StatusCode::PRECONDITION_FAILED,
             E::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             E::Mismatch { .. } => return Problem::field("checksum", error.to_string()),
+            E::Busy(reason) => return Problem::unavailable(reason),
             E::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             E::Denied(_) | E::Io(_) => {
                 tracing::error!(%error, "packages: a call failed");

@@ -1,7 +1,7 @@
 //! A file that comes: taken piece by piece, and kept whole or not at all.
 
 use super::send::read;
-use super::{Change, FilePath, blocking, path};
+use super::{Announced, Change, FilePath, blocking, path};
 use crate::app::App;
 use crate::limits::PACKAGE_CHUNK_BYTES;
 use crate::openapi::shapes::FileBytes;
@@ -38,7 +38,7 @@ pub struct Stored {
 /// Stores a file; its folders are made where they are missing.
 ///
 /// It is there whole, or not at all. Its checksum may be said beforehand, in either header.
-#[utoipa::path(put, path = "/packages/{*path}", tag = "packages", params(FilePath, Change),
+#[utoipa::path(put, path = "/packages/{*path}", tag = "packages", params(FilePath, Change, Announced),
     request_body(content = FileBytes, content_type = "application/octet-stream", description = "The file."),
     security(("bearer" = []), ("basic" = [])),
     responses((status = 200, description = "It took the place of another.", body = Stored,
@@ -73,8 +73,9 @@ pub async fn put(
     let (wanted, allowed) = (path.clone(), terms.clone());
     let upload = blocking(&app.packages, move |packages| Upload::begin(packages, &wanted, &allowed)).await?;
     let upload = receive(&app, upload, body.into_data_stream()).await?;
-    // What a plugin is, stands in the catalogue.
     let sum = upload.sum();
+    // What a plugin is, stands in the catalogue, which others change only once the file has its name.
+    let alone = app.packages.catalogue.clone().lock_owned().await;
     let named = app.store.plugins_of_file(&path.to_string()).await?;
     if let Some(plugin) = named.iter().find(|plugin| plugin.checksum != sum.to_string()) {
         let reason =
@@ -82,7 +83,11 @@ pub async fn put(
         return Err(Problem::new(StatusCode::CONFLICT, reason));
     }
     let place = path.clone();
-    let stored = blocking(&app.packages, move |_| upload.finish(&place, &terms)).await?;
+    let stored = blocking(&app.packages, move |_| {
+        let _alone = alone;
+        upload.finish(&place, &terms)
+    });
+    let stored = stored.await?;
     let view = Stored { path: path.to_string(), size: stored.file.size(), sha256: stored.sum.to_string() };
     tracing::info!(
         path = view.path,
@@ -139,7 +144,7 @@ async fn receive(app: &App, mut upload: Upload, mut body: BodyDataStream) -> Res
             upload = blocking(&app.packages, move |_| upload.write(&bytes).map(|()| upload)).await?;
         }
         if is_end {
-            return Ok(upload);
+            return blocking(&app.packages, move |_| upload.sync().map(|()| upload)).await;
         }
     }
 }

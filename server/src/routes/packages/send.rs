@@ -3,7 +3,7 @@
 
 use crate::limits::PACKAGE_CHUNK_BYTES;
 use crate::packages::range::{self, Wanted};
-use crate::packages::{PackagePath, Stored};
+use crate::packages::{PackagePath, Room, Stored};
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -17,14 +17,13 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// The file, a part of it, or that it need not be sent.
 pub fn file(
     file: Stored,
     path: &PackagePath,
     headers: &HeaderMap,
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
 ) -> Result<Response<Body>, Problem> {
     let tag = file.etag();
     let etag: ETag = tag.parse().expect("a tag of ours is one");
@@ -123,7 +122,7 @@ fn value(text: String) -> HeaderValue {
 }
 
 /// Read as it is sent, piece by piece: somebody who reads slowly costs one.
-fn contents(file: Stored, part: Range<u64>, room: Option<OwnedSemaphorePermit>) -> Body {
+fn contents(file: Stored, part: Range<u64>, room: Option<Room>) -> Body {
     Body::from_stream(stream::try_unfold((Arc::new(file), part, room), async |(file, part, room)| {
         let most = usize::try_from(part.end - part.start).unwrap_or(usize::MAX).min(PACKAGE_CHUNK_BYTES);
         if most == 0 {

@@ -3,6 +3,8 @@
 use super::{hex, put};
 use crate::common::Server;
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -117,6 +119,26 @@ async fn a_download_goes_on_where_it_broke_off_and_is_what_was_stored() {
     let (status, _, stderr) = polarisctl(&server, &fetch);
     assert_eq!((status, stderr.contains("a.bin: it is there already, and another file")), (Some(1), true));
     assert_eq!(fs::read(here.join("a.bin")).unwrap(), b"mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_others_laid_in_the_folder_is_written_to() {
+    let server = Server::start().await;
+    put(&server, "/packages/a.bin", "", b"0123456789").await;
+    let here = here(&server);
+    let part = here.join(format!("a.bin.{}.part", &hex(b"0123456789")[..12]));
+    let victim = here.join("victim");
+    fs::write(&victim, "").unwrap();
+    symlink(&victim, &part).unwrap();
+    let (status, _, stderr) = polarisctl(&server, &["packages", "fetch", "a.bin"]);
+    assert_eq!((status, stderr.contains(".part: ")), (Some(1), true), "{stderr}");
+    assert_eq!(fs::read(&victim).unwrap(), b"");
+    fs::remove_file(&part).unwrap();
+    let _listener = UnixListener::bind(&part).unwrap();
+    assert_eq!(polarisctl(&server, &["packages", "fetch", "a.bin"]).0, Some(1));
+    fs::remove_file(&part).unwrap();
+    assert_eq!(polarisctl(&server, &["packages", "fetch", "a.bin"]).0, Some(0));
+    assert_eq!(fs::metadata(here.join("a.bin")).unwrap().mode() & 0o777, 0o600);
 }
 
 #[tokio::test(flavor = "multi_thread")]

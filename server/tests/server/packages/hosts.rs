@@ -1,15 +1,19 @@
 //! What hosts fetch by the agents' port.
 
-use super::{Reply, exchange, put};
+use super::{Reply, exchange, folder, put};
 use crate::agent::{self, Identity, enrolled};
-use crate::common::Server;
+use crate::common::{Server, eventually};
+use polaris::limits::MAX_DOWNLOADS_PER_HOST;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
-/// One exchange by the agents' port; without an identity no certificate is shown.
-async fn by_agents_port(server: &Server, identity: Option<&Identity>, first: &str, headers: &str) -> Reply {
+/// A connection to the agents' port; without an identity no certificate is shown.
+async fn agents_port(server: &Server, identity: Option<&Identity>) -> TlsStream<TcpStream> {
     let mut config = if let Some(identity) = identity {
         (*identity.config).clone()
     } else {
@@ -19,8 +23,11 @@ async fn by_agents_port(server: &Server, identity: Option<&Identity>, first: &st
         agent::builder().with_root_certificates(roots).with_no_client_auth()
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let stream = agent::connect(server.agents(), Arc::new(config)).await.unwrap();
-    exchange(stream, first, headers, b"").await
+    agent::connect(server.agents(), Arc::new(config)).await.unwrap()
+}
+
+async fn by_agents_port(server: &Server, identity: Option<&Identity>, first: &str, headers: &str) -> Reply {
+    exchange(agents_port(server, identity).await, first, headers, b"").await
 }
 
 #[tokio::test]
@@ -45,4 +52,31 @@ async fn hosts_fetch_by_their_certificates_alone() {
     assert_eq!((nobody.status, nobody.header("www-authenticate")), (403, ""));
     server.rest.call("DELETE", &format!("/api/v1/hosts/{}", identity.id), None).await;
     assert_eq!(by_agents_port(&server, host, "GET /packages/pool/a.deb", "").await.status, 403);
+}
+
+#[tokio::test]
+async fn no_host_keeps_the_others_from_fetching() {
+    let server = Server::start().await;
+    // Far more than lies between the two in buffers.
+    std::fs::File::create(folder(&server).join("large")).unwrap().set_len(256 << 20).unwrap();
+    put(&server, "/packages/small", "", b"x").await;
+    let (greedy, other) = (enrolled(&server, "greedy").await, enrolled(&server, "other").await);
+    let mut begun = Vec::new();
+    for _ in 0..MAX_DOWNLOADS_PER_HOST {
+        let mut stream = agents_port(&server, Some(&greedy)).await;
+        stream.write_all(b"GET /packages/large HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        begun.push(stream);
+    }
+    let refused = by_agents_port(&server, Some(&greedy), "GET /packages/small", "").await;
+    assert_eq!((refused.status, refused.text().contains("this host fetches")), (503, true));
+    assert_eq!(by_agents_port(&server, Some(&other), "GET /packages/small", "").await.status, 200);
+    begun.pop();
+    eventually("the room of a download that was given up", async || {
+        let status = by_agents_port(&server, Some(&greedy), "GET /packages/small", "").await.status;
+        (status == 200).then_some(())
+    })
+    .await;
 }

@@ -4,6 +4,7 @@ use super::{answer, call, folder, get, hex, list, names, put};
 use crate::common::{Server, eventually};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use polaris::store::plugins::PluginRow;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fs;
@@ -163,9 +164,82 @@ async fn what_an_earlier_server_left_unfinished_is_removed() {
     let server = Server::start().await;
     put(&server, "/packages/a.txt", "", b"a").await;
     fs::write(folder(&server).join(".upload-0123"), "half").unwrap();
+    // Somebody's folder of such a name is in nobody's way.
+    fs::create_dir(folder(&server).join(".upload-folder")).unwrap();
     let server = server.restart().await;
-    assert_eq!(names(&server), ["a.txt"]);
+    assert_eq!(names(&server), [".upload-folder", "a.txt"]);
     assert_eq!(get(&server, "/packages/a.txt", "").await.body, b"a");
+}
+
+#[tokio::test]
+async fn a_file_that_goes_is_named_by_its_tag_and_by_no_checksum() {
+    let server = Server::start().await;
+    put(&server, "/packages/a.txt", "", b"a").await;
+    for headers in [
+        format!("x-checksum-sha256: {}\r\n", hex(b"another")),
+        format!("x-checksum-sha256: {}\r\n", hex(b"a")),
+        format!("content-digest: sha-256=:{}:\r\n", STANDARD.encode(Sha256::digest(b"another"))),
+    ] {
+        let refused = call(&server, "DELETE /packages/a.txt", &headers, b"").await;
+        assert_eq!((refused.status, refused.text().contains("If-Match")), (400, true), "{headers}");
+    }
+    assert_eq!(names(&server), ["a.txt"]);
+}
+
+#[tokio::test]
+async fn no_plugin_gets_into_the_catalogue_while_its_file_is_replaced_or_removed() {
+    let server = Server::start().await;
+    put(&server, "/packages/a.so", "", b"a").await;
+    let app = &server.running.app;
+    let plugin = |id: &str, sum: &[u8]| PluginRow {
+        id: id.into(),
+        name: id.into(),
+        version: "1".into(),
+        arch: String::new(),
+        os: String::new(),
+        file: "a.so".into(),
+        checksum: hex(sum),
+        created: 0,
+    };
+    for (first, body) in [("PUT /packages/a.so", &b"another"[..]), ("DELETE /packages/a.so", b"")] {
+        let alone = app.packages.catalogue.lock().await;
+        let length = format!("content-length: {}\r\n", body.len());
+        let changed = call(&server, first, &length, body);
+        let added = async {
+            // As long as it is held nothing changes, whatever has been called.
+            for _ in 0..20 {
+                assert_eq!(get(&server, "/packages/a.so", "").await.body, b"a");
+            }
+            app.store.insert_plugin(&plugin(first.split(' ').next().unwrap(), b"a")).await.unwrap().unwrap();
+            drop(alone);
+        };
+        let (reply, ()) = tokio::join!(changed, added);
+        assert_eq!(reply.status, 409, "{first}: {}", reply.text());
+        app.store.delete_plugin(first.split(' ').next().unwrap()).await.unwrap();
+    }
+    assert_eq!(get(&server, "/packages/a.so", "").await.body, b"a");
+}
+
+#[tokio::test]
+async fn a_plugin_is_not_added_once_its_file_is_another() {
+    let server = Server::start().await;
+    put(&server, "/packages/a.so", "", b"a").await;
+    let app = &server.running.app;
+    let alone = app.packages.catalogue.lock().await;
+    let new = json!({"name": "a", "version": "1", "file": "a.so",
+        "checksum": format!("SHA256:{}", hex(b"a"))});
+    let added = server.rest.post("/api/v1/plugins", &new);
+    let replaced = async {
+        for _ in 0..20 {
+            assert_eq!(server.rest.get("/api/v1/plugins").await.body["count"], 0);
+        }
+        fs::remove_file(folder(&server).join("a.so")).unwrap();
+        fs::write(folder(&server).join("a.so"), "another").unwrap();
+        drop(alone);
+    };
+    let (added, ()) = tokio::join!(added, replaced);
+    // Of the new file it is not, however slow this machine was.
+    assert!(added.status == 409 || added.status == 422, "{added:?}");
 }
 
 /// A small file system of this test's own.
