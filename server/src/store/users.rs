@@ -146,13 +146,16 @@ impl Store {
             return Ok(());
         }
         let mut transaction = self.pool.begin().await?;
-        for (sql, rows) in [
-            ("UPDATE access_tokens SET used = ? WHERE hash = ?", &uses.tokens),
-            ("UPDATE sessions SET used = ? WHERE hash = ?", &uses.sessions),
-        ] {
-            for (hash, at) in rows {
-                sqlx::query(sql).bind(*at).bind(hash.as_str()).execute(&mut *transaction).await?;
-            }
+        let tokens = uses
+            .tokens
+            .iter()
+            .map(|(token, at)| ("UPDATE access_tokens SET used = ? WHERE hash = ?", &token.hash, *at));
+        let sessions = uses
+            .sessions
+            .iter()
+            .map(|(session, at)| ("UPDATE sessions SET used = ? WHERE hash = ?", &session.hash, *at));
+        for (sql, hash, at) in tokens.chain(sessions) {
+            sqlx::query(sql).bind(at).bind(hex(hash)).execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)
     }
