@@ -5,10 +5,11 @@ use crate::clock;
 use crate::config::Config;
 use crate::hosts::Directory;
 use crate::jobs::Jobs;
+use crate::limits::{LOGGED_REFUSALS, LOGGED_REFUSALS_EVERY};
 use crate::metrics::Metrics;
 use crate::packages::Packages;
-use crate::people::People;
 use crate::people::audit::Audit;
+use crate::people::{People, Sparing};
 use crate::pki::{Authority, files};
 use crate::queue::Queue;
 use crate::requests::Registry;
@@ -40,6 +41,8 @@ pub struct App {
     pub throttle: Throttle,
     pub people: People,
     pub audit: Audit,
+    /// Calls of nobody that are refused and logged.
+    pub refusals: Sparing,
     /// SHA-256 of the administrator's token.
     admin: [u8; 32],
     stopping: AtomicBool,
@@ -81,6 +84,7 @@ impl App {
             metrics,
             people,
             audit,
+            refusals: Sparing::new(LOGGED_REFUSALS, LOGGED_REFUSALS_EVERY),
             admin: Sha256::digest(admin_token).into(),
             stopping: AtomicBool::new(false),
         })

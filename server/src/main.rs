@@ -74,6 +74,10 @@ fn run(config: Config) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            // Nothing is written: what is in memory would go over what the other one has written.
+            () = running.app.store.taken() => anyhow::bail!(
+                "the lock of the database was lost, and another polaris has taken it: this one ends"
+            ),
         }
         running.stop().await;
         Ok(())

@@ -56,15 +56,28 @@ pub const AUDIT_LINGER: Duration = Duration::from_millis(20);
 pub const AUDIT_FLUSH_LIMIT: Duration = Duration::from_secs(10);
 /// Characters that are kept of each text of an entry: its beginning.
 pub const MAX_AUDIT_CHARS: usize = 2000;
+/// The same of the method of the call, which may be anybody's invention.
+pub const MAX_AUDIT_METHOD_CHARS: usize = 16;
+/// The same of the name of a host that is not known.
+pub const MAX_AUDIT_HOST_CHARS: usize = 255;
 /// Hosts that an entry names, the first of them.
 pub const AUDIT_HOSTS: usize = 100;
 /// Calls of nobody that are recorded at once.
 pub const AUDIT_REFUSALS: u32 = 100;
 /// From one to the next after that.
 pub const AUDIT_REFUSALS_EVERY: Duration = Duration::from_secs(1);
+/// From one line of polaris' log to the next that says that there was no room for more entries.
+pub const AUDIT_CROWDED_EVERY: Duration = Duration::from_secs(10);
 /// How long entries are kept where the configuration does not say.
 pub const AUDIT_KEPT: Duration = Duration::from_hours(365 * 24);
 /// `audit.keep`, unless it is for ever.
 pub const AUDIT_KEEP: RangeInclusive<Duration> = Duration::from_hours(24)..=Duration::from_hours(36_500 * 24);
 /// Rows that one statement takes out of it.
 pub const AUDIT_PRUNED_ROWS: i64 = 1000;
+
+// Refusals in polaris' own log.
+
+/// Calls of nobody, and connections, that are refused and logged at once.
+pub const LOGGED_REFUSALS: u32 = 100;
+/// From one to the next after that.
+pub const LOGGED_REFUSALS_EVERY: Duration = Duration::from_secs(1);

@@ -8,11 +8,15 @@ use crate::limits::{AUDIT_PRUNED, SESSION_SWEEP};
 use crate::requests::hex;
 use crate::store::StoreError;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// Runs until `stop` says so.
-pub async fn keep(app: &App, mut stop: watch::Receiver<bool>) {
-    let mut prune_at = Instant::now();
+pub async fn keep(app: &App, stop: watch::Receiver<bool>) {
+    // What takes long does not hold up the other.
+    tokio::join!(sweep(app, stop.clone()), prune(app, stop));
+}
+
+async fn sweep(app: &App, mut stop: watch::Receiver<bool>) {
     while timeout(SESSION_SWEEP, stop.wait_for(|stop| *stop)).await.is_err() {
         if let Err(error) = write_uses(app).await {
             tracing::warn!(%error, "when access tokens and sessions were used is not written");
@@ -20,17 +24,24 @@ pub async fn keep(app: &App, mut stop: watch::Receiver<bool>) {
         if let Err(error) = forget_over(app).await {
             tracing::warn!(%error, "sessions that are over are not removed");
         }
-        if let Some(keep) = app.config.audit.keep.filter(|_| Instant::now() >= prune_at) {
-            prune_at = Instant::now() + AUDIT_PRUNED;
-            audit::prune(&app.store, clock::now() - clock::ms(keep)).await;
-        }
+    }
+}
+
+async fn prune(app: &App, mut stop: watch::Receiver<bool>) {
+    let Some(keep) = app.config.audit.keep else { return };
+    let mut pause = SESSION_SWEEP;
+    while timeout(pause, stop.wait_for(|stop| *stop)).await.is_err() {
+        audit::prune(&app.store, clock::now() - clock::ms(keep), &mut stop).await;
+        pause = AUDIT_PRUNED;
     }
 }
 
 /// What of that is not in the database.
 pub async fn write_uses(app: &App) -> Result<(), StoreError> {
-    let uses = app.people.roster.take_uses();
-    app.store.write_uses(&uses).await
+    let uses = app.people.roster.uses();
+    app.store.write_uses(&uses).await?;
+    uses.are_written();
+    Ok(())
 }
 
 async fn forget_over(app: &App) -> Result<(), StoreError> {

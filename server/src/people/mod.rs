@@ -12,6 +12,7 @@ mod principal;
 mod role;
 mod roster;
 mod scope;
+mod sparing;
 
 pub use limiter::{Key, Limiter};
 pub use policy::{Methods, Policy};
@@ -19,6 +20,7 @@ pub use principal::{ADMIN_TOKEN, Credentials, Principal, Via};
 pub use role::{Least, Role, least};
 pub use roster::{AccessToken, Hash, Roster, Session, Used, User, Uses};
 pub use scope::{Limit, Scope};
+pub use sparing::Sparing;
 
 use crate::app::random_secret;
 use crate::limits::{

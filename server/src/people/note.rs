@@ -3,8 +3,11 @@
 use super::Principal;
 use super::audit::{Entry, News, Place};
 use crate::clock;
-use crate::limits::{AUDIT_HOSTS, MAX_AUDIT_CHARS, MAX_NAME_BYTES};
-use crate::requests::{Head, Target};
+use crate::limits::{
+    AUDIT_HOSTS, MAX_AUDIT_CHARS, MAX_AUDIT_HOST_CHARS, MAX_AUDIT_METHOD_CHARS, MAX_NAME_BYTES,
+};
+use crate::requests::{Head, Target, login};
+use serde_json::{Map, Value};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -26,7 +29,7 @@ impl Note {
         let entry = Entry {
             at: clock::now(),
             peer: peer.to_canonical().to_string(),
-            method: beginning(method),
+            method: cut(method, MAX_AUDIT_METHOD_CHARS),
             path: beginning(path),
             named: "[]".into(),
             ..Entry::default()
@@ -59,6 +62,24 @@ impl Note {
         let mut open = self.open();
         open.entry.hosts = i64::try_from(hosts.len()).unwrap_or(i64::MAX);
         open.entry.named = serde_json::to_string(named).expect("strings always serialise");
+    }
+
+    /// The request to hosts that it asks for, before anybody has said whether he may: by no id, since
+    /// it may never be one. `body` is what would be sent to the hosts.
+    pub fn asked(&self, body: &Map<String, Value>, hosts: &[String], target: Option<&str>) {
+        let mut params = body.clone();
+        if let Some(Value::String(method)) = params.remove("method") {
+            login::hide(&method, &mut params);
+            self.what(method);
+            let params = serde_json::to_string(&params).expect("JSON values always serialise");
+            self.open().entry.detail = Some(beginning(&params));
+        }
+        let named = hosts.iter().take(AUDIT_HOSTS);
+        let named = named.map(|host| Target { host: cut(host, MAX_AUDIT_HOST_CHARS), name: None });
+        self.hosts(&named.collect::<Vec<_>>());
+        let mut open = self.open();
+        open.entry.hosts = i64::try_from(hosts.len()).unwrap_or(i64::MAX);
+        open.entry.target = target.map(beginning);
     }
 
     /// The request to hosts that it makes, and by which expression these were selected.
@@ -124,6 +145,11 @@ fn beginning(text: &str) -> String {
     }
 }
 
+/// At most so many characters of it, for what has no room for one more.
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +200,14 @@ mod tests {
         drop(handler);
         let entry = written(&mut receiver).unwrap();
         assert_eq!((entry.status, entry.who), (None, "\u{e9}".repeat(32)));
+    }
+
+    #[test]
+    fn a_method_that_somebody_invented_fits_its_column() {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let place = sender.try_reserve_owned().unwrap();
+        Note::new(place, "::1".parse().unwrap(), &"A".repeat(20), "/x").end(401);
+        assert_eq!(written(&mut receiver).unwrap().method, "A".repeat(16));
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use super::{Limit, Role};
 use crate::clock::EpochMs;
 use crate::limits::SESSION_IDLE;
-use crate::requests::hex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -71,11 +70,22 @@ struct Index {
     sessions: HashMap<Hash, Arc<Session>>,
 }
 
-/// Uses that the database does not know of yet, by the hash in hex.
+/// Uses that the database does not know of yet.
 #[derive(Debug, Default)]
 pub struct Uses {
-    pub tokens: Vec<(String, EpochMs)>,
-    pub sessions: Vec<(String, EpochMs)>,
+    pub tokens: Vec<(Arc<AccessToken>, EpochMs)>,
+    pub sessions: Vec<(Arc<Session>, EpochMs)>,
+}
+
+impl Uses {
+    /// The database has them.
+    pub fn are_written(&self) {
+        let tokens = self.tokens.iter().map(|(token, at)| (&token.used, at));
+        let sessions = self.sessions.iter().map(|(session, at)| (&session.used, at));
+        for (used, at) in tokens.chain(sessions) {
+            used.written.fetch_max(*at, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Used {
@@ -95,10 +105,10 @@ impl Used {
         self.at.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// What is to be written, which from now on is taken to be.
-    fn take(&self) -> Option<EpochMs> {
+    /// What is to be written.
+    fn unwritten(&self) -> Option<EpochMs> {
         let at = self.at.load(Ordering::Relaxed);
-        (self.written.swap(at, Ordering::Relaxed) != at).then_some(at)
+        (self.written.load(Ordering::Relaxed) != at).then_some(at)
     }
 }
 
@@ -211,12 +221,25 @@ impl Roster {
     }
 
     /// What is to be written of when tokens and sessions were used.
-    pub fn take_uses(&self) -> Uses {
+    pub fn uses(&self) -> Uses {
         let index = self.read();
-        let tokens = index.tokens.values().filter_map(|token| Some((hex(&token.hash), token.used.take()?)));
-        let sessions =
-            index.sessions.values().filter_map(|session| Some((hex(&session.hash), session.used.take()?)));
+        let tokens = index.tokens.values().filter_map(|token| Some((token.clone(), token.used.unwritten()?)));
+        let sessions = index.sessions.values();
+        let sessions = sessions.filter_map(|session| Some((session.clone(), session.used.unwritten()?)));
         Uses { tokens: tokens.collect(), sessions: sessions.collect() }
+    }
+
+    /// How many access tokens and how many sessions each user has who has any.
+    pub fn counts(&self) -> HashMap<Arc<str>, (usize, usize)> {
+        let index = self.read();
+        let mut counts: HashMap<Arc<str>, (usize, usize)> = HashMap::new();
+        for token in index.tokens.values() {
+            counts.entry(token.owner.clone()).or_default().0 += 1;
+        }
+        for session in index.sessions.values() {
+            counts.entry(session.owner.clone()).or_default().1 += 1;
+        }
+        counts
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index> {
@@ -225,5 +248,29 @@ impl Roster {
 
     fn write(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().expect("nothing panics while it holds the roster")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_use_is_to_be_written_until_it_is() {
+        let session = |used| Session { owner: "ann".into(), hash: [0; 32], expires: 9, used, created: 1 };
+        let roster = Roster::new(Vec::new(), Vec::new(), vec![session(Used::kept(Some(1)))]);
+        assert!(roster.uses().sessions.is_empty());
+        let kept = roster.read().sessions[&[0; 32]].clone();
+        kept.used.now(5);
+        let times = || roster.uses().sessions.iter().map(|(_, at)| *at).collect::<Vec<_>>();
+        // The database did not take the first.
+        assert_eq!((times(), times()), (vec![5], vec![5]));
+        let uses = roster.uses();
+        kept.used.now(6);
+        uses.are_written();
+        assert_eq!(times(), [6], "it was used once more meanwhile");
+        roster.uses().are_written();
+        assert!(times().is_empty());
+        assert_eq!(roster.counts()["ann"], (0, 1));
     }
 }

@@ -45,6 +45,8 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let admitted = admitted(&app, &mut parts, peer).await;
     if let Some(who) = parts.extensions.get::<Principal>() {
         note.by(who);
+    } else if admitted.is_err() {
+        claims(&note, &parts.headers);
     }
     let response = match admitted {
         Ok(()) => {
@@ -75,12 +77,17 @@ fn refused(app: &App, parts: &Parts, peer: IpAddr, problem: &Problem) {
     // To look changes nothing: it may be refused without a record.
     let Ok(place) = app.audit.place() else { return };
     let note = Note::new(place, peer, parts.method.as_str(), parts.uri.path());
-    if let Some(Credentials::Basic { name, .. }) = credentials(&parts.headers) {
-        note.claims(&name);
-    }
+    claims(&note, &parts.headers);
     match parts.extensions.get::<Principal>() {
         Some(_) => note.withdraw(),
         None => of_nobody(app, &note, problem.status()),
+    }
+}
+
+/// Who he says that he is, where he says it.
+fn claims(note: &Note, headers: &HeaderMap) {
+    if let Some(Credentials::Basic { name, .. }) = credentials(headers) {
+        note.claims(&name);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::limits::{
 };
 use crate::openapi::schema::{gathered, or, text};
 use crate::packages::{PackageError, PackagePath, Stored, Sum};
+use crate::people::note::Note;
 use crate::problem::Problem;
 use crate::store::plugins::{PluginFilter, PluginRefused, PluginRow};
 use crate::unbroken::{aside, to_the_end};
@@ -145,8 +146,10 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path) -> Result<Json<Vi
                 changed meanwhile.")))]
 pub async fn create(
     State(app): State<Arc<App>>,
+    note: Note,
     Typed(new): Typed<NewPlugin>,
 ) -> Result<(StatusCode, Json<View>), Problem> {
+    note.what(format!("plugin {} {} of {}", new.name, new.version, new.file));
     for (field, value, least, most) in [
         ("name", &new.name, 1, MAX_PLUGIN_NAME_BYTES),
         ("version", &new.version, 1, MAX_PLUGIN_VERSION_BYTES),

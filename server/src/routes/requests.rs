@@ -95,7 +95,7 @@ pub async fn create(
         media.map(|media| media.split(';').next().unwrap_or_default().trim()).any(|media| media == NDJSON)
     });
     let asked = Asked::take(&mut body)?;
-    let checked = check(&app, &who, body, &asked).await?;
+    let checked = check(&app, &who, &note, body, &asked).await?;
     note.request(&checked.head);
     note.hosts(&checked.targets);
     let first = |checked: Checked| {
@@ -213,6 +213,7 @@ pub(super) fn to_cancel(
 async fn check(
     app: &Arc<App>,
     who: &Principal,
+    note: &Note,
     mut body: Map<String, Value>,
     asked: &Asked,
 ) -> Result<Checked, Problem> {
@@ -221,6 +222,7 @@ async fn check(
         envelope.extend(body.remove_entry(key));
     }
     let Envelope { id, hosts: named, target, deadline, queue } = typed(envelope)?;
+    note.asked(&body, &named, target.as_deref());
     if named.len() > MAX_HOSTS_PER_REQUEST {
         let reason = format!("hosts: must be at most {MAX_HOSTS_PER_REQUEST} hosts, got {}", named.len());
         return Err(Problem::field("hosts", reason));

@@ -124,7 +124,10 @@ pub struct List {
 #[utoipa::path(get, path = "/users", tag = "people",
     responses((status = 200, description = "All of them.", body = List)))]
 pub async fn list(State(app): State<Arc<App>>) -> Json<List> {
-    let users: Vec<_> = app.people.roster.users().iter().map(|user| view(&app, user)).collect();
+    // Once for all: there may be a hundred tokens of each.
+    let counts = app.people.roster.counts();
+    let counted = |user: &Arc<User>| shown_with(user, counts.get(&user.name).copied().unwrap_or_default());
+    let users: Vec<_> = app.people.roster.users().iter().map(counted).collect();
     Json(List { count: users.len(), users })
 }
 
@@ -254,15 +257,20 @@ pub async fn password(
 ) -> Result<StatusCode, Problem> {
     note.what(format!("user {name}: a new password"));
     find(&app, &name)?;
+    let wrong = || Problem::field("old", "old: it is not the password");
     let known = admit::by_password(&app, &name, &change.old, from.ip()).await;
-    known.map_err(|problem| match problem.status() {
-        StatusCode::UNAUTHORIZED => Problem::field("old", "old: it is not the password"),
+    let known = known.map_err(|problem| match problem.status() {
+        StatusCode::UNAUTHORIZED => wrong(),
         _ => problem,
     })?;
     let new = hashed(&app, "new", change.new).await?;
     to_the_end(async move {
         let _alone = app.people.changing.lock().await;
         let mut user = User::clone(&*find(&app, &name)?);
+        // Asked again: it may have been changed since, and by somebody who wants to keep him out.
+        if user.disabled || user.password != known.password {
+            return Err(wrong());
+        }
         user.password = Some(new);
         let own = if let Via::Session(hash) = who.via { Some(hash) } else { None };
         let ended = sessions(&app, &name, own);
@@ -331,14 +339,18 @@ async fn put(app: &App, mut user: User, ended: &[Hash]) -> Result<View, Problem>
 
 fn view(app: &App, user: &User) -> View {
     let roster = &app.people.roster;
+    shown_with(user, (roster.tokens_of(&user.name).len(), roster.sessions_of(&user.name).len()))
+}
+
+fn shown_with(user: &User, (tokens, sessions): (usize, usize)) -> View {
     View {
         name: user.name.to_string(),
         role: user.role,
         target: user.limit.as_ref().map(|limit| limit.text().to_owned()),
         disabled: user.disabled,
         password: user.password.is_some(),
-        tokens: roster.tokens_of(&user.name).len(),
-        sessions: roster.sessions_of(&user.name).len(),
+        tokens,
+        sessions,
         created: clock::rfc3339(user.created),
         modified: clock::rfc3339(user.modified),
     }

@@ -5,6 +5,7 @@ use super::mysql::connect;
 use crate::limits;
 use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, Row as _};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -25,32 +26,57 @@ pub enum ClaimError {
 
 /// The database is ours until this is released.
 #[derive(Debug)]
-pub struct Claim(JoinHandle<()>);
+pub struct Claim {
+    keeper: JoinHandle<()>,
+    taken: watch::Receiver<bool>,
+}
+
+/// The lock with the connection that has it, and what the server calls that.
+struct Held {
+    connection: AnyConnection,
+    id: i64,
+}
+
+/// Who has the lock, as a number.
+const HOLDER: &str = "SELECT COALESCE(IS_USED_LOCK(CONCAT('polaris.', SHA1(DATABASE()))), 0)";
 
 impl Claim {
     /// Takes the lock, and keeps it.
     pub async fn stake(options: &AnyConnectOptions) -> Result<Claim, ClaimError> {
-        let connection = take(options).await?;
-        Ok(Claim(tokio::spawn(keep(options.clone(), connection))))
+        let held = take(options).await?;
+        let (sender, taken) = watch::channel(false);
+        Ok(Claim { keeper: tokio::spawn(keep(options.clone(), held, sender)), taken })
+    }
+
+    /// Ends when another polaris has the database: what this one has in memory is no longer so.
+    pub async fn taken(&self) {
+        if self.taken.clone().wait_for(|taken| *taken).await.is_err() {
+            // It was released.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Another one may have the database now.
     pub fn release(&self) {
-        self.0.abort();
+        self.keeper.abort();
     }
 }
 
-async fn keep(options: AnyConnectOptions, mut connection: AnyConnection) {
+async fn keep(options: AnyConnectOptions, mut held: Held, taken: watch::Sender<bool>) {
     loop {
-        let reason = watch(&mut connection).await;
+        let reason = look(&mut held.connection).await;
         tracing::error!(%reason, "the database may be taken by another polaris: its lock is lost");
-        connection = take_again(&options).await;
+        let Some(again) = take_again(&options, held.id).await else {
+            taken.send_replace(true);
+            return;
+        };
+        held = again;
         tracing::info!("the database's lock is held again");
     }
 }
 
 /// Answers why the lock is lost.
-async fn watch(connection: &mut AnyConnection) -> ClaimError {
+async fn look(connection: &mut AnyConnection) -> ClaimError {
     loop {
         sleep(limits::CLAIM_WATCHED).await;
         let held = "SELECT COALESCE(IS_USED_LOCK(CONCAT('polaris.', SHA1(DATABASE()))) = CONNECTION_ID(), 0)";
@@ -63,12 +89,18 @@ async fn watch(connection: &mut AnyConnection) -> ClaimError {
     }
 }
 
-async fn take_again(options: &AnyConnectOptions) -> AnyConnection {
+/// `None`: another polaris has it. `former` had it for this one, and may for the server still have it.
+async fn take_again(options: &AnyConnectOptions, former: i64) -> Option<Held> {
     let mut said = None;
     loop {
         match take(options).await {
-            Ok(connection) => return connection,
+            Ok(held) => return Some(held),
             Err(error) => {
+                if matches!(error, ClaimError::Taken)
+                    && holder(options).await.is_ok_and(|holder| ![0, former].contains(&holder))
+                {
+                    return None;
+                }
                 let reason = error.to_string();
                 // While nothing changes, once is enough.
                 if said.as_ref() != Some(&reason) {
@@ -81,7 +113,11 @@ async fn take_again(options: &AnyConnectOptions) -> AnyConnection {
     }
 }
 
-async fn take(options: &AnyConnectOptions) -> Result<AnyConnection, ClaimError> {
+async fn holder(options: &AnyConnectOptions) -> Result<i64, sqlx::Error> {
+    number(&mut connect(options).await?, HOLDER).await
+}
+
+async fn take(options: &AnyConnectOptions) -> Result<Held, ClaimError> {
     let mut connection = connect(options).await?;
     // The server ends a connection that is silent so long, and with it the lock of one whose machine is gone.
     let silence = format!("SET SESSION wait_timeout = {}", limits::CLAIM_SILENCE_SECONDS);
@@ -89,10 +125,11 @@ async fn take(options: &AnyConnectOptions) -> Result<AnyConnection, ClaimError> 
     // Of one that was killed a moment ago the server may not know yet.
     let wait = limits::CLAIM_WAIT_SECONDS;
     let get = format!("SELECT COALESCE(GET_LOCK(CONCAT('polaris.', SHA1(DATABASE())), {wait}), 0)");
-    match number(&mut connection, &get).await? {
-        1 => Ok(connection),
-        _ => Err(ClaimError::Taken),
+    if number(&mut connection, &get).await? != 1 {
+        return Err(ClaimError::Taken);
     }
+    let id = number(&mut connection, "SELECT CONNECTION_ID()").await?;
+    Ok(Held { connection, id })
 }
 
 /// What the expression after `SELECT` comes to.

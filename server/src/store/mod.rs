@@ -45,6 +45,9 @@ pub enum StoreError {
     },
     #[error("the database failed: {0}")]
     Database(String),
+    /// Not of itself, but of what was to be written.
+    #[error("the database does not take what is to be written: {0}")]
+    Refused(String),
     /// As good as not begun: it may be tried again.
     #[error("the database gave up what another transaction stood in the way of: {0}")]
     InTheWay(String),
@@ -58,8 +61,23 @@ impl From<sqlx::Error> for StoreError {
         match mysql.map(MySqlDatabaseError::number) {
             // A deadlock, and a lock that was waited for too long.
             Some(1213 | 1205) => StoreError::InTheWay(error.to_string()),
+            _ if is_refused(&error) => StoreError::Refused(error.to_string()),
             _ => StoreError::Database(error.to_string()),
         }
+    }
+}
+
+/// Whether a row, or the statement around it, is at fault.
+fn is_refused(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    let code = error.code().unwrap_or_default();
+    match error.try_downcast_ref::<MySqlDatabaseError>() {
+        // More than a packet, and bytes that are no text; or the data, a constraint, the statement.
+        Some(mysql) => {
+            matches!(mysql.number(), 1153 | 1366) || ["22", "23", "42"].iter().any(|of| code.starts_with(of))
+        }
+        // SQLite's: too big, a constraint, a wrong type.
+        None => code.parse().is_ok_and(|code: u32| matches!(code & 0xff, 18..=20)),
     }
 }
 
@@ -99,6 +117,14 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())
+    }
+
+    /// Ends when another polaris has the database. Nothing may be written to it from then on.
+    pub async fn taken(&self) {
+        match &self.claim {
+            Some(claim) => claim.taken().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Writes back what is open and lets go of the database.

@@ -163,12 +163,11 @@ impl Store {
             return Ok(());
         }
         // In one order, whoever else locks some of them.
-        let sorted = |rows: &[(String, EpochMs)]| {
-            let mut rows = rows.to_vec();
-            rows.sort_unstable();
-            rows
-        };
-        let (tokens, sessions) = (sorted(&uses.tokens), sorted(&uses.sessions));
+        let mut tokens: Vec<_> = uses.tokens.iter().map(|(token, at)| (hex(&token.hash), *at)).collect();
+        let mut sessions: Vec<_> =
+            uses.sessions.iter().map(|(session, at)| (hex(&session.hash), *at)).collect();
+        tokens.sort_unstable();
+        sessions.sort_unstable();
         retried(|| self.write_sorted_uses(&tokens, &sessions)).await
     }
 

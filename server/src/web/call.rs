@@ -102,7 +102,7 @@ impl Companion for Permit {}
 
 /// One call, from its head to the last byte of its answer; logged when it is dropped.
 struct Call {
-    metrics: Arc<Metrics>,
+    app: Arc<App>,
     method: Method,
     route: Option<MatchedPath>,
     who: Option<Arc<str>>,
@@ -119,12 +119,12 @@ struct Call {
 }
 
 impl Call {
-    fn new(app: &App, request: &Request, id: &RequestId) -> Call {
+    fn new(app: &Arc<App>, request: &Request, id: &RequestId) -> Call {
         let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let method = request.method().clone();
         Call {
-            metrics: app.metrics.clone(),
-            noted: app.config.log.access || !method.is_safe(),
+            app: app.clone(),
+            noted: !method.is_safe(),
             method,
             route: request.extensions().get().cloned(),
             who: None,
@@ -143,6 +143,21 @@ impl Call {
         self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str)
     }
 
+    fn metrics(&self) -> &Metrics {
+        &self.app.metrics
+    }
+
+    /// Whether it is logged, with how many before it were not: of nobody's that came to nothing anybody
+    /// can make as many as he likes.
+    fn logged(&self) -> Option<i64> {
+        let of_nobody = self.who.is_none() && self.status.is_none_or(|status| !status.is_success());
+        match (self.app.config.log.access, self.noted) {
+            (true, _) => Some(0),
+            (false, true) if of_nobody => self.app.refusals.take(),
+            (false, noted) => noted.then_some(0),
+        }
+    }
+
     /// The head of the answer is there.
     fn answered(&mut self, response: &Response) {
         let status = response.status();
@@ -153,9 +168,9 @@ impl Call {
         let kind = response.headers().get(header::CONTENT_TYPE);
         self.stream = kind.is_some_and(|kind| kind == crate::routes::NDJSON);
         if self.stream {
-            self.metrics.http.streams.inc();
+            self.metrics().http.streams.inc();
         }
-        self.metrics.http.answered(self.route(), &self.method, status, self.begun.elapsed());
+        self.metrics().http.answered(self.route(), &self.method, status, self.begun.elapsed());
     }
 }
 
@@ -172,10 +187,10 @@ impl Companion for Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if self.stream {
-            self.metrics.http.streams.dec();
+            self.metrics().http.streams.dec();
         }
         if self.status.is_none() {
-            self.metrics.http.abandoned(self.route(), &self.method);
+            self.metrics().http.abandoned(self.route(), &self.method);
         }
         let Call { method, peer, id: RequestId(id), bytes, .. } = &*self;
         let (route, who) = (self.route(), self.who.as_deref());
@@ -183,8 +198,10 @@ impl Drop for Call {
         let status = self.status.map(|status| status.as_u16());
         // Of an answer that did not leave whole, or at all.
         let cut = (!self.whole).then_some(true);
-        if self.noted {
-            tracing::info!(%method, route, status, ms, bytes, cut, who, %peer, id = &**id, "call");
+        if let Some(passed_over) = self.logged() {
+            let passed_over = Some(passed_over).filter(|calls| *calls > 0);
+            let id = &**id;
+            tracing::info!(%method, route, status, ms, bytes, cut, who, %peer, id, passed_over, "call");
         } else {
             tracing::debug!(%method, route, status, ms, bytes, cut, who, %peer, id = &**id, "call");
         }

@@ -13,6 +13,7 @@ pub use paced::Paced;
 use crate::config::Pace;
 use crate::metrics::http::CONNECTIONS;
 use crate::metrics::{Handshakes, Metrics};
+use crate::people::Sparing;
 use crate::throttle::limiter::{Caller, Limiter, Permit};
 use crate::{again, clock, limits};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -46,6 +47,8 @@ pub struct Web {
     pace: Pace,
     /// Connections by address.
     addresses: Arc<Limiter>,
+    /// Connections that are refused and logged.
+    refusals: Sparing,
     metrics: Arc<Metrics>,
 }
 
@@ -60,7 +63,8 @@ impl Web {
     ) -> Web {
         // How often somebody connects is not limited: he is soon one of too many at once.
         let addresses = Arc::new(Limiter::new(u32::MAX, limits::BURST_SECONDS, per_address));
-        Web { tls, router, pace, addresses, metrics }
+        let refusals = Sparing::new(limits::LOGGED_REFUSALS, limits::LOGGED_REFUSALS_EVERY);
+        Web { tls, router, pace, addresses, refusals, metrics }
     }
 
     /// Serves until `stop` says so, and then what has begun.
@@ -77,7 +81,12 @@ impl Web {
                 Ok(here) => here,
                 Err(refused) => {
                     web.metrics.http.limited(CONNECTIONS);
-                    tracing::info!(%peer, reason = refused.reason, "connection refused");
+                    let reason = refused.reason;
+                    if let Some(passed_over) = web.refusals.take() {
+                        tracing::info!(%peer, reason, passed_over, "connection refused");
+                    } else {
+                        tracing::debug!(%peer, reason, "connection refused");
+                    }
                     continue;
                 }
             };

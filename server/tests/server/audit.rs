@@ -2,6 +2,7 @@
 
 use crate::agent::{enrolled, linked};
 use crate::common::{Rest, Server, eventually};
+use crate::database;
 use crate::people::{PASSWORD, basic, call, login, somebody, user};
 use crate::program::Program;
 use serde_json::{Value, json};
@@ -207,4 +208,65 @@ async fn nothing_is_changed_while_the_log_cannot_be_written() {
     .await;
     let all = entries(&server.rest, "").await;
     assert!(all.len() >= 2, "what was queued is written: {all:?}");
+}
+
+#[tokio::test]
+async fn a_method_that_anybody_invented_stops_nobody_else() {
+    let server = Server::start().await;
+    call(&server.rest, &[], &"A".repeat(20), "/api/v1/hosts", &Value::Null).await;
+    let entry = entries(&server.rest, "?limit=1").await.remove(0);
+    assert_eq!(short(&entry), (String::new(), format!("{} /api/v1/hosts", "A".repeat(16)), 401));
+    let asked = json!({"hosts": ["nobody"], "method": "sync.bash", "cmd": "x"});
+    server.rest.run(asked).await;
+}
+
+#[tokio::test]
+async fn an_entry_that_the_database_refuses_does_not_keep_the_others_from_it() {
+    let server = Server::start().await;
+    let poisoned = if database::is_mysql() {
+        "ALTER TABLE audit MODIFY path VARCHAR(30) NOT NULL"
+    } else {
+        "CREATE TRIGGER poisoned BEFORE INSERT ON audit WHEN LENGTH(NEW.path) > 30 \
+         BEGIN SELECT RAISE(ABORT, 'poisoned'); END"
+    };
+    server.database().await.execute(poisoned).await;
+    let long = format!("/api/v1/hosts/{}", "x".repeat(30));
+    let asked = json!({"hosts": ["nobody"], "method": "sync.bash", "cmd": "x"});
+    let (_, refused, _) = tokio::join!(
+        server.rest.run(asked.clone()),
+        server.rest.call("DELETE", &long, None),
+        server.rest.run(asked)
+    );
+    assert_eq!(refused.status, 404);
+    let all = entries(&server.rest, "").await;
+    let asked = all.iter().filter(|entry| entry["what"] == "sync.bash").count();
+    let text = |entry: &Value| entry["what"].as_str().unwrap_or_default().to_owned();
+    let lost = all.iter().filter(|entry| text(entry).contains("polaris' log has it")).count();
+    assert_eq!((all.len(), asked, lost), (3, 2, 1), "{all:?}");
+}
+
+#[tokio::test]
+async fn what_was_refused_is_recorded_as_it_was_asked_for() {
+    let server = Server::with("[roles.operator]\nmethods = ['sync.bash', 'daemon.init']\n").await;
+    let ann = somebody(&server, "ann", "operator", Some("name == \"web-1\"")).await;
+    let asked = json!({"hosts": ["db-1"], "method": "async.bash", "cmd": "x"});
+    assert_eq!(ann.post("/api/v1/requests", &asked).await.status, 403);
+    let entry = entries(&server.rest, "?limit=1").await.remove(0);
+    assert_eq!((&entry["what"], &entry["hosts"][0]["host"]), (&json!("async.bash"), &json!("db-1")));
+    let url = "http://bob:secret@h/web-1.0.deb";
+    let body = json!({"hosts": ["db-1"], "target": "name ~", "method": "daemon.init", "url": url});
+    assert_eq!(ann.post("/api/v1/requests", &body).await.status, 422);
+    let entry = entries(&server.rest, "?limit=1").await.remove(0);
+    assert_eq!((&entry["what"], &entry["target"]), (&json!("daemon.init"), &json!("name ~")));
+    assert_eq!((&entry["host_count"], &entry["hosts"][0]["host"]), (&json!(1), &json!("db-1")));
+    assert!(entry["params"].as_str().unwrap().contains("http://h/web-1.0.deb"), "{entry}");
+    assert!(!entry.to_string().contains("secret"), "{entry}");
+    assert_eq!(entry["request"], Value::Null, "there is none");
+    basic(&server.rest, ("ann", "not the password"), "DELETE", "/api/v1/hosts/x", &Value::Null).await;
+    let entry = entries(&server.rest, "?limit=1").await.remove(0);
+    assert_eq!(short(&entry), ("ann".into(), "DELETE /api/v1/hosts/x".into(), 401));
+    let plugin = json!({"name": "cpu", "version": "1.0", "file": "plugins/cpu.so"});
+    server.rest.post("/api/v1/plugins", &plugin).await;
+    let entry = entries(&server.rest, "?limit=1").await.remove(0);
+    assert_eq!(entry["what"], "plugin cpu 1.0 of plugins/cpu.so");
 }

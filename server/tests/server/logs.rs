@@ -75,3 +75,20 @@ async fn lines_are_json_where_that_is_asked_for_and_reads_are_logged_too() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
 }
+
+#[tokio::test]
+async fn nobody_fills_the_log_with_calls_that_are_refused() {
+    let dir = TempDir::new().unwrap();
+    let program = logging(dir.path(), "").await;
+    let begun = std::time::Instant::now();
+    for _ in 0..300 {
+        let request = Request::post("/api/v1/requests").header("host", "localhost");
+        let answer = program.rest.send(request.body(Full::default()).unwrap()).await;
+        assert!([401, 429].contains(&answer.status), "{answer:?}");
+    }
+    let most = 100 + usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
+    let refused = lines(dir.path(), " INFO call ").await.len();
+    assert!((100..=most).contains(&refused), "{refused} of 300");
+    call(&program, "DELETE", "/api/v1/tokens/x", "somebody").await;
+    assert_eq!(lines(dir.path(), "id=\"somebody\"").await.len(), 1, "of whoever is known all are there");
+}

@@ -2,7 +2,7 @@
 //! alone, losing it, and how it compares and what it takes.
 
 use crate::agent::{Agent, enrolled, linked};
-use crate::common::{Server, config_on, eventually};
+use crate::common::{PATIENCE, Server, config_on, eventually};
 use crate::database::Database;
 use crate::mariadb::{self, MariaDb};
 use polaris::serve::Running;
@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// A database of one's own.
 fn database(name: &str) -> String {
@@ -158,6 +159,18 @@ async fn results_of_more_bytes_than_a_statement_may_have_are_all_kept() {
         let job = server.job(&id, &format!("j{seq}")).await;
         assert_eq!(job["result"]["data"].as_str().map(str::len), Some(output.len()));
     }
+}
+
+#[tokio::test]
+async fn whoever_lost_the_database_to_another_polaris_knows_it() {
+    let name = database("lost");
+    let way = Way::open(0).await;
+    let server = Server::on_database(&MariaDb::url_at(way.port, &name)).await;
+    let mut other = Database::at(&mariadb::instance().url(&name)).await;
+    let port = way.cut().await;
+    other.execute("DO GET_LOCK(CONCAT('polaris.', SHA1(DATABASE())), 30)").await;
+    let _way = Way::open(port).await;
+    timeout(PATIENCE, server.running.app.store.taken()).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Users, and what ends with them.
 
-use crate::common::Server;
+use crate::common::{Server, eventually};
 use crate::people::{PASSWORD, Session, basic, login, somebody, token, user};
+use polaris::people::User;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -139,4 +140,38 @@ async fn users_manage_what_is_their_own() {
     let refused = own.post("/api/v1/users/bob/tokens", &body).await;
     assert_eq!(refused.status, 403);
     assert!(refused.text("detail").contains("an access token does not manage its user"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn whoever_knew_the_password_before_this_one_does_not_change_it() {
+    let server = Server::start().await;
+    user(&server, "ann", "readonly", None).await;
+    let app = server.running.app.clone();
+    let alone = app.people.changing.lock().await;
+    let kept = app.people.roster.user("ann").unwrap();
+    let body = json!({"old": PASSWORD, "new": "the thief's password"});
+    let changing = server.rest.post("/api/v1/users/ann/password", &body);
+    let meanwhile = async {
+        let hash = kept.password.as_deref().unwrap();
+        eventually("the old one is known", async || {
+            app.people.passwords.is_known(hash, PASSWORD).then_some(())
+        })
+        .await;
+        app.people.roster.put_user(User { password: Some("another".into()), ..User::clone(&kept) });
+        drop(alone);
+    };
+    let (answer, ()) = tokio::join!(changing, meanwhile);
+    assert_eq!((answer.status, answer.text("field").as_str()), (422, "old"));
+    assert_eq!(app.people.roster.user("ann").unwrap().password.as_deref(), Some("another"));
+}
+
+#[tokio::test]
+async fn the_list_counts_what_each_has() {
+    let server = Server::start().await;
+    somebody(&server, "ann", "readonly", None).await;
+    user(&server, "bob", "readonly", None).await;
+    login(&server.rest, "ann", PASSWORD).await;
+    let users = server.rest.get("/api/v1/users").await.body["users"].clone();
+    let counts = |n: usize| [users[n]["tokens"].as_u64(), users[n]["sessions"].as_u64()];
+    assert_eq!((counts(0), counts(1)), ([Some(1); 2], [Some(0); 2]));
 }
