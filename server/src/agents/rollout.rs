@@ -7,15 +7,18 @@ use super::dispatch::{Hosts, give_up, not_sent};
 use crate::app::App;
 use crate::clock;
 use crate::hosts::Term;
-use crate::requests::rollout::{Plan, Reason, Rollout};
+use crate::limits;
+use crate::requests::rollout::{CANCELLED, Plan, Reason, Rollout};
 use crate::requests::{Asked, Live, ReplyTo, record};
 use crate::store::StoreError;
+use crate::unbroken::to_the_end;
 use aspire_wire::{Outcome, Retcode};
 use bytes::Bytes;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// Begins it. Returns at once; the results come to the request, whether anybody waits for them or not.
 pub fn begin(app: &Arc<App>, request: &Arc<Live>, plan: Plan, sending: Sending) {
@@ -56,17 +59,18 @@ struct Drive {
 impl Drive {
     async fn run(mut self) {
         // The row of which `begun` is a part.
-        if let Err(error) = record::record_all(&self.app.requests, &self.app.store).await {
-            self.stop_for_storage(&error);
-        }
+        let app = self.app.clone();
+        let record = || {
+            let app = app.clone();
+            async move { record::record_all(&app.requests, &app.store).await }
+        };
+        self.written(record).await;
         loop {
-            self.take_in();
-            let now = self.begun.elapsed();
-            for position in self.rollout.late(now) {
-                let outcome = Outcome::new(Retcode::NoReplyInTime);
-                give_up(&self.app.hub, &self.request, &self.sending.hosts, position, &outcome);
+            if self.request.is_cancelled() {
+                return self.cancel().await;
             }
-            self.take_in();
+            let now = self.begun.elapsed();
+            self.see_to_late(now);
             if let Some(reason) = self.rollout.why_to_stop(now) {
                 self.stop(reason);
             }
@@ -75,8 +79,52 @@ impl Drive {
                 self.send(next).await;
             } else if self.rollout.is_over() {
                 return;
-            } else if self.is_cancelled_first().await {
-                return self.cancel().await;
+            } else {
+                self.wait(self.rollout.wakes()).await;
+            }
+        }
+    }
+
+    /// Gives up those whose time to answer is over.
+    fn see_to_late(&mut self, now: Duration) {
+        self.take_in();
+        for position in self.rollout.late(now) {
+            let outcome = Outcome::new(Retcode::NoReplyInTime);
+            give_up(&self.app.hub, &self.request, &self.sending.hosts, position, &outcome);
+        }
+        self.take_in();
+    }
+
+    /// Whether the database has taken what must be there before hosts are begun. What fails is tried
+    /// again until they are not begun any more; the database's own time keeps nothing else waiting.
+    async fn written<W>(&mut self, write: impl Fn() -> W) -> bool
+    where
+        W: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
+        let request = self.request.clone();
+        let mut writing = pin!(async {
+            while let Err(error) = to_the_end(write()).await {
+                tracing::error!(%error, request = &*request.head.id, "a rollout waits: nothing can be stored");
+                sleep(limits::RECORD_RETRY).await;
+            }
+        });
+        let begun = self.begun.elapsed();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.request.cancelled() => return false,
+                () = &mut writing => return true,
+                () = self.wait(self.rollout.runs_out()) => {}
+            }
+            let now = self.begun.elapsed();
+            self.see_to_late(now);
+            if let Some(reason) = self.rollout.why_none_is_begun(now) {
+                let unstored = reason != Reason::Errors && now.saturating_sub(begun) >= limits::RECORD_RETRY;
+                self.stop(if unstored { Reason::Storage } else { reason });
+                return false;
+            }
+            if self.request.stopped().is_some() {
+                return false;
             }
         }
     }
@@ -91,8 +139,13 @@ impl Drive {
     }
 
     async fn send(&mut self, positions: Range<u32>) {
-        if let Err(error) = self.app.store.mark_begun(&self.request.head.id, positions.end).await {
-            return self.stop_for_storage(&error);
+        let (app, request, hosts) = (self.app.clone(), self.request.clone(), positions.end);
+        let mark = || {
+            let (store, id) = (app.store.clone(), request.head.id.clone());
+            async move { store.mark_begun(&id, hosts).await }
+        };
+        if !self.written(mark).await {
+            return;
         }
         for position in positions {
             let host = self.sending.hosts[position as usize].clone();
@@ -120,13 +173,14 @@ impl Drive {
         }
     }
 
-    /// Waits for what comes next. Whether that is that somebody cancels it.
-    async fn is_cancelled_first(&self) -> bool {
-        let wakes = self.rollout.wakes().map(|wakes| self.begun + wakes);
+    /// Waits for what comes next, until `wakes` at most.
+    async fn wait(&self, wakes: Option<Duration>) {
+        let wakes = wakes.map(|wakes| self.begun + wakes);
         tokio::select! {
-            () = self.request.settles_after(self.seen) => false,
-            () = self.request.cancelled() => true,
-            () = sleep_until(wakes.unwrap_or(self.begun)), if wakes.is_some() => false,
+            biased;
+            () = self.request.cancelled() => {}
+            () = self.request.settles_after(self.seen) => {}
+            () = sleep_until(wakes.unwrap_or(self.begun)), if wakes.is_some() => {}
         }
     }
 
@@ -135,11 +189,6 @@ impl Drive {
         let left = u64::try_from(self.request.head.deadline - clock::now()).unwrap_or(0);
         let deadline = Instant::now() + Duration::from_millis(left);
         cancel(&self.app.hub, &self.request, &self.sending.hosts, deadline).await;
-    }
-
-    fn stop_for_storage(&mut self, error: &StoreError) {
-        tracing::error!(%error, request = &*self.request.head.id, "a rollout stopped: nothing can be stored");
-        self.stop(Reason::Storage);
     }
 
     fn stop(&mut self, reason: Reason) {
@@ -159,7 +208,7 @@ impl Drive {
             }
             Reason::Ttl => format!("its turn did not come within {} seconds (ttl)", ttl.unwrap_or(0)),
             Reason::Deadline => "the request's deadline came first".into(),
-            Reason::Cancelled => "the request was cancelled".into(),
+            Reason::Cancelled => CANCELLED.into(),
             Reason::Shutdown => crate::app::STOPPING.into(),
             Reason::Restart => "polaris was restarted".into(),
             Reason::Storage => "the database did not answer".into(),
@@ -171,10 +220,11 @@ impl Drive {
 mod tests {
     use super::*;
     use crate::agents::link::Link;
-    use crate::agents::samples::{app, begun, host};
+    use crate::agents::samples::{app, begun, begun_as, host};
     use std::net::SocketAddr;
     use tempfile::TempDir;
-    use tokio::time::{pause, sleep};
+    use tokio::task::yield_now;
+    use tokio::time::pause;
 
     #[tokio::test]
     async fn each_host_has_its_own_time_to_answer_from_when_it_was_begun() {
@@ -189,22 +239,50 @@ mod tests {
         let request = begun(&app.requests, "r", 2);
         let plan = Plan { batch: 2, ramp: false, max_errors: None, pause: 0, ttl: None };
         let (frame, term) = (Bytes::from_static(b"{}\n"), Term::Command { timeout: Some(10) });
-        let begin = Instant::now();
+        let earliest = Instant::now();
         let sending = Sending { frame, hosts: hosts.into_iter().map(Some).collect(), term };
-        super::begin(&app, &request, plan, sending);
+        begin(&app, &request, plan, sending);
         for link in &links {
             while link.pop().is_none() {
-                sleep(Duration::from_millis(1)).await;
+                yield_now().await;
             }
         }
         // Both have it: from here on time passes as soon as nothing else is to be done.
         pause();
+        let latest = Instant::now();
+        // Each was begun between these two, however long that took; the clock's own step is 1 ms.
+        let is_after = |seconds| {
+            let after = Duration::from_secs(seconds);
+            let step = Duration::from_millis(5);
+            assert!((earliest + after..latest + after + step).contains(&Instant::now()), "{seconds}");
+        };
         request.settles_after(0).await;
         assert_eq!(request.settled_after(0), [(1, false)]);
-        assert!((46..60).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+        is_after(10 + 2 * 3 + 30);
         request.ended().await;
-        assert!((80..90).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+        is_after(10 + 2 * 20 + 30);
         let retcodes = request.results().0.iter().map(|settled| settled.retcode).collect::<Vec<_>>();
         assert_eq!(retcodes, [Retcode::NoReplyInTime.code(); 2]);
+    }
+
+    #[tokio::test]
+    async fn one_whose_hosts_end_sooner_than_they_are_begun_can_be_cancelled() {
+        const HOSTS: usize = 500;
+        let dir = TempDir::new().unwrap();
+        let app = app(&dir).await;
+        let plan = Plan { batch: 1, ramp: false, max_errors: None, pause: 0, ttl: None };
+        let request = begun_as(&app.requests, "r", HOSTS, Some(plan));
+        // Nobody knows these: the place of each is free at once.
+        let (frame, term) = (Bytes::from_static(b"{}\n"), Term::Command { timeout: None });
+        let sending = Sending { frame, hosts: vec![None; HOSTS], term };
+        begin(&app, &request, plan, sending);
+        request.settles_after(2).await;
+        request.cancel();
+        request.ended().await;
+        let stopped = request.stopped().expect("it was cancelled before the last host");
+        let results = request.results().0;
+        let not_begun = results.iter().filter(|settled| settled.retcode == 207).count();
+        assert_eq!((stopped.reason, stopped.not_begun), (Reason::Cancelled, not_begun));
+        assert!(not_begun > HOSTS / 2, "{not_begun}");
     }
 }

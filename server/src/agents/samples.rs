@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::config::{Config, Flags};
 use crate::hosts::{Greeting, Host, Patience, Settings, Status};
 use crate::pki::{Authority, files};
+use crate::requests::rollout::Plan;
 use crate::requests::{Head, Live, Registry, Target};
 use crate::store::hosts::HostRow;
 use std::sync::Arc;
@@ -35,6 +36,11 @@ pub fn host(grace: u64) -> Arc<Host> {
 
 /// A request to so many hosts, which has a day.
 pub fn begun(registry: &Registry, id: &str, hosts: usize) -> Arc<Live> {
+    begun_as(registry, id, hosts, None)
+}
+
+/// The same, as a rollout where it is one.
+pub fn begun_as(registry: &Registry, id: &str, hosts: usize, rollout: Option<Plan>) -> Arc<Live> {
     let created = crate::clock::now();
     let head = Head {
         id: id.into(),
@@ -42,7 +48,7 @@ pub fn begun(registry: &Registry, id: &str, hosts: usize) -> Arc<Live> {
         method: "sync.bash".into(),
         cmd: None,
         target: None,
-        rollout: None,
+        rollout,
         params: "{}".into(),
         url: None,
         stream: false,

@@ -82,13 +82,16 @@ impl Note {
         open.entry.target = target.map(beginning);
     }
 
-    /// The request to hosts that it makes, and by which expression these were selected.
+    /// The request to hosts that it makes, and by which expression these were selected. What is said
+    /// of it already stays.
     pub fn request(&self, head: &Head) {
         let mut open = self.open();
-        open.entry.what = Some(beginning(&head.method));
+        if open.entry.what.is_none() {
+            open.entry.what = Some(beginning(&head.method));
+        }
         open.entry.detail = Some(beginning(&head.params));
         open.entry.target = head.target.as_deref().map(beginning);
-        open.entry.request = Some((*head.id).to_owned());
+        open.entry.request.get_or_insert_with(|| (*head.id).to_owned());
     }
 
     /// How it ended: this is written, and nothing that is said of it later.
@@ -208,6 +211,20 @@ mod tests {
         let place = sender.try_reserve_owned().unwrap();
         Note::new(place, "::1".parse().unwrap(), &"A".repeat(20), "/x").end(401);
         assert_eq!(written(&mut receiver).unwrap().method, "A".repeat(16));
+    }
+
+    #[test]
+    fn a_request_that_it_makes_leaves_what_was_said_of_it() {
+        let (note, mut receiver) = note();
+        note.what("cancel the request r");
+        let registry = crate::requests::Registry::default();
+        for id in ["of.its.own", "another"] {
+            note.request(&crate::agents::samples::begun(&registry, id, 1).head);
+        }
+        note.end(200);
+        let entry = written(&mut receiver).unwrap();
+        assert_eq!(entry.what.as_deref(), Some("cancel the request r"));
+        assert_eq!((entry.request.as_deref(), entry.detail.as_deref()), (Some("of.its.own"), Some("{}")));
     }
 
     #[test]

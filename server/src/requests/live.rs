@@ -4,7 +4,7 @@
 mod begun;
 
 use super::output::{self, Allowance};
-use super::rollout::Stopped;
+use super::rollout::{CANCELLED, Reason, Stopped};
 use super::{Head, Settled, Target, without_output};
 use crate::clock::{self, EpochMs};
 use crate::store::requests::News;
@@ -181,17 +181,26 @@ impl Live {
         true
     }
 
-    /// Asks that what still runs be ended. Whoever sees to the request's end does it, once.
+    /// Asks that what still runs be ended. Whoever sees to the request's end does it, once. Of a
+    /// rollout no host is begun from here on.
     pub fn cancel(&self) {
+        if self.head.rollout.is_some() {
+            self.stop(Reason::Cancelled, CANCELLED);
+        }
         self.cancelled.store(true, Ordering::SeqCst);
         self.cancel.notify_one();
     }
 
     /// Waits until somebody has called [`Live::cancel`], however often this is asked.
     pub async fn cancelled(&self) {
-        if !self.cancelled.load(Ordering::SeqCst) {
+        if !self.is_cancelled() {
             self.cancel.notified().await;
         }
+    }
+
+    /// Whether somebody has called [`Live::cancel`].
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
     }
 
     /// Every slot that is still empty gets this.

@@ -53,6 +53,9 @@ pub enum Reason {
     Storage,
 }
 
+/// What is said where somebody cancels it.
+pub const CANCELLED: &str = "the request was cancelled";
+
 /// A rollout that ended before all of its hosts were begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stopped {
@@ -182,14 +185,16 @@ impl Rollout {
 
     /// Why hosts are waiting in vain, where they are.
     pub fn why_to_stop(&self, now: Duration) -> Option<Reason> {
-        let ttl = self.plan.ttl.map(Duration::from_secs);
-        if self.stopped || !self.is_waiting(self.next) {
-            None
-        } else if self.plan.max_errors.is_some_and(|most| self.errors > most) {
+        if self.stopped || !self.is_waiting(self.next) { None } else { self.why_none_is_begun(now) }
+    }
+
+    /// Why no host may be begun any more, though its turn had come.
+    pub fn why_none_is_begun(&self, now: Duration) -> Option<Reason> {
+        if self.plan.max_errors.is_some_and(|most| self.errors > most) {
             Some(Reason::Errors)
         } else if self.deadline <= now {
             Some(Reason::Deadline)
-        } else if ttl.is_some_and(|ttl| ttl <= now) {
+        } else if self.ttl().is_some_and(|ttl| ttl <= now) {
             Some(Reason::Ttl)
         } else {
             None
@@ -209,12 +214,23 @@ impl Rollout {
 
     /// When something comes to pass though no host ends: one may be begun, is late, or waits in vain.
     pub fn wakes(&self) -> Option<Duration> {
-        let late = self.due.first().map(|(due, _)| *due);
         if self.stopped || !self.is_waiting(self.next) {
-            return late;
+            return self.late_first();
         }
-        let ttl = self.plan.ttl.map(Duration::from_secs);
-        [late, self.resting.front().copied(), Some(self.deadline), ttl].into_iter().flatten().min()
+        [self.resting.front().copied(), self.runs_out()].into_iter().flatten().min()
+    }
+
+    /// The same, where no host can be begun meanwhile.
+    pub fn runs_out(&self) -> Option<Duration> {
+        [self.late_first(), Some(self.deadline), self.ttl()].into_iter().flatten().min()
+    }
+
+    fn late_first(&self) -> Option<Duration> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        self.plan.ttl.map(Duration::from_secs)
     }
 
     /// Whether every host is over.

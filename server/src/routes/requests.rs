@@ -351,10 +351,17 @@ fn deadline_seconds(
     let Some(seconds) = asked else {
         let answers = hosts.iter().flatten().map(|host| host.state().greeting.patience.answer(term));
         let answer = answers.max().unwrap_or(least);
-        let whole = rollout.map_or(answer, |plan| {
-            plan.rounds(hosts.len()).saturating_mul(answer.saturating_add(plan.pause.into()))
-        });
-        return Ok(whole.clamp(least, most));
+        let Some(plan) = rollout else { return Ok(answer.clamp(least, most)) };
+        let whole = plan.rounds(hosts.len()).saturating_mul(answer.saturating_add(plan.pause.into()));
+        if whole > most {
+            let reason = format!(
+                "deadline: this rollout may need {whole} seconds, more than the {most} that a request has at \
+                 most: choose a larger batch, a shorter pause or a shorter timeout, or say by which deadline \
+                 it ends, done or not"
+            );
+            return Err(Problem::field("deadline", reason));
+        }
+        return Ok(whole.max(least));
     };
     if DEADLINE_SECONDS.contains(&seconds) {
         return Ok(seconds);

@@ -28,7 +28,9 @@ use crate::{limits, metrics};
 use claim::Claim;
 use measured::{Pool, Transaction};
 use sqlx::any::AnyPoolOptions;
+use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
+use sqlx::sqlite::SqliteError;
 use sqlx::{Any, QueryBuilder};
 use std::path::Path;
 use std::sync::Arc;
@@ -57,10 +59,14 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
-        let mysql = error.as_database_error().and_then(|error| error.try_downcast_ref());
-        match mysql.map(MySqlDatabaseError::number) {
-            // A deadlock, and a lock that was waited for too long.
-            Some(1213 | 1205) => StoreError::InTheWay(error.to_string()),
+        let database = error.as_database_error();
+        let mysql = database.and_then(|error| error.try_downcast_ref()).map(MySqlDatabaseError::number);
+        let sqlite = database.filter(|error| error.try_downcast_ref::<SqliteError>().is_some());
+        let code = sqlite.and_then(DatabaseError::code).and_then(|code| code.parse::<u32>().ok());
+        match (mysql, code.map(|code| code & 0xff)) {
+            // A deadlock, and a lock that was waited for too long; SQLITE_BUSY and SQLITE_LOCKED, whatever
+            // their further bits say.
+            (Some(1213 | 1205), _) | (_, Some(5 | 6)) => StoreError::InTheWay(error.to_string()),
             _ if is_refused(&error) => StoreError::Refused(error.to_string()),
             _ => StoreError::Database(error.to_string()),
         }
@@ -195,6 +201,7 @@ fn to_json(value: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sqlx::{AnyConnection, Connection as _};
     use std::cell::Cell;
 
     #[test]
@@ -204,6 +211,30 @@ mod tests {
         assert_eq!(pieces(&[]), [0; 0]);
         assert_eq!(pieces(&[1; 101]), [50, 50, 1]);
         assert_eq!(pieces(&[most / 2, most / 2, 1, most, 2 * most, 1, 1]), [2, 1, 1, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_lock_of_the_embedded_database_is_in_the_way_and_nothing_else_is() {
+        sqlx::any::install_default_drivers();
+        let dir = tempfile::TempDir::new().unwrap();
+        let url = format!("sqlite://{}?mode=rwc", dir.path().join("x.db").display());
+        let mut one = AnyConnection::connect(&url).await.unwrap();
+        let mut other = AnyConnection::connect(&url).await.unwrap();
+        let mut execute = async |connection, sql: &'static str| {
+            let connection = if connection == 1 { &mut one } else { &mut other };
+            sqlx::raw_sql(sql).execute(connection).await.map_err(StoreError::from)
+        };
+        execute(2, "PRAGMA busy_timeout = 0").await.unwrap();
+        execute(1, "PRAGMA journal_mode = WAL; CREATE TABLE t (n); INSERT INTO t VALUES (1)").await.unwrap();
+        let busy = |done| matches!(done, Err(StoreError::InTheWay(_)));
+        execute(2, "BEGIN; SELECT n FROM t").await.unwrap();
+        execute(1, "UPDATE t SET n = 2").await.unwrap();
+        // What it has read is old: SQLITE_BUSY_SNAPSHOT.
+        assert!(busy(execute(2, "UPDATE t SET n = 3").await));
+        execute(2, "ROLLBACK").await.unwrap();
+        execute(1, "BEGIN IMMEDIATE").await.unwrap();
+        assert!(busy(execute(2, "UPDATE t SET n = 3").await));
+        assert!(matches!(execute(2, "UPDATE x SET n = 3").await, Err(StoreError::Database(_))));
     }
 
     #[tokio::test]

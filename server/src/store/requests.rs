@@ -220,7 +220,7 @@ impl Store {
         let ended = "DELETE FROM queue WHERE EXISTS (SELECT 1 FROM results WHERE \
                      results.request = queue.request AND results.position = queue.position)";
         sqlx::query(ended).execute(&self.pool).await?;
-        let rows = sqlx::query("SELECT id, targets, begun FROM requests WHERE finished IS NULL")
+        let rows = sqlx::query("SELECT id, targets, begun, stopped FROM requests WHERE finished IS NULL")
             .fetch_all(&self.pool)
             .await?;
         let mut cut_short = 0;
@@ -228,7 +228,9 @@ impl Store {
             let id: String = row.try_get("id")?;
             let targets: Vec<Target> = from_json("targets", &row.try_get::<String, _>("targets")?)?;
             let begun: Option<i64> = row.try_get("begun")?;
-            let complete = || self.complete(&id, &targets, begun, now);
+            let stopped: Option<String> = row.try_get("stopped")?;
+            let stopped: Option<Stopped> = stopped.map(|text| from_json("stopped", &text)).transpose()?;
+            let complete = || self.complete(&id, &targets, (begun, stopped.clone()), now);
             cut_short += usize::from(retried(complete).await?);
         }
         Ok(cut_short)
@@ -239,7 +241,7 @@ impl Store {
         &self,
         id: &str,
         targets: &[Target],
-        begun: Option<i64>,
+        (begun, stopped): (Option<i64>, Option<Stopped>),
         now: EpochMs,
     ) -> Result<bool, StoreError> {
         let known = "SELECT position FROM results WHERE request = ? \
@@ -247,7 +249,7 @@ impl Store {
         let there = sqlx::query(known).bind(id).bind(id).fetch_all(&self.pool).await?;
         let there: HashSet<i64> =
             there.iter().map(|row| row.try_get("position")).collect::<Result<_, _>>()?;
-        let (missing, stopped) = cut_short(targets, &there, begun, now);
+        let (missing, stopped) = cut_short(targets, &there, begun, stopped, now);
         let mut transaction = self.pool.begin().await?;
         let rows = missing.iter().map(|(position, settled)| ResultRow {
             request: id,

@@ -50,6 +50,7 @@ mod refusals;
 mod requests;
 mod revocation;
 mod roles;
+mod rollout_ends;
 mod rollouts;
 mod scopes;
 mod sessions;

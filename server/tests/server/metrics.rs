@@ -46,6 +46,11 @@ pub async fn scrape(server: &Server) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }
 
+/// One of the counts now.
+pub async fn count(server: &Server, name: &str) -> i64 {
+    Samples::of(&scrape(server).await).count(name)
+}
+
 fn check_metrics(text: &str) {
     let mut child = Command::new("promtool")
         .args(["check", "metrics"])

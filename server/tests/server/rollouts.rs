@@ -1,17 +1,15 @@
 //! A request that only so many hosts have at once.
 
-use crate::agent::{Agent, Identity, enroll, enrolled, linked};
-use crate::common::{Answer, Lines, PATIENCE, Rest, Server};
-use crate::program::Program;
+use crate::agent::{Agent, enroll, enrolled, linked};
+use crate::common::{Answer, Lines, Rest, Server};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::time::timeout;
 
-const PATH: &str = "/api/v1/requests/r";
+pub const PATH: &str = "/api/v1/requests/r";
 
-fn body(hosts: &[&str], more: Value) -> Value {
+pub fn body(hosts: &[&str], more: Value) -> Value {
     let mut body = json!({"id": "r", "hosts": hosts, "method": "sync.bash", "cmd": "x"});
     let Value::Object(more) = more else { panic!("no object") };
     body.as_object_mut().unwrap().extend(more);
@@ -33,7 +31,7 @@ impl Agent {
 }
 
 /// Agents of these names.
-async fn all_linked<const N: usize>(server: &Server, names: [&str; N]) -> Vec<Agent> {
+pub async fn all_linked<const N: usize>(server: &Server, names: [&str; N]) -> Vec<Agent> {
     let mut agents = Vec::new();
     for name in names {
         agents.push(linked(server, name).await);
@@ -43,7 +41,7 @@ async fn all_linked<const N: usize>(server: &Server, names: [&str; N]) -> Vec<Ag
 
 impl Lines {
     /// The next line, in a word: `begun a`, `a 2`, `stopped`.
-    async fn word(&mut self) -> String {
+    pub async fn word(&mut self) -> String {
         let line = self.next().await.expect("another line");
         let name = line["name"].as_str().or(line["host"].as_str()).unwrap_or_default();
         match line["method"].as_str() {
@@ -53,7 +51,7 @@ impl Lines {
         }
     }
 
-    async fn words<const N: usize>(&mut self) -> [String; N] {
+    pub async fn words<const N: usize>(&mut self) -> [String; N] {
         let mut words = [const { String::new() }; N];
         for word in &mut words {
             *word = self.word().await;
@@ -62,12 +60,12 @@ impl Lines {
     }
 }
 
-fn details(answer: &Answer) -> Vec<&str> {
+pub fn details(answer: &Answer) -> Vec<&str> {
     let entries = answer.body["response"].as_array().unwrap();
     entries.iter().map(|entry| entry["detail"].as_str().unwrap_or_default()).collect()
 }
 
-fn codes(answer: &Answer) -> Vec<u64> {
+pub fn codes(answer: &Answer) -> Vec<u64> {
     answer.retcodes().into_iter().map(|(_, retcode)| retcode).collect()
 }
 
@@ -173,56 +171,6 @@ async fn what_could_not_be_delivered_is_no_error_and_a_lost_link_is_one() {
 }
 
 #[tokio::test]
-async fn it_is_cancelled_where_it_runs_and_not_begun_elsewhere() {
-    let server = Server::start().await;
-    let mut agents = all_linked(&server, ["a", "b", "c"]).await;
-    let mut lines = server.rest.stream(body(&["a", "b", "c"], json!({"batch": 1}))).await;
-    agents[0].serve_one("").await;
-    assert_eq!(lines.words().await, ["begun a", "a 2", "begun b"]);
-    let rest = server.rest.clone();
-    let deleting = tokio::spawn(async move { rest.call("DELETE", PATH, None).await });
-    agents[1].expect().await;
-    let call = agents[1].expect().await;
-    assert_eq!((&call["method"], &call["job"]), (&json!("job.cancel"), &json!("r")));
-    agents[1].send(&json!({"id": "r", "resp": "failed", "retcode": 3108, "message": "Cancelled"})).await;
-    let answer = deleting.await.unwrap();
-    assert_eq!(codes(&answer), [2, 3108, 207]);
-    assert_eq!(details(&answer)[2], "not begun: the request was cancelled");
-    assert_eq!(answer.body["stopped"]["reason"], "cancelled");
-    agents[2].is_heard().await;
-}
-
-#[tokio::test]
-async fn at_its_end_what_runs_has_not_answered_and_the_rest_is_not_begun() {
-    let server = Server::start().await;
-    let mut agents = all_linked(&server, ["a", "b", "c"]).await;
-    let asked = body(&["a", "b", "c"], json!({"batch": 1, "deadline": 1}));
-    let answer = server.rest.run(asked).await;
-    assert_eq!(
-        (codes(&answer), details(&answer)[1]),
-        (vec![205, 207, 207], "not begun: the request's deadline came first")
-    );
-    let stopped =
-        json!({"reason": "deadline", "detail": "the request's deadline came first", "not_begun": 2});
-    assert_eq!(answer.body["stopped"], stopped);
-    agents[1].is_heard().await;
-}
-
-#[tokio::test]
-async fn whose_turn_does_not_come_within_the_ttl_is_not_begun() {
-    let server = Server::start().await;
-    let mut agents = all_linked(&server, ["a", "b", "c"]).await;
-    let mut lines = server.rest.stream(body(&["a", "b", "c"], json!({"batch": 1, "ttl": 1}))).await;
-    assert_eq!(lines.words().await, ["begun a", "stopped", "b 207", "c 207"]);
-    // What runs has the time that commands have.
-    agents[0].serve_one("late enough").await;
-    assert_eq!(lines.word().await, "a 2");
-    let shown = server.rest.get(PATH).await.body;
-    assert_eq!((&shown["ttl"], &shown["stopped"]["reason"]), (&json!(1), &json!("ttl")));
-    assert_eq!(shown["response"][1]["detail"], "not begun: its turn did not come within 1 seconds (ttl)");
-}
-
-#[tokio::test]
 async fn there_is_a_pause_before_the_next_in_its_place() {
     let server = Server::start().await;
     let mut agents = all_linked(&server, ["a", "b"]).await;
@@ -247,7 +195,6 @@ async fn the_deadline_grows_with_the_rounds() {
         (json!({"batch": 3}), 4 * one),
         (json!({"batch": "30%", "pause": 60}), 4 * (one + 60)),
         (json!({"batch": 4, "ramp": true}), 5 * one),
-        (json!({"batch": 1, "timeout": 86_400}), 90_000),
         (json!({"batch": 1, "deadline": 7}), 7),
     ]
     .into_iter()
@@ -261,6 +208,23 @@ async fn the_deadline_grows_with_the_rounds() {
         let time = |key| humantime::parse_rfc3339(&shown.text(key)).unwrap();
         assert_eq!(time("deadline").duration_since(time("created")).unwrap().as_secs(), seconds, "{shown:?}");
     }
+}
+
+#[tokio::test]
+async fn a_deadline_that_no_request_has_is_not_cut_but_refused() {
+    let server = Server::start().await;
+    let mut agent = linked(&server, "a").await;
+    let mut asked = body(&["a", "x", "y"], json!({"batch": 1, "timeout": 40_000, "pause": 3600}));
+    let answer = server.rest.post("/api/v1/requests", &asked).await;
+    assert_eq!((answer.status, answer.text("field").as_str()), (422, "deadline"));
+    let needed = 3 * (40_000 + 2 * 3 + 30 + 3600);
+    let detail = answer.text("detail");
+    let expected =
+        format!("deadline: this rollout may need {needed} seconds, more than the 90000 that a request");
+    assert!(detail.starts_with(&expected), "{detail}");
+    asked["deadline"] = json!(90_000);
+    let (answer, _) = tokio::join!(server.rest.run(asked), agent.serve_one(""));
+    assert_eq!(codes(&answer), [2, 203, 203]);
 }
 
 #[tokio::test]
@@ -282,85 +246,6 @@ async fn the_same_again_is_the_same_rollout_and_another_batch_another_request() 
     let (answer, mut again) = tokio::join!(server.rest.run(asked.clone()), agent);
     assert_eq!(again.words().await, ["begun a", "a 2", "begun b", "b 2"]);
     assert_eq!(server.rest.run(asked).await.body, answer.body);
-}
-
-#[tokio::test]
-async fn a_server_that_stops_begins_nobody_any_more() {
-    let server = Server::start().await;
-    let mut agents = all_linked(&server, ["a", "b"]).await;
-    let rest = server.rest.clone();
-    let call = tokio::spawn(async move { rest.run(body(&["a", "b"], json!({"batch": 1}))).await });
-    agents[0].expect().await;
-    let Server { running, dir, .. } = server;
-    let byes = agents.into_iter().map(|agent| tokio::spawn(agent.bye())).collect::<Vec<_>>();
-    timeout(PATIENCE, running.stop()).await.expect("it stops");
-    let answer = call.await.unwrap();
-    assert_eq!(codes(&answer), [206, 207]);
-    assert_eq!(details(&answer)[1], "not begun: polaris is shutting down");
-    for bye in byes {
-        bye.await.unwrap();
-    }
-    let server = Server::on(dir, "").await;
-    let shown = server.rest.get(PATH).await.body;
-    assert_eq!((&shown["response"], &shown["stopped"]), (&answer.body["response"], &answer.body["stopped"]));
-}
-
-#[tokio::test]
-async fn after_a_kill_those_that_were_begun_are_told_from_the_others() {
-    let server = Server::start().await;
-    let mut identities: Vec<Identity> = Vec::new();
-    for name in ["a", "b", "c", "d"] {
-        identities.push(enrolled(&server, name).await);
-    }
-    let Server { running, dir, .. } = server;
-    running.stop().await;
-    let mut program = Program::start(dir.path()).await;
-    let mut agents = Vec::new();
-    for identity in &identities {
-        agents.push(Agent::link(program.agents, identity, &identity.id, "b").await);
-    }
-    let ids: Vec<&str> = identities.iter().map(|identity| &*identity.id).collect();
-    let asked = body(&ids, json!({"batch": 2}));
-    let mut lines = program.rest.stream(asked.clone()).await;
-    agents[0].serve_one("done").await;
-    agents[2].expect().await;
-    while lines.next().await.unwrap()["method"] != json!(null) {}
-    // So that the result is on disk.
-    program.rest.get(PATH).await;
-    program.kill();
-    program.start_again(dir.path()).await;
-
-    let answer = program.rest.run(asked).await;
-    assert_eq!(codes(&answer), [2, 206, 206, 207]);
-    assert_eq!(
-        details(&answer)[1..],
-        [
-            "polaris was restarted while it ran",
-            "polaris was restarted while it ran",
-            "not begun: polaris was restarted"
-        ]
-    );
-    let stopped = json!({"reason": "restart", "detail": "polaris was restarted", "not_begun": 1});
-    assert_eq!(answer.body["stopped"], stopped);
-    assert_eq!(program.rest.get(PATH).await.body["stopped"], stopped);
-    let mut last = Agent::link(program.agents, &identities[3], "d", "b").await;
-    last.is_heard().await;
-}
-
-#[tokio::test]
-async fn where_nothing_can_be_stored_nobody_is_begun() {
-    let server = Server::start().await;
-    let mut agents = all_linked(&server, ["a", "b"]).await;
-    let mut database = server.database().await;
-    database.execute("ALTER TABLE requests RENAME TO away").await;
-    let asked = json!({"hosts": ["a", "b"], "method": "sync.bash", "cmd": "x", "batch": 1});
-    let answer = server.rest.run(asked).await;
-    assert_eq!((codes(&answer), &answer.body["stopped"]["reason"]), (vec![207, 207], &json!("storage")));
-    assert_eq!(details(&answer)[0], "not begun: the database did not answer");
-    agents[0].is_heard().await;
-    database.execute("ALTER TABLE away RENAME TO requests").await;
-    let list = server.rest.get("/api/v1/requests").await.body;
-    assert_eq!((&list["count"], &list["requests"][0]["failed"]), (&json!(1), &json!(2)));
 }
 
 /// Hosts that run what they are sent for some turns of the runtime, and count how many of them do.

@@ -88,7 +88,8 @@ fn envelope() -> Map<String, Value> {
     let target = "An expression that selects hosts, such as `region == \"cn-1\" and tags.svc in (\"ecs\", \
                   \"rds\")`.";
     let deadline = "Seconds until every host has its final state. Where it is absent, what the most patient \
-                    host needs for the command, or 30 where hosts only take note.";
+                    host needs for the command, or 30 where hosts only take note; with `batch` as often as \
+                    hosts come one after the other, which must not be more than the most.";
     fields(json!({
         "id": or_null(formed("^[!-~]+$", MAX_ID_BYTES, id)),
         "hosts": {"type": "array", "items": host, "maxItems": MAX_HOSTS_PER_REQUEST,
