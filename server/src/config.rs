@@ -62,6 +62,8 @@ pub struct Web {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// How callers may name this server beside its addresses and localhost.
     pub names: Vec<String>,
+    /// Browsers speak TLS with us, or with a proxy before us: no session goes over anything else.
+    pub secure_cookies: bool,
     pub pace: Pace,
 }
 
@@ -191,7 +193,13 @@ impl Config {
                 max_size: file.packages.max_size.unwrap_or(limits::DEFAULT_PACKAGE_BYTES),
             },
             data,
-            web: Web { listen, tls, names: file.web.names, pace: Pace::default() },
+            web: Web {
+                listen,
+                secure_cookies: tls.is_some() || file.web.secure_cookies,
+                tls,
+                names: file.web.names,
+                pace: Pace::default(),
+            },
             log: file.log.into(),
             limits: file.limits.into(),
             agents: Agents {

@@ -53,6 +53,8 @@ pub const CHANGES_PER_SECOND: u32 = 1000;
 pub const READS_PER_SECOND: u32 = 2000;
 /// `enrolments_per_second` from one address where the configuration does not say.
 pub const ENROLMENTS_PER_SECOND: u32 = 1000;
+/// Requests of one user that are read at a time where they are looked through for those that he may see.
+pub const OWN_REQUESTS_READ: u64 = 50;
 /// Seconds whose calls may come at once.
 pub const BURST_SECONDS: u32 = 10;
 /// How many times as much a loopback address may have open at once: a proxy may stand there.

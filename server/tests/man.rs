@@ -135,10 +135,14 @@ fn what_cargo_says_of_people_packages_and_the_server_is_so() {
             limits::SESSION_LIFE.as_secs() / 86400
         ),
         format!(
-            "After {} wrong passwords of one name, or {} from one address",
+            "After {} wrong passwords of one name from one address, {} of one name from wherever they come, \
+             or {} from one address",
             limits::LOGIN_FAILURES_PER_NAME,
+            limits::LOGIN_FAILURES_FROM_EVERYWHERE,
             limits::LOGIN_FAILURES_PER_ADDRESS
         ),
+        format!("it is {} times {}", limits::LOOPBACK_IN_FLIGHT, limits::LOGIN_FAILURES_PER_ADDRESS),
+        format!("in the last {} minutes", limits::PASSWORD_KNOWN.as_secs() / 60),
         format!("A folder of more than {} entries has no index", limits::MAX_FOLDER_ENTRIES),
         format!("packages.max_size, {} GiB by default", limits::DEFAULT_PACKAGE_BYTES >> 30),
         format!("At most {} files are stored at once", limits::MAX_UPLOADS),

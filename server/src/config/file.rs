@@ -38,6 +38,7 @@ pub(super) struct WebTable {
     pub key: Option<Spanned<PathBuf>>,
     #[serde(deserialize_with = "names")]
     pub names: Vec<String>,
+    pub secure_cookies: bool,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

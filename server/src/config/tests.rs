@@ -12,6 +12,7 @@ fn the_defaults_are_the_documented_ones() {
     let config = load("").unwrap();
     assert_eq!(config.data, Path::new("/var/lib/polaris"));
     assert_eq!(config.web.listen.to_string(), "127.0.0.1:8180");
+    assert!(!config.web.secure_cookies);
     assert_eq!(config.agents.listen.to_string(), "0.0.0.0:8181");
     assert_eq!((config.agents.heartbeat, config.agents.max_links), (60, None));
     assert_eq!(config.requests.confirm_above, 1000);
@@ -46,6 +47,18 @@ fn every_key_is_understood() {
     assert_eq!(config.web.names, ["p.example"]);
     assert_eq!((config.log.format, config.log.access), (Format::Json, true));
     assert_eq!((config.limits.connections_per_address, config.limits.enrolments_per_second), (1, 5));
+}
+
+#[test]
+fn sessions_are_secure_behind_tls_and_where_a_proxy_speaks_it() {
+    for (text, secure) in [
+        ("[web]\nsecure_cookies = true\n", true),
+        ("[web]\nsecure_cookies = false\n", false),
+        ("[web]\ncert = 'c'\nkey = 'k'\n", true),
+        ("[web]\ncert = 'c'\nkey = 'k'\nsecure_cookies = false\n", true),
+    ] {
+        assert_eq!(load(text).unwrap().web.secure_cookies, secure, "{text}");
+    }
 }
 
 #[test]

@@ -33,14 +33,26 @@ pub const SESSION_LIFE: Duration = Duration::from_hours(7 * 24);
 pub const SESSION_SWEEP: Duration = Duration::from_mins(1);
 /// How often the audit log is looked through for what is older than it is kept.
 pub const AUDIT_PRUNED: Duration = Duration::from_hours(24);
-/// Wrong passwords of one name at once.
+/// Wrong passwords of one name from one address at once.
 pub const LOGIN_FAILURES_PER_NAME: u32 = 10;
 /// From one to the next after that.
 pub const LOGIN_FORGIVEN_OF_NAME: Duration = Duration::from_secs(30);
-/// Wrong passwords from one address at once, whatever the name.
+/// Wrong passwords of one name at once, from whatever address.
+pub const LOGIN_FAILURES_FROM_EVERYWHERE: u32 = 100;
+/// From one to the next after that.
+pub const LOGIN_FORGIVEN_FROM_EVERYWHERE: Duration = Duration::from_secs(5);
+/// Wrong passwords from one address at once, whatever the name; from loopback [`LOOPBACK_IN_FLIGHT`] times
+/// as many, and as often.
+///
+/// [`LOOPBACK_IN_FLIGHT`]: super::LOOPBACK_IN_FLIGHT
 pub const LOGIN_FAILURES_PER_ADDRESS: u32 = 30;
 /// From one to the next after that.
 pub const LOGIN_FORGIVEN_OF_ADDRESS: Duration = Duration::from_secs(10);
+/// Passwords that are looked at one after the other where they are of one name from one address; others
+/// share a turn by chance.
+pub const LOGIN_TURNS: usize = 256;
+/// Calls that wait for their turn.
+pub const MAX_LOGINS_WAITING: usize = 1024;
 /// Names, and addresses, whose failures are remembered.
 pub const MAX_LIMITED: usize = 10_000;
 /// Patterns of methods in a role's policy.

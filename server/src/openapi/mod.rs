@@ -156,7 +156,8 @@ fn complete(document: &mut Value) {
         "basic": {"type": "http", "scheme": "basic",
                   "description": "A name and a password, or a token in its place."},
         "session": {"type": "apiKey", "in": "cookie", "name": "polaris_session",
-                    "description": "What `POST /api/v1/login` sets."},
+                    "description": "What `POST /api/v1/login` sets; over TLS it is \
+                                    `__Host-polaris_session`."},
         "csrf": {"type": "apiKey", "in": "header", "name": "x-csrf-token",
                  "description": "With the cookie, for what changes something: the `csrf` of `POST \
                                  /api/v1/login`."},

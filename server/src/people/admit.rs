@@ -1,11 +1,13 @@
 //! From what was sent to whoever sent it, or a refusal that says the same whether there is such a
 //! user or not, and takes as long.
 
-use super::{Credentials, Key, Principal, Session, TOKEN_PREFIX, User, Via, hash};
+use super::passwords::Busy;
+use super::{Attempt, Credentials, People, Principal, Session, TOKEN_PREFIX, User, Via, hash};
 use crate::app::App;
 use crate::clock;
 use crate::limits::PASSWORD_BYTES;
 use crate::problem::Problem;
+use crate::unbroken::to_the_end;
 use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +15,11 @@ use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq as _;
 
 /// Whose they are, or why nobody is let in with them: 401, 429 or 503.
-pub async fn authenticate(app: &App, credentials: &Credentials, from: IpAddr) -> Result<Principal, Problem> {
+pub async fn authenticate(
+    app: &Arc<App>,
+    credentials: &Credentials,
+    from: IpAddr,
+) -> Result<Principal, Problem> {
     match credentials {
         Credentials::Bearer(secret) if app.is_admin(secret) => Ok(Principal::admin_token()),
         Credentials::Bearer(secret) => by_token(app, secret, None).ok_or_else(|| {
@@ -34,30 +40,50 @@ pub async fn authenticate(app: &App, credentials: &Credentials, from: IpAddr) ->
 }
 
 /// The user whose name and password these are.
-pub async fn by_password(app: &App, name: &str, password: &str, from: IpAddr) -> Result<Arc<User>, Problem> {
-    let people = &app.people;
-    let user = people.roster.user(name).filter(|user| !user.disabled);
-    let kept = user.as_ref().and_then(|user| user.password.as_deref());
-    if kept.is_some_and(|kept| people.passwords.is_known(kept, password)) {
-        return user.ok_or_else(wrong);
+pub async fn by_password(
+    app: &Arc<App>,
+    name: &str,
+    password: &str,
+    from: IpAddr,
+) -> Result<Arc<User>, Problem> {
+    let attempt = Attempt::of(name, from);
+    if let Some(user) = known(app, &attempt, name, password)? {
+        return Ok(user);
     }
-    let (by_name, by_address) = (Key::Name(Sha256::digest(name).into()), Key::address(from));
-    let now = Instant::now();
-    // In this order: one address alone cannot keep everybody out.
-    people.by_address.take(by_address, now).map_err(too_often)?;
-    people.by_name.take(by_name, now).map_err(too_often)?;
+    let (app, name, password) = (app.clone(), name.to_owned(), password.to_owned());
+    // To its end: what was wrong counts whether somebody waits for the answer or not, and nothing else does.
+    to_the_end(async move { looked_at(&app, &attempt, &name, &password).await }).await
+}
+
+/// The user, where this was found to be his password a moment ago. Asked of nobody who has to wait: he
+/// could go on guessing.
+fn known(app: &App, attempt: &Attempt, name: &str, password: &str) -> Result<Option<Arc<User>>, Problem> {
+    let People { attempts, roster, passwords, .. } = &app.people;
+    attempts.may_try(attempt, Instant::now()).map_err(too_often)?;
+    let user = roster.user(name).filter(|user| !user.disabled);
+    Ok(user.filter(|user| {
+        user.password.as_deref().is_some_and(|kept| passwords.is_known(kept, password, attempt))
+    }))
+}
+
+async fn looked_at(app: &App, attempt: &Attempt, name: &str, password: &str) -> Result<Arc<User>, Problem> {
+    let People { attempts, roster, passwords, .. } = &app.people;
+    let busy = |busy: Busy| Problem::unavailable(busy.to_string());
+    let _turn = attempts.turn(attempt).await.map_err(busy)?;
+    // Asked again: those before may have shown what is right, or been wrong too often.
+    if let Some(user) = known(app, attempt, name, password)? {
+        return Ok(user);
+    }
+    attempts.may_be_tried(attempt, Instant::now()).map_err(too_often)?;
+    let user = roster.user(name).filter(|user| !user.disabled);
+    let kept = user.as_ref().and_then(|user| user.password.as_deref());
     // No password is as long; a hash of it would take that much longer.
     let asked = if password.len() > *PASSWORD_BYTES.end() { "" } else { password };
-    let fits = people.passwords.fits(kept, asked).await;
-    if !matches!(fits, Ok(false)) {
-        people.by_name.give_back(by_name);
-        people.by_address.give_back(by_address);
+    if passwords.fits(kept, asked, attempt).await.map_err(busy)? {
+        return user.ok_or_else(wrong);
     }
-    match (fits, user) {
-        (Ok(true), Some(user)) => Ok(user),
-        (Ok(_), _) => Err(wrong()),
-        (Err(busy), _) => Err(Problem::unavailable(busy.to_string())),
-    }
+    attempts.failed(attempt, Instant::now());
+    Err(wrong())
 }
 
 /// What the cookie's owner has to send along to change something: other pages can make a browser
@@ -73,7 +99,7 @@ pub fn is_csrf(cookie: &str, sent: &[u8]) -> bool {
 
 /// The user as he is by now.
 pub fn principal(app: &App, user: &User, via: Via) -> Principal {
-    Principal::user(user.name.clone(), (user.role, user.limit.clone()), None, via, &app.people.policy)
+    Principal::user(user, None, via, &app.people.policy)
 }
 
 /// `name` is of the user whose the token has to be.
@@ -84,9 +110,8 @@ fn by_token(app: &App, secret: &str, name: Option<&str>) -> Option<Principal> {
         return None;
     }
     token.used.now(now);
-    let (own, of_token) = ((user.role, user.limit.clone()), (token.role, token.limit.clone()));
-    let via = Via::Token(token.name.clone());
-    Some(Principal::user(user.name.clone(), own, Some(of_token), via, &app.people.policy))
+    let of_token = (token.role, token.limit.clone());
+    Some(Principal::user(&user, Some(of_token), Via::Token(token.name.clone()), &app.people.policy))
 }
 
 fn by_session(app: &App, secret: &str) -> Option<Principal> {

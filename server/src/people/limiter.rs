@@ -1,6 +1,7 @@
 //! How often something may happen: so many times at once, and then one more each time so long
 //! has passed. Of whoever has not been heard of that long nothing is kept.
 
+use crate::limits::LOOPBACK_IN_FLIGHT;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
@@ -18,9 +19,33 @@ impl Key {
     /// An IPv6 address stands for its /64, which one machine has to itself.
     pub fn address(peer: IpAddr) -> Key {
         Key::Address(match peer.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-            address @ IpAddr::V4(_) => address,
+            IpAddr::V6(address) if !address.is_loopback() => {
+                IpAddr::V6((address.to_bits() >> 64 << 64).into())
+            }
+            address => address,
         })
+    }
+
+    /// What it is in bytes, as many for each.
+    pub fn octets(&self) -> [u8; 32] {
+        let mut octets = [0; 32];
+        match self {
+            Key::Name(digest) => octets = *digest,
+            Key::Address(IpAddr::V4(address)) => {
+                octets[..16].copy_from_slice(&address.to_ipv6_mapped().octets());
+            }
+            Key::Address(IpAddr::V6(address)) => octets[..16].copy_from_slice(&address.octets()),
+            Key::All => {}
+        }
+        octets
+    }
+
+    /// Behind loopback there may be a proxy, and everybody behind that.
+    fn share(&self) -> u32 {
+        match self {
+            Key::Address(address) if address.is_loopback() => LOOPBACK_IN_FLIGHT,
+            _ => 1,
+        }
     }
 }
 
@@ -43,24 +68,37 @@ impl Limiter {
     /// It happens once more, or not before so long.
     pub fn take(&self, key: Key, now: Instant) -> Result<(), Duration> {
         let mut clear = self.clear();
-        let from = clear.get(&key).copied().unwrap_or(now).max(now);
-        let next = from + self.every;
-        let room = now + self.every * self.at_once;
-        if next > room {
-            return Err(next - room);
-        }
-        if clear.len() >= self.most && !clear.contains_key(&key) {
-            make_room(&mut clear, now, self.most);
-        }
-        clear.insert(key, next);
+        self.room(&clear, key, now)?;
+        self.put(&mut clear, key, now);
         Ok(())
     }
 
-    /// It has not happened after all.
-    pub fn give_back(&self, key: Key) {
-        if let Some(clear) = self.clear().get_mut(&key) {
-            *clear = clear.checked_sub(self.every).unwrap_or(*clear);
+    /// Whether it may happen once more, or not before so long.
+    pub fn check(&self, key: Key, now: Instant) -> Result<(), Duration> {
+        self.room(&self.clear(), key, now)
+    }
+
+    /// It has happened, even where it was one too many: then it is so much longer until the next.
+    pub fn add(&self, key: Key, now: Instant) {
+        self.put(&mut self.clear(), key, now);
+    }
+
+    fn room(&self, clear: &HashMap<Key, Instant>, key: Key, now: Instant) -> Result<(), Duration> {
+        let (next, room) = (self.next(clear, key, now), now + self.every * self.at_once);
+        if next > room { Err(next - room) } else { Ok(()) }
+    }
+
+    fn put(&self, clear: &mut HashMap<Key, Instant>, key: Key, now: Instant) {
+        let next = self.next(clear, key, now);
+        if clear.len() >= self.most && !clear.contains_key(&key) {
+            make_room(clear, now, self.most);
         }
+        clear.insert(key, next);
+    }
+
+    /// When it will be as if it had not happened once more.
+    fn next(&self, clear: &HashMap<Key, Instant>, key: Key, now: Instant) -> Instant {
+        clear.get(&key).copied().unwrap_or(now).max(now) + self.every / key.share()
     }
 
     fn clear(&self) -> MutexGuard<'_, HashMap<Key, Instant>> {
@@ -95,8 +133,8 @@ mod tests {
         assert_eq!(limiter.take(Key::All, later), Err(Duration::from_secs(6)));
         assert_eq!(limiter.take(Key::All, now + EVERY), Ok(()));
         assert!(limiter.take(Key::All, now + EVERY).is_err());
-        limiter.give_back(Key::All);
-        assert_eq!(limiter.take(Key::All, now + EVERY), Ok(()));
+        limiter.add(Key::All, now + EVERY);
+        assert_eq!(limiter.check(Key::All, now + EVERY), Err(EVERY * 2), "one too many is one longer");
         assert_eq!(limiter.take(Key::Name([0; 32]), now), Ok(()), "each for itself");
     }
 

@@ -2,6 +2,7 @@
 //! has a [`Role`], a [`Scope`] of hosts, and the methods that it may send to them.
 
 pub mod admit;
+mod attempts;
 pub mod audit;
 pub mod keep;
 mod limiter;
@@ -14,6 +15,7 @@ mod roster;
 mod scope;
 mod sparing;
 
+pub use attempts::Attempt;
 pub use limiter::{Key, Limiter};
 pub use policy::{Methods, Policy};
 pub use principal::{ADMIN_TOKEN, Credentials, Principal, Via};
@@ -23,11 +25,8 @@ pub use scope::{Limit, Scope};
 pub use sparing::Sparing;
 
 use crate::app::random_secret;
-use crate::limits::{
-    LOGIN_FAILURES_PER_ADDRESS, LOGIN_FAILURES_PER_NAME, LOGIN_FORGIVEN_OF_ADDRESS, LOGIN_FORGIVEN_OF_NAME,
-    MAX_LIMITED,
-};
 use crate::store::{Store, StoreError};
+use attempts::Attempts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use passwords::Passwords;
@@ -43,8 +42,7 @@ pub struct People {
     pub passwords: Passwords,
     /// Held by whoever changes something of them, from reading it to having written it.
     pub changing: tokio::sync::Mutex<()>,
-    by_name: Limiter,
-    by_address: Limiter,
+    attempts: Attempts,
 }
 
 impl People {
@@ -60,8 +58,7 @@ impl People {
             policy,
             passwords: Passwords::new(random_secret),
             changing: tokio::sync::Mutex::default(),
-            by_name: Limiter::new(LOGIN_FAILURES_PER_NAME, LOGIN_FORGIVEN_OF_NAME, MAX_LIMITED),
-            by_address: Limiter::new(LOGIN_FAILURES_PER_ADDRESS, LOGIN_FORGIVEN_OF_ADDRESS, MAX_LIMITED),
+            attempts: Attempts::new(random_secret()),
         })
     }
 }

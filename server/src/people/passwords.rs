@@ -1,6 +1,7 @@
 //! Passwords: hashed with argon2id, which takes its time and memory on purpose, so that only so many
 //! are at once, and those that were right a moment ago are known again without it.
 
+use super::Attempt;
 use crate::limits::{
     KNOWN_PASSWORDS, MAX_PASSWORDS_WAITING, PASSWORD_BYTES, PASSWORD_KNOWN, PASSWORDS_AT_ONCE,
 };
@@ -70,18 +71,19 @@ impl Passwords {
     }
 
     /// Whether the password is the one of the hash; without a hash it takes as long and is not.
-    pub async fn fits(&self, hash: Option<&str>, password: &str) -> Result<bool, Busy> {
+    /// One that is right is known again where it was tried.
+    pub async fn fits(&self, hash: Option<&str>, password: &str, attempt: &Attempt) -> Result<bool, Busy> {
         let (kept, text) = (hash.unwrap_or(&self.nobodys).to_owned(), password.to_owned());
         let fits = self.apart(move || holds(&kept, &text)).await? && hash.is_some();
         if let Some(hash) = hash.filter(|_| fits) {
-            self.known.add(hash, password);
+            self.known.add(hash, password, attempt);
         }
         Ok(fits)
     }
 
-    /// Whether the password was found to be the hash's a moment ago.
-    pub fn is_known(&self, hash: &str, password: &str) -> bool {
-        self.known.has(hash, password)
+    /// Whether the password was found to be the hash's a moment ago, and from there.
+    pub fn is_known(&self, hash: &str, password: &str, attempt: &Attempt) -> bool {
+        self.known.has(hash, password, attempt)
     }
 
     /// On a thread that may take its time.
@@ -98,8 +100,8 @@ impl Passwords {
 }
 
 impl Known {
-    fn add(&self, hash: &str, password: &str) {
-        let (now, digest) = (Instant::now(), self.digest(hash, password));
+    fn add(&self, hash: &str, password: &str, attempt: &Attempt) {
+        let (now, digest) = (Instant::now(), self.digest(hash, password, attempt));
         let mut digests = self.digests.lock().expect("nothing panics while it holds the digests");
         if digests.len() >= KNOWN_PASSWORDS {
             digests.retain(|_, until| *until > now);
@@ -110,16 +112,17 @@ impl Known {
         digests.insert(digest, now + PASSWORD_KNOWN);
     }
 
-    fn has(&self, hash: &str, password: &str) -> bool {
+    fn has(&self, hash: &str, password: &str, attempt: &Attempt) -> bool {
         let digests = self.digests.lock().expect("nothing panics while it holds the digests");
-        digests.get(&self.digest(hash, password)).is_some_and(|until| *until > Instant::now())
+        digests.get(&self.digest(hash, password, attempt)).is_some_and(|until| *until > Instant::now())
     }
 
-    /// The hash is in it: whoever changes his password is not known by the old one.
-    fn digest(&self, hash: &str, password: &str) -> [u8; 32] {
+    /// The hash is in it: whoever changes his password is not known by the old one. So is where it comes
+    /// from: nobody is told elsewhere, sooner than by a hash, which password is right.
+    fn digest(&self, hash: &str, password: &str, attempt: &Attempt) -> [u8; 32] {
         let length = u64::try_from(hash.len()).unwrap_or(u64::MAX).to_be_bytes();
         let digest = Sha256::new_with_prefix(self.secret).chain_update(length).chain_update(hash);
-        digest.chain_update(password).finalize().into()
+        digest.chain_update(attempt.here()).chain_update(password).finalize().into()
     }
 }
 
@@ -152,26 +155,30 @@ mod tests {
     #[tokio::test]
     async fn a_password_fits_its_own_hash_alone() {
         let passwords = Passwords::new(random_secret);
+        let of = |from: &str| Attempt::of("ann", from.parse().unwrap());
+        let (here, elsewhere) = (of("192.0.2.1"), of("192.0.2.2"));
         let hash = passwords.hash("correct horse battery".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(!passwords.is_known(&hash, "correct horse battery"));
-        assert!(passwords.fits(Some(&hash), "correct horse battery").await.unwrap());
-        assert!(passwords.is_known(&hash, "correct horse battery"));
-        assert!(!passwords.fits(Some(&hash), "correct horse batterY").await.unwrap());
-        assert!(!passwords.is_known(&hash, "correct horse batterY"));
-        assert!(!passwords.fits(None, "").await.unwrap(), "nobody's fits nobody");
-        assert!(!passwords.fits(Some("damaged"), "x").await.unwrap());
+        assert!(!passwords.is_known(&hash, "correct horse battery", &here));
+        assert!(passwords.fits(Some(&hash), "correct horse battery", &here).await.unwrap());
+        assert!(passwords.is_known(&hash, "correct horse battery", &here));
+        assert!(!passwords.is_known(&hash, "correct horse battery", &elsewhere), "where it was proved alone");
+        assert!(!passwords.fits(Some(&hash), "correct horse batterY", &here).await.unwrap());
+        assert!(!passwords.is_known(&hash, "correct horse batterY", &here));
+        assert!(!passwords.fits(None, "", &here).await.unwrap(), "nobody's fits nobody");
+        assert!(!passwords.fits(Some("damaged"), "x", &here).await.unwrap());
         let other = passwords.hash("correct horse battery".into()).await.unwrap();
         assert_ne!(hash, other);
-        assert!(!passwords.is_known(&other, "correct horse battery"));
+        assert!(!passwords.is_known(&other, "correct horse battery", &here));
     }
 
     #[test]
     fn only_so_many_are_known_again() {
         let known = Known { secret: random_secret(), digests: Mutex::default() };
+        let here = Attempt::of("ann", [127, 0, 0, 1].into());
         for n in 0..=KNOWN_PASSWORDS {
-            known.add("hash", &n.to_string());
-            assert!(known.has("hash", &n.to_string()));
+            known.add("hash", &n.to_string(), &here);
+            assert!(known.has("hash", &n.to_string(), &here));
         }
         assert!(known.digests.lock().unwrap().len() <= KNOWN_PASSWORDS);
     }

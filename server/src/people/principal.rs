@@ -1,6 +1,7 @@
 //! Whoever calls.
 
-use super::{Limit, Methods, Policy, Role, Scope};
+use super::{Limit, Methods, Policy, Role, Scope, User};
+use crate::clock::EpochMs;
 use std::sync::Arc;
 
 /// The name of whoever shows the administrator's token: no user has it.
@@ -11,6 +12,8 @@ pub const ADMIN_TOKEN: &str = "admin.token";
 pub struct Principal {
     /// The user's.
     pub name: Arc<str>,
+    /// When the user was made: what was asked under his name before was asked by somebody else.
+    pub since: EpochMs,
     pub role: Role,
     pub via: Via,
     /// The hosts that he sees and reaches.
@@ -47,6 +50,7 @@ impl Principal {
     pub fn admin_token() -> Principal {
         Principal {
             name: ADMIN_TOKEN.into(),
+            since: 0,
             role: Role::Admin,
             via: Via::AdminToken,
             scope: Scope::default(),
@@ -57,20 +61,21 @@ impl Principal {
     /// The user, by an access token that has a role and a limit of its own where `token` is some. What is
     /// asked of the user's own role is asked of his tokens, too: none is a way around it.
     pub(super) fn user(
-        name: Arc<str>,
-        (role, limit): (Role, Option<Limit>),
+        user: &User,
         token: Option<(Role, Option<Limit>)>,
         via: Via,
         policy: &Policy,
     ) -> Principal {
+        let role = user.role;
         let (lowered, further) = token.unwrap_or((role, None));
         let acting = role.min(lowered);
         let of_acting = if acting == role { None } else { policy.limit(acting) };
         Principal {
-            name,
+            name: user.name.clone(),
+            since: user.created,
             role: acting,
             via,
-            scope: Scope::of([limit, further, policy.limit(role), of_acting]),
+            scope: Scope::of([user.limit.clone(), further, policy.limit(role), of_acting]),
             methods: policy.methods(acting),
         }
     }
@@ -80,9 +85,9 @@ impl Principal {
         if let Via::Token(name) = &self.via { Some(name) } else { None }
     }
 
-    /// Whether he may see what this one asked for.
-    pub fn sees_requests_of(&self, who: Option<&str>) -> bool {
-        self.scope.is_whole() || who == Some(&*self.name)
+    /// Whether what this one asked for then was asked by him.
+    pub fn is_own(&self, who: Option<&str>, created: EpochMs) -> bool {
+        who == Some(&*self.name) && created >= self.since
     }
 }
 
@@ -99,7 +104,9 @@ mod tests {
         .unwrap();
         let of = |role, token| {
             let token = Some((token, Some(Limit::parse("name ~ \"w*\"").unwrap())));
-            Principal::user("a".into(), (role, None), token, Via::Token("t".into()), &policy)
+            let (name, password, limit) = ("a".into(), None, None);
+            let user = User { name, role, password, limit, disabled: false, created: 0, modified: 0 };
+            Principal::user(&user, token, Via::Token("t".into()), &policy)
         };
         let shown = |who: &Principal| (who.role, who.scope.texts().map(str::to_owned).collect::<Vec<_>>());
         let (own, cn, svc) = ("name ~ \"w*\"", "region == \"cn-1\"", "tags.svc == \"a\"");

@@ -34,7 +34,7 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
                 if parts.headers.contains_key(header::AUTHORIZATION) {
                     refused(&app, &parts, peer, &problem);
                 }
-                problem.into_response()
+                refusal(&parts, problem)
             }
         };
     }
@@ -53,12 +53,21 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
             parts.extensions.insert(note.clone());
             next.run(Request::from_parts(parts, body)).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => refusal(&parts, problem),
     };
     if response.status().is_success() || note.is_known() {
         note.end(response.status().as_u16());
     } else {
         of_nobody(&app, &note, response.status());
+    }
+    response
+}
+
+/// With whoever it is of, where that is known: the log says it.
+fn refusal(parts: &Parts, problem: Problem) -> Response {
+    let mut response = problem.into_response();
+    if let Some(who) = parts.extensions.get::<Principal>() {
+        response.extensions_mut().insert(who.clone());
     }
     response
 }
@@ -86,7 +95,7 @@ fn refused(app: &App, parts: &Parts, peer: IpAddr, problem: &Problem) {
 
 /// Who he says that he is, where he says it.
 fn claims(note: &Note, headers: &HeaderMap) {
-    if let Some(Credentials::Basic { name, .. }) = credentials(headers) {
+    if let Some(Credentials::Basic { name, .. }) = credentials(headers, false) {
         note.claims(&name);
     }
 }
@@ -103,14 +112,15 @@ pub(super) fn of_nobody(app: &App, note: &Note, status: StatusCode) {
 }
 
 /// Whether the call is let through. Whoever calls is among its extensions, if that is known.
-async fn admitted(app: &App, parts: &mut Parts, peer: IpAddr) -> Result<(), Problem> {
+async fn admitted(app: &Arc<App>, parts: &mut Parts, peer: IpAddr) -> Result<(), Problem> {
     let path = parts.extensions.get::<MatchedPath>().cloned();
     let least = least(&parts.method, path.as_ref().map(MatchedPath::as_str));
     if least == Least::Anybody {
         return Ok(());
     }
     let wanted = "send a token as Authorization: Bearer TOKEN: an access token, or that of admin.token";
-    let credentials = credentials(&parts.headers).ok_or_else(|| Problem::unauthorized(wanted))?;
+    let credentials = credentials(&parts.headers, app.config.web.secure_cookies);
+    let credentials = credentials.ok_or_else(|| Problem::unauthorized(wanted))?;
     let who = admit::authenticate(app, &credentials, peer).await?;
     parts.extensions.insert(who.clone());
     if let Credentials::Session(cookie) = &credentials {
@@ -178,9 +188,9 @@ fn peer(parts: &Parts) -> IpAddr {
 }
 
 /// What the header `Authorization` says, or else the cookie; `None` without one that is understood.
-fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+fn credentials(headers: &HeaderMap, secure: bool) -> Option<Credentials> {
     let Some(header) = headers.get(header::AUTHORIZATION) else {
-        return cookie::find(headers).map(Credentials::Session);
+        return cookie::find(headers, secure).map(Credentials::Session);
     };
     let (scheme, value) = header.to_str().ok()?.split_once(' ')?;
     let value = value.trim();
@@ -236,7 +246,14 @@ mod tests {
 
     fn who(role: Role, via: Via, target: Option<&str>) -> Principal {
         let limit = target.map(|text| Limit::parse(text).unwrap());
-        Principal { name: "ann".into(), role, via, scope: Scope::of([limit]), methods: Methods::default() }
+        Principal {
+            name: "ann".into(),
+            since: 0,
+            role,
+            via,
+            scope: Scope::of([limit]),
+            methods: Methods::default(),
+        }
     }
 
     #[test]
@@ -262,7 +279,7 @@ mod tests {
         let of = |name: &'static str, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
-            credentials(&headers)
+            credentials(&headers, false)
         };
         let basic = Credentials::Basic { name: "ann".into(), password: "a:b".into() };
         assert_eq!(of("authorization", "basic YW5uOmE6Yg=="), Some(basic));

@@ -1,8 +1,9 @@
 //! The requests that were made: a list of them, each of them, and its end before its time.
 
 use super::body::{Path, Query};
+use super::guard::may_send;
 use super::json::damaged;
-use super::{jobs, requests};
+use super::{jobs, requests, sight};
 use crate::app::App;
 use crate::clock::{self, EpochMs};
 use crate::openapi::schema::page_limit;
@@ -45,7 +46,8 @@ pub struct Page {
 #[schema(as = RequestList)]
 pub struct List {
     requests: Vec<View>,
-    /// All there are, on whatever page.
+    /// All there are, on whatever page. Of whoever is limited to some hosts all that he made, those for
+    /// other hosts too.
     count: i64,
 }
 
@@ -151,11 +153,10 @@ pub async fn list(
     let limit = jobs::page(page.limit)?;
     // So that the list knows what its caller knows.
     record::record_all(&app.requests, &app.store).await?;
-    let whose = (!who.scope.is_whole()).then_some(&*who.name);
-    let requests = app.store.list_requests(limit, page.before.as_deref(), whose).await?;
+    let requests = sight::page(&app, &who, limit, page.before.as_deref()).await?;
     let requests =
         requests.ok_or_else(|| Problem::field("before", "before: there is no request of this id"))?;
-    let count = app.store.count_requests(whose).await?;
+    let count = sight::count(&app, &who).await?;
     Ok(Json(List { requests: requests.into_iter().map(view).collect(), count }))
 }
 
@@ -176,7 +177,8 @@ pub async fn show(
 
 /// Ends what of the request has not ended: what runs, what waits for hosts, and the jobs that it began.
 ///
-/// Answers when all that can be known of it is. A caller that hangs up changes nothing any more.
+/// Answers when all that can be known of it is. A caller that hangs up changes nothing any more. A request
+/// of somebody else asks for a role that sends `job.cancel`.
 #[utoipa::path(delete, path = "/requests/{id}", tag = "requests",
     params(("id" = String, Path, description = "The request's id.")),
     responses((status = 200, description = "The request as it is now.", body = Full),
@@ -193,15 +195,20 @@ pub async fn cancel(
 
 async fn end(app: &Arc<App>, who: &Principal, note: &Note, id: &str) -> Result<Full, Problem> {
     let running = app.requests.find(id).filter(|request| !request.is_finished());
-    let running = running.filter(|request| who.sees_requests_of(Some(&request.head.who)));
-    let mut any = running.is_some();
-    if let Some(request) = running {
+    let mut any = false;
+    if let Some(request) = running
+        && let by = (Some(&*request.head.who), request.head.created)
+        && sight::sees(app, who, by, &request.targets).await
+    {
+        may_cancel(who, by)?;
+        any = true;
         note.hosts(&request.targets);
         request.cancel();
         request.ended().await;
     }
     record::record_all(&app.requests, &app.store).await?;
     let stored = find(app, who, id).await?;
+    may_cancel(who, (stored.summary.who.as_deref(), stored.summary.created))?;
     if !stored.waiting.is_empty() {
         any |= courier::withdraw(app, id).await? > 0;
     }
@@ -256,13 +263,19 @@ fn nothing_left(id: &str) -> Problem {
 }
 
 /// The request, if he may see it.
-async fn find(app: &App, who: &Principal, id: &str) -> Result<Stored, Problem> {
-    let stored = app.store.find_request(id).await?;
-    stored.filter(|stored| who.sees_requests_of(stored.summary.who.as_deref())).ok_or_else(|| unknown(id))
+async fn find(app: &Arc<App>, who: &Principal, id: &str) -> Result<Stored, Problem> {
+    let stored = app.store.find_request(id).await?.ok_or_else(|| unknown(id))?;
+    let by = (stored.summary.who.as_deref(), stored.summary.created);
+    if sight::sees(app, who, by, &stored.targets).await { Ok(stored) } else { Err(unknown(id)) }
+}
+
+/// 403 unless it is his own, or his role sends hosts such orders.
+fn may_cancel(who: &Principal, (by, created): (Option<&str>, EpochMs)) -> Result<(), Problem> {
+    if who.is_own(by, created) { Ok(()) } else { may_send(who, "job.cancel") }
 }
 
 /// What the database has of one request.
-async fn full(app: &App, who: &Principal, id: &str) -> Result<Full, Problem> {
+async fn full(app: &Arc<App>, who: &Principal, id: &str) -> Result<Full, Problem> {
     let stored = find(app, who, id).await?;
     let jobs = match stored.summary.method.as_str() {
         JOBS_METHOD => Some(jobs::of_request(app, id).await?),

@@ -22,6 +22,7 @@ mod requests;
 mod resolve;
 mod rollout;
 mod sessions;
+mod sight;
 mod tokens;
 mod users;
 

@@ -6,6 +6,7 @@ use super::guard::may_send;
 use super::json::{blame, typed};
 use super::resolve::{Resolved, resolve};
 use super::rollout::{Asked, check_confirmed};
+use super::sight;
 use crate::agents::dispatch::{Watch, dispatch};
 use crate::agents::rollout::{self, Sending};
 use crate::app::{App, STOPPING};
@@ -106,10 +107,14 @@ pub async fn create(
     let (request, watch) = if checked.chosen {
         let _alone = app.requests.choosing.lock().await;
         if let Some(live) = app.requests.find(&checked.head.id) {
-            same(&who, &checked.head, &live.head.digest, Some(&live.head.who))?;
+            let by = (Some(&*live.head.who), live.head.created);
+            let seen = sight::sees(&app, &who, by, &live.targets).await;
+            same(&checked.head, &live.head.digest, seen)?;
             (live, None)
         } else if let Some(stored) = app.store.find_request(&checked.head.id).await? {
-            same(&who, &checked.head, &stored.digest, stored.summary.who.as_deref())?;
+            let by = (stored.summary.who.as_deref(), stored.summary.created);
+            let seen = sight::sees(&app, &who, by, &stored.targets).await;
+            same(&checked.head, &stored.digest, seen)?;
             let stopped = stored.summary.stopped.clone();
             let entries = stored.all_entries();
             return Ok(given(&checked.head.id, &entries, stopped.as_ref(), stream));
@@ -133,9 +138,9 @@ pub async fn create(
     Ok(given(&request.head.id, &entries, request.stopped().as_ref(), stream))
 }
 
-/// 409 unless the known request of this id is the same one.
-fn same(who: &Principal, asked: &Head, known_digest: &str, by: Option<&str>) -> Result<(), Problem> {
-    if asked.digest == known_digest && who.sees_requests_of(by) {
+/// 409 unless the known request of this id is the same one, and he may see it.
+fn same(asked: &Head, known_digest: &str, seen: bool) -> Result<(), Problem> {
+    if asked.digest == known_digest && seen {
         return Ok(());
     }
     let reason = format!("the id {} belongs to another request; choose another or none", asked.id);

@@ -66,8 +66,8 @@ pub struct Me {
 
 /// Begins a session: the answer sets its cookie.
 ///
-/// The cookie `polaris_session` is sent along with every further call, and what changes something also sends
-/// `csrf` as the header `X-CSRF-Token`.
+/// The cookie `polaris_session`, or `__Host-polaris_session` over TLS, is sent along with every further
+/// call, and what changes something also sends `csrf` as the header `X-CSRF-Token`.
 #[utoipa::path(post, path = "/login", tag = "people", security(()), request_body = Login,
     responses((status = 200, description = "A session begins.", body = Begun,
                headers(("set-cookie" = String, description = "The session's."))),
@@ -96,7 +96,7 @@ pub async fn login(
         expires: clock::rfc3339(session.expires),
     };
     note.by(&admit::principal(&app, &user, Via::Session(session.hash)));
-    let secure = app.config.web.tls.is_some();
+    let secure = app.config.web.secure_cookies;
     to_the_end(async move {
         let _alone = app.people.changing.lock().await;
         // Asked again: he may have been removed since.
@@ -126,7 +126,7 @@ pub async fn logout(State(app): State<Arc<App>>, who: Principal, note: Note) -> 
     let Via::Session(hash) = who.via else {
         return Err(Problem::new(StatusCode::CONFLICT, "there is no session to end: the call has no cookie"));
     };
-    let secure = app.config.web.tls.is_some();
+    let secure = app.config.web.secure_cookies;
     to_the_end(async move {
         let _alone = app.people.changing.lock().await;
         app.store.delete_sessions(&[hex(&hash)]).await?;
@@ -140,8 +140,9 @@ pub async fn logout(State(app): State<Arc<App>>, who: Principal, note: Note) -> 
 /// Who one is, and what one may do.
 #[utoipa::path(get, path = "/me", tag = "people",
     responses((status = 200, description = "Whoever calls.", body = Me)))]
-pub async fn me(headers: HeaderMap, who: Principal) -> Json<Me> {
-    let csrf = matches!(who.via, Via::Session(_)).then(|| cookie::find(&headers)).flatten();
+pub async fn me(State(app): State<Arc<App>>, headers: HeaderMap, who: Principal) -> Json<Me> {
+    let sent = || cookie::find(&headers, app.config.web.secure_cookies);
+    let csrf = matches!(who.via, Via::Session(_)).then(sent).flatten();
     Json(Me {
         name: who.name.to_string(),
         role: who.role,

@@ -10,6 +10,7 @@ pub mod facts;
 pub mod hosts;
 pub mod jobs;
 mod measured;
+pub mod own_requests;
 pub mod plugins;
 pub mod queue;
 pub mod requests;

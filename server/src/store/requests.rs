@@ -37,6 +37,8 @@ pub struct Summary {
 pub struct Stored {
     pub summary: Summary,
     pub digest: String,
+    /// In the order asked.
+    pub targets: Vec<Target>,
     /// JSON object.
     pub params: String,
     /// Positions and final states, each as the interface shows it (JSON), in the order asked.
@@ -80,8 +82,8 @@ impl News<'_> {
     }
 }
 
-const SUMMARY: &str = "id, method, cmd, target, rollout, stopped, gmt_create, deadline, finished, hosts, \
-                       succeeded, failed, who";
+pub(super) const SUMMARY: &str = "id, method, cmd, target, rollout, stopped, gmt_create, deadline, \
+                                  finished, hosts, succeeded, failed, who";
 
 impl Store {
     /// Records all the news in one transaction. A row that is there already costs nobody its record:
@@ -145,49 +147,21 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Newest first, at most `limit`, and those of `who` alone where that is some; `before` is the id
-    /// that the page before ended with.
-    /// `None` where there is no such id.
+    /// Newest first, at most `limit`; `before` is the id that the page before ended with. `None` where
+    /// there is no such id.
     pub async fn list_requests(
         &self,
         limit: u64,
         before: Option<&str>,
-        who: Option<&str>,
     ) -> Result<Option<Vec<Summary>>, StoreError> {
-        let (mut created, mut id) = (EpochMs::MAX, String::new());
-        if let Some(before) = before {
-            let row = sqlx::query("SELECT gmt_create FROM requests WHERE id = ?")
-                .bind(before)
-                .fetch_optional(&self.pool)
-                .await?;
-            let Some(row) = row else { return Ok(None) };
-            (created, id) = (row.try_get("gmt_create")?, before.to_owned());
-        }
-        let mut query =
-            QueryBuilder::<Any>::new(format!("SELECT {SUMMARY} FROM requests WHERE (gmt_create < "));
-        query.push_bind(created).push(" OR (gmt_create = ").push_bind(created);
-        query.push(" AND id < ").push_bind(id).push("))");
-        if let Some(who) = who {
-            query.push(" AND who = ").push_bind(who);
-        }
-        query.push(" ORDER BY gmt_create DESC, id DESC LIMIT ");
-        query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
+        let Some(query) = self.older_requests(SUMMARY, before).await? else { return Ok(None) };
+        let rows = self.newest_requests(query, limit).await?;
         rows.iter().map(summary).collect::<Result<_, _>>().map(Some)
-    }
-
-    /// How many requests there are, or how many of `who` there are.
-    pub async fn count_requests(&self, who: Option<&str>) -> Result<i64, StoreError> {
-        let mut query = QueryBuilder::<Any>::new("SELECT COUNT(*) AS n FROM requests");
-        if let Some(who) = who {
-            query.push(" WHERE who = ").push_bind(who);
-        }
-        Ok(query.build().persistent(self.pool.keeps_any()).fetch_one(&self.pool).await?.try_get("n")?)
     }
 
     /// One request with all its results.
     pub async fn find_request(&self, id: &str) -> Result<Option<Stored>, StoreError> {
-        let sql = format!("SELECT {SUMMARY}, digest, params FROM requests WHERE id = ?");
+        let sql = format!("SELECT {SUMMARY}, digest, targets, params FROM requests WHERE id = ?");
         let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(&self.pool).await?;
         let Some(row) = row else { return Ok(None) };
         let summary = summary(&row)?;
@@ -206,6 +180,7 @@ impl Store {
         Ok(Some(Stored {
             summary,
             digest: row.try_get("digest")?,
+            targets: from_json("targets", &row.try_get::<String, _>("targets")?)?,
             params: row.try_get("params")?,
             waiting: waiting.into_iter().filter(|row| !is_final(row)).collect(),
             entries,
@@ -382,7 +357,7 @@ fn optional<T: DeserializeOwned>(what: &'static str, text: Option<String>) -> Re
     text.map(|text| from_json(what, &text)).transpose()
 }
 
-fn summary(row: &AnyRow) -> Result<Summary, StoreError> {
+pub(super) fn summary(row: &AnyRow) -> Result<Summary, StoreError> {
     Ok(Summary {
         id: row.try_get("id")?,
         method: row.try_get("method")?,

@@ -51,6 +51,21 @@ async fn what_changes_something_has_a_line_and_what_looks_has_none() {
 }
 
 #[tokio::test]
+async fn whoever_may_not_do_something_is_named() {
+    let dir = TempDir::new().unwrap();
+    let mut program = logging(dir.path(), "").await;
+    let ann = json!({"name": "ann", "role": "readonly"});
+    assert_eq!(program.rest.post("/api/v1/users", &ann).await.status, 201);
+    let token = program.rest.post("/api/v1/users/ann/tokens", &json!({"name": "t"})).await;
+    program.rest.token = token.text("token");
+    for (method, path, id) in [("GET", "/api/v1/audit", "looks"), ("POST", "/api/v1/tokens", "changes")] {
+        call(&program, method, path, id).await;
+        let found = lines(dir.path(), &format!("id=\"{id}\"")).await;
+        assert!(found[0].contains(" status=403 ") && found[0].contains(" who=\"ann\" "), "{found:?}");
+    }
+}
+
+#[tokio::test]
 async fn lines_are_json_where_that_is_asked_for_and_reads_are_logged_too() {
     let dir = TempDir::new().unwrap();
     let toml = "[log]\nformat = 'json'\naccess = true\nlevel = 'info'\n";

@@ -157,6 +157,94 @@ async fn a_request_that_runs_is_not_for_others_to_cancel() {
 }
 
 #[tokio::test]
+async fn a_limited_token_neither_reads_nor_cancels_what_its_user_asked_of_other_hosts() {
+    let server = Server::start().await;
+    let (mut web, mut db) = (linked(&server, "web-1").await, linked(&server, "db-1").await);
+    let ann = somebody(&server, "ann", "operator", None).await;
+    let limited = token(&server, "ann", &json!({"name": "ci", "target": WEB})).await;
+    for (id, hosts) in [("w1", json!(["web-1"])), ("w2", json!(["web-1"])), ("w3", json!(["web-1"]))] {
+        let mut body = bash(&hosts);
+        body["id"] = json!(id);
+        run(&ann, body, &mut [&mut web]).await;
+        let mut body = json!({"target": "name ~ \"*-1\"", "method": "sync.bash", "cmd": "uptime"});
+        body["id"] = json!(format!("both-{id}"));
+        run(&ann, body.clone(), &mut [&mut web, &mut db]).await;
+        let again = limited.post("/api/v1/requests", &body).await;
+        assert_eq!(again.status, 409, "the same is not the same where there are other hosts: {again:?}");
+    }
+    let (mut seen, mut before) = (Vec::new(), String::new());
+    loop {
+        let page = limited.get(&format!("/api/v1/requests?limit=2{before}")).await.body;
+        let ids: Vec<_> = page["requests"].as_array().unwrap().iter().map(|request| &request["id"]).collect();
+        let Some(last) = ids.last() else { break };
+        assert!(ids.len() <= 2, "{page}");
+        before = format!("&before={}", last.as_str().unwrap());
+        seen.extend(ids.into_iter().cloned());
+    }
+    assert_eq!(seen, ["w3", "w2", "w1"], "pages are whole, and leave nothing out");
+    for (id, status) in [("w1", 200), ("both-w1", 404)] {
+        assert_eq!(limited.get(&format!("/api/v1/requests/{id}")).await.status, status, "{id}");
+        assert_eq!(ann.get(&format!("/api/v1/requests/{id}")).await.status, 200, "{id}");
+    }
+    let mut body = bash(&json!(["web-1", "db-1"]));
+    body["id"] = json!("runs");
+    let meddling = async {
+        let requests = (web.expect().await, db.expect().await);
+        assert_eq!(limited.call("DELETE", "/api/v1/requests/runs", None).await.status, 404);
+        web.answer(&requests.0, "up").await;
+        db.answer(&requests.1, "up").await;
+    };
+    let (answer, ()) = tokio::join!(ann.run(body), meddling);
+    assert!(answer.retcodes().iter().all(|(_, retcode)| *retcode == 2), "{answer:?}");
+}
+
+#[tokio::test]
+async fn whoever_gets_the_name_of_somebody_who_left_does_not_get_his_requests() {
+    let server = Server::start().await;
+    let mut web = linked(&server, "web-1").await;
+    let ann = somebody(&server, "ann", "operator", WEB).await;
+    let mut body = bash(&json!(["web-1"]));
+    body["id"] = json!("old");
+    run(&ann, body, &mut [&mut web]).await;
+    assert_eq!(server.rest.call("DELETE", "/api/v1/users/ann", None).await.status, 204);
+    let ann = somebody(&server, "ann", "operator", WEB).await;
+    assert_eq!(ann.get("/api/v1/requests/old").await.status, 404);
+    let list = ann.get("/api/v1/requests").await.body;
+    assert_eq!((&list["count"], &list["requests"]), (&json!(0), &json!([])));
+}
+
+#[tokio::test]
+async fn what_a_role_may_not_send_it_does_not_cancel_for_others() {
+    let server = Server::with("[roles.operator]\nmethods = ['sync.bash']\n").await;
+    let mut web = linked(&server, "web-1").await;
+    let ann = somebody(&server, "ann", "operator", None).await;
+    let mut body = bash(&json!(["web-1"]));
+    body["id"] = json!("r");
+    let meddling = async {
+        let request = web.expect().await;
+        let refused = ann.call("DELETE", "/api/v1/requests/r", None).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+        assert!(refused.text("detail").ends_with("and not job.cancel"), "{refused:?}");
+        web.answer(&request, "up").await;
+    };
+    let (answer, ()) = tokio::join!(server.rest.run(body.clone()), meddling);
+    assert_eq!(answer.retcodes()[0].1, 2);
+    assert_eq!(ann.call("DELETE", "/api/v1/requests/r", None).await.status, 403, "nor when it has ended");
+    body["id"] = json!("own");
+    let ending = async {
+        let request = web.expect().await;
+        let deleting = ann.call("DELETE", "/api/v1/requests/own", None);
+        let cancelled = async {
+            assert_eq!(web.expect().await["method"], "job.cancel");
+            web.answer(&request, "up").await;
+        };
+        tokio::join!(deleting, cancelled).0
+    };
+    let (_, ended) = tokio::join!(ann.run(body), ending);
+    assert_eq!(ended.status, 200, "{ended:?}");
+}
+
+#[tokio::test]
 async fn the_limits_of_user_token_and_role_hold_together() {
     let server = Server::with(
         "[roles.operator]\ntarget = 'name ~ \"*-1\"'\nmethods = ['getinfo.*', 'sync.bash']\n\

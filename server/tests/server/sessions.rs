@@ -2,8 +2,14 @@
 
 use crate::common::{Answer, Server};
 use crate::people::{PASSWORD, basic, call, login, user};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
+use hyper::Request;
+use hyper_util::rt::TokioIo;
 use polaris::limits::{LOGIN_FAILURES_PER_NAME, MAX_SESSIONS_PER_USER};
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 const ME: &str = "/api/v1/me";
 const NONE: &Value = &Value::Null;
@@ -119,4 +125,62 @@ async fn whoever_tries_passwords_learns_nothing_and_has_to_wait() {
         200,
         "others are let in"
     );
+}
+
+/// Calls as [`basic`] does, by another address.
+async fn from_elsewhere(server: &Server, name: &str, password: &str) -> u16 {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let tcp = socket.connect(server.rest.web).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
+    tokio::spawn(connection);
+    let login = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+    let request = Request::get(ME).header("host", "localhost").header("authorization", login);
+    sender.send_request(request.body(String::new()).unwrap()).await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn whoever_guesses_keeps_nobody_out_elsewhere_and_is_told_nothing_by_what_is_known_there() {
+    let server = Server::start().await;
+    user(&server, "ann", "operator", None).await;
+    for _ in 0..LOGIN_FAILURES_PER_NAME {
+        assert_eq!(from_elsewhere(&server, "ann", "not the password").await, 401);
+    }
+    assert_eq!(from_elsewhere(&server, "ann", "not the password").await, 429);
+    for _ in 0..2 {
+        assert_eq!(basic(&server.rest, ("ann", PASSWORD), "GET", ME, NONE).await.status, 200);
+        assert_eq!(from_elsewhere(&server, "ann", PASSWORD).await, 429, "as any other guess");
+    }
+}
+
+#[tokio::test]
+async fn a_right_password_that_comes_often_at_once_is_let_in_each_time() {
+    let server = Server::start().await;
+    user(&server, "ann", "operator", None).await;
+    let calls =
+        (0..3 * LOGIN_FAILURES_PER_NAME).map(|_| basic(&server.rest, ("ann", PASSWORD), "GET", ME, NONE));
+    let statuses: Vec<_> = join_all(calls).await.iter().map(|answer| answer.status).collect();
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    // Those that are wrong are let through only as often as one after the other.
+    let calls =
+        (0..3 * LOGIN_FAILURES_PER_NAME).map(|_| basic(&server.rest, ("ann", "wrong"), "GET", ME, NONE));
+    let answers = join_all(calls).await;
+    let wrong = answers.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!(wrong, LOGIN_FAILURES_PER_NAME as usize);
+    assert!(answers.iter().all(|answer| [401, 429].contains(&answer.status)));
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_speaks_tls_the_cookie_goes_over_nothing_else() {
+    let server = Server::with("[web]\nsecure_cookies = true\n").await;
+    user(&server, "ann", "operator", None).await;
+    let body = json!({"name": "ann", "password": PASSWORD});
+    let begun = call(&server.rest, &[], "POST", "/api/v1/login", &body).await;
+    let set = begun.header("set-cookie");
+    assert!(set.starts_with("__Host-polaris_session=") && set.ends_with("; Secure"), "{set}");
+    let session = login(&server.rest, "ann", PASSWORD).await;
+    let me = session.call(&server.rest, "GET", ME, NONE).await;
+    assert_eq!((me.status, me.text("csrf")), (200, session.csrf.clone()));
+    let end = session.call(&server.rest, "POST", "/api/v1/logout", NONE).await;
+    assert!(end.header("set-cookie").starts_with("__Host-polaris_session=;"), "{end:?}");
 }

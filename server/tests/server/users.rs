@@ -2,7 +2,7 @@
 
 use crate::common::{Server, eventually};
 use crate::people::{PASSWORD, Session, basic, login, somebody, token, user};
-use polaris::people::User;
+use polaris::people::{Attempt, User};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -153,8 +153,9 @@ async fn whoever_knew_the_password_before_this_one_does_not_change_it() {
     let changing = server.rest.post("/api/v1/users/ann/password", &body);
     let meanwhile = async {
         let hash = kept.password.as_deref().unwrap();
+        let attempt = Attempt::of("ann", [127, 0, 0, 1].into());
         eventually("the old one is known", async || {
-            app.people.passwords.is_known(hash, PASSWORD).then_some(())
+            app.people.passwords.is_known(hash, PASSWORD, &attempt).then_some(())
         })
         .await;
         app.people.roster.put_user(User { password: Some("another".into()), ..User::clone(&kept) });
