@@ -104,7 +104,7 @@ impl Drive {
         let request = self.request.clone();
         let mut writing = pin!(async {
             while let Err(error) = to_the_end(write()).await {
-                tracing::error!(%error, request = &*request.head.id, "a rollout waits: nothing can be stored");
+                tracing::error!(%error, request = &*request.head.id, "a rollout waits: nothing is stored");
                 sleep(limits::RECORD_RETRY).await;
             }
         });
