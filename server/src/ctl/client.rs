@@ -109,8 +109,8 @@ impl Client {
         Ok(Stream { id, hosts, lines: BufReader::new(response.into_body().into_reader()) })
     }
 
-    /// A call of the document server, or one that takes as long, `path` being what stands in a URL. Without a limit it takes as
-    /// long as it takes, and is given up when nothing moves.
+    /// A call of the document server, or one that takes as long, `path` being what stands in a URL. Without
+    /// a limit it takes as long as it takes, and is given up when nothing moves.
     pub fn file(
         &self,
         method: &str,

@@ -257,11 +257,7 @@ async fn check(
     let after = |seconds| created + clock::ms(Duration::from_secs(seconds));
     let Resolved { targets, hosts } = resolve(app, &who.scope, &named, target.as_deref()).await?;
     let follow = Follow::of(&method, &body);
-    let term = if follow.is_some() || method.starts_with(DAEMON_METHODS) {
-        Term::AtOnce
-    } else {
-        Term::Command { timeout: body.get("timeout").and_then(Value::as_u64) }
-    };
+    let term = term(&method, follow.is_some(), &body);
     let rollout = asked.plan(hosts.len(), ttl);
     let deadline = after(deadline_seconds(deadline, term, rollout, &hosts)?);
     let cmd = body.get("cmd").and_then(Value::as_str).map(str::to_owned);
@@ -285,6 +281,14 @@ async fn check(
         deadline,
     };
     Ok(Checked { head, chosen, frame, targets, hosts, term })
+}
+
+/// What hosts only take note of they answer at once.
+fn term(method: &str, is_followed: bool, body: &Map<String, Value>) -> Term {
+    if is_followed || method.starts_with(DAEMON_METHODS) {
+        return Term::AtOnce;
+    }
+    Term::Command { timeout: body.get("timeout").and_then(Value::as_u64) }
 }
 
 /// The caller's id, or one that is made for it.
