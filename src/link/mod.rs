@@ -71,7 +71,7 @@ pub enum Fact {
         /// RFC 3339.
         expires: String,
     },
-    /// The certificate that the host has stays, for now.
+    /// The host goes on with the certificate that it has; the server asks again, an hour later or more.
     NotRenewed {
         reason: String,
     },

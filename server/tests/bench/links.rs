@@ -24,6 +24,7 @@ use hyper::Request;
 use program::Program;
 use serde_json::{Value, json};
 use simulator::{Fleet, Profile, enroll_all, host_name};
+use std::fs::File;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -38,10 +39,16 @@ async fn main() {
     // A link is a descriptor.
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let dir = TempDir::new().unwrap();
-    let mut program = Program::start(dir.path()).await;
+    let log = dir.path().join("polaris.log");
+    let mut program = Program::with_log(dir.path(), File::create(&log).unwrap().into()).await;
     let token = program.rest.post("/api/v1/tokens", &json!({"uses": links})).await.text("token");
     let begin = Instant::now();
-    let identities = enroll_all(program.agents, &token, (0..links).map(host_name)).await.unwrap();
+    let identities = enroll_all(program.agents, &token, (0..links).map(host_name)).await;
+    let identities = identities.unwrap_or_else(|error| {
+        let (ended, said) = (program.child.try_wait(), std::fs::read_to_string(&log).unwrap());
+        let last: Vec<_> = said.lines().rev().take(20).collect();
+        panic!("{error}; polaris has ended: {ended:?}; what it said last, backwards:\n{}", last.join("\n"))
+    });
     println!("{links} hosts enrolled in {:.1} s", begin.elapsed().as_secs_f64());
 
     // Of a server that has not just enrolled everybody.
