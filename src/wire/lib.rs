@@ -6,6 +6,7 @@
 //! [`reply`]. Each is read from the line straight into its own type, so that
 //! hostile input costs no more memory than the values it really carries.
 
+pub mod boot;
 pub mod command;
 pub mod cron;
 pub mod daemon;

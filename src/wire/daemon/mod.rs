@@ -131,7 +131,7 @@ impl DaemonInit {
     }
 
     /// What one field asks of another.
-    fn fits_together(&self) -> Result<(), String> {
+    pub(crate) fn fits_together(&self) -> Result<(), String> {
         if self.check == Check::Socket && self.socket.is_none() {
             return Err("socket: missing, and check is \"socket\"".into());
         }
