@@ -26,6 +26,8 @@ pub const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 pub const FILE_CAP_BYTES: u64 = 1024 * 1024;
 /// After this much work, freed memory is given back to the system before the next sleep.
 pub const TRIM_AFTER_BYTES: usize = 256 * 1024;
+/// A frugal agent that sleeps at least this long gives back its code, too.
+pub const LONG_SLEEP: Duration = Duration::from_secs(1);
 
 /// What counts for the start of a child, with all that is said of it and kept.
 pub const START_BYTES: usize = 8 * 1024;

@@ -34,7 +34,7 @@ pub use renew::finish as finish_renewal;
 pub use task::identify;
 pub use tls::identity::{common_name, fingerprint, identity_fits};
 
-use crate::machine::limits::{READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};
+use crate::machine::limits::{LONG_SLEEP, READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};
 use crate::machine::{
     ChildId, ConnId, ConnectionEnd, Effects, Event, Exit, Instant, Kin, Machine, Now, Process, StartError,
     Stream, Survey, earliest,
@@ -80,6 +80,7 @@ pub struct Reactor {
     stopping: bool,
     /// Bytes read, and what the starts of children took, since freed memory was last given back.
     work_since_trim: usize,
+    is_frugal: bool,
 }
 
 /// The answer to an effect that did not have to be waited for.
@@ -124,7 +125,16 @@ impl Reactor {
             stopping: false,
             // What start-up freed is given back before the first sleep.
             work_since_trim: TRIM_AFTER_BYTES,
+            is_frugal: false,
         })
+    }
+
+    /// Before each longer sleep all memory that is not needed for it is given back, that of code as
+    /// well: for an agent that seldom has something to do, and then is in no hurry.
+    #[must_use]
+    pub fn frugal(mut self) -> Self {
+        self.is_frugal = true;
+        self
     }
 
     /// Runs the machine until it asks to stop.
@@ -140,7 +150,7 @@ impl Reactor {
                 return Ok(());
             }
             self.children.families.forget_census();
-            self.trim();
+            self.trim(machine);
             match self.poll.poll(&mut events, self.timeout(machine)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
@@ -297,11 +307,15 @@ impl Reactor {
 
     /// Before an idle agent sleeps, memory that a burst of work freed goes
     /// back to the system; the allocator would keep it.
-    fn trim(&mut self) {
+    fn trim(&mut self, machine: &impl Machine) {
         let idle = self.children.are_quiet() && !self.sources.any_ready();
-        if idle && self.work_since_trim >= TRIM_AFTER_BYTES {
+        let rests = self.is_frugal && self.timeout(machine).is_none_or(|sleep| sleep >= LONG_SLEEP);
+        if idle && (rests || self.work_since_trim >= TRIM_AFTER_BYTES) {
             self.work_since_trim = 0;
             sys::give_back_free_memory();
+        }
+        if idle && rests {
+            sys::give_back_code();
         }
     }
 

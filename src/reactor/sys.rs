@@ -59,6 +59,40 @@ pub(super) fn give_back_free_memory() {
     }
 }
 
+/// Takes the program's code, its libraries' and what else they only read out of this process's memory.
+/// The system has it in its page cache still, and maps again what is needed.
+pub(super) fn give_back_code() {
+    unsafe extern "C" fn each(
+        object: *mut libc::dl_phdr_info,
+        _: libc::size_t,
+        _: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: dl_iterate_phdr(3) hands a description that is valid during this call.
+        let (base, headers) = unsafe {
+            let object = &*object;
+            (object.dlpi_addr, std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()))
+        };
+        // SAFETY: sysconf(3) has no preconditions.
+        let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096).max(1);
+        for header in headers {
+            // What may be written to is this process's alone, and would be lost.
+            let only_read = header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0;
+            let begin = base + header.p_vaddr;
+            let first = begin - begin % page;
+            let length = begin + header.p_memsz - first;
+            if let (true, Ok(first), Ok(length)) = (only_read, usize::try_from(first), length.try_into()) {
+                let first = ptr::without_provenance_mut::<libc::c_void>(first);
+                // SAFETY: these pages are a file's, which nobody has written to: whoever reads them
+                // next, be it this very function, finds in them what they held.
+                unsafe { libc::madvise(first, length, libc::MADV_DONTNEED) };
+            }
+        }
+        0
+    }
+    // SAFETY: the function has the type that is asked for, and keeps nothing of what it is handed.
+    unsafe { libc::dl_iterate_phdr(Some(each), ptr::null_mut()) };
+}
+
 /// What becomes readable when this process ends, whosever child it is: pidfd_open(2), since Linux 5.3.
 ///
 /// # Errors
@@ -106,5 +140,23 @@ pub(super) fn signal_child(child: Pid, signal: i32) {
     // SAFETY: kill(2) takes two numbers.
     unsafe {
         libc::kill(child.as_raw(), signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resident_kib() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssFile:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn code_that_was_given_back_is_there_again() {
+        let before = resident_kib();
+        give_back_code();
+        assert!(resident_kib() < before);
     }
 }
