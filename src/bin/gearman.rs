@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, anyhow};
 use aspire::cli::{self, CommandLine, LogFile, Mode, PidFile, Readiness, Side};
 use aspire::enroll::{self, Enroll};
 use aspire::gearman::{self, Config, ConfigSource, Gearman, Host};
-use aspire::machine::Identity;
+use aspire::machine::{Identity, Task};
 use aspire::reactor::{self, Clock, Reactor};
 use aspire::wire::Account;
 use aspire::wire::enroll::Token;
@@ -156,8 +156,10 @@ fn node_name() -> Result<String> {
 /// A user without an entry in the user database is known by its number.
 fn own_identity() -> Result<Identity> {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    let known = reactor::identify(&Account::Id(uid), None).map_err(anyhow::Error::msg)?;
-    Ok(known.unwrap_or_else(|| Identity {
+    // Aside: libraries that the name service loads for this would stay in our memory.
+    let task = Task::Identify { user: Account::Id(uid), group: None };
+    let known = reactor::run_aside(&task).map_err(anyhow::Error::msg).context("who are we?")?;
+    Ok(serde_json::from_slice::<Option<Identity>>(&known)?.unwrap_or_else(|| Identity {
         uid,
         gid,
         groups: vec![gid],

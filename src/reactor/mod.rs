@@ -6,6 +6,7 @@
 //! and carry out the effects that it asks for ([`apply`]).
 
 mod apply;
+mod aside;
 mod cgroup;
 mod channel;
 mod children;
@@ -28,10 +29,9 @@ mod sys;
 mod task;
 mod tls;
 
+pub use aside::run_aside;
 pub use clock::{Clock, wall_clock};
-pub use plugin::ask as ask_plugin;
 pub use renew::finish as finish_renewal;
-pub use task::identify;
 pub use tls::identity::{common_name, fingerprint, identity_fits};
 
 use crate::machine::limits::{LONG_SLEEP, READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};

@@ -100,7 +100,7 @@ fn resolve(server: &Server) -> Result<Vec<SocketAddr>, String> {
 ///
 /// # Errors
 /// The user database cannot be read.
-pub fn identify(user: &Account, group: Option<&Account>) -> Result<Option<Identity>, String> {
+fn identify(user: &Account, group: Option<&Account>) -> Result<Option<Identity>, String> {
     let user = match user {
         Account::Name(name) => User::from_name(name),
         Account::Id(id) => User::from_uid(Uid::from_raw(*id)),

@@ -14,42 +14,15 @@ mod rig;
 
 mod client;
 
-use aspire::machine::Question;
 use aspire::machine::limits::DOCUMENT_BYTES;
-use aspire::reactor::ask_plugin;
+use aspire::machine::{Question, Task};
+use aspire::reactor::run_aside;
 use client::{Client, WARM, quantile, timed};
 use fleet::Fleet;
-use nix::fcntl::OFlag;
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, fork, pipe2};
 use rig::plugins::Folder;
 use serde_json::json;
-use std::fs::File;
-use std::io::Read as _;
 
 const QUERIES: usize = 10_000;
-
-/// What a task is, without the agent: a pipe, a fork, an answer, an end.
-fn child_alone(question: &Question) -> Vec<u8> {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    // SAFETY: this program has one thread.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            // The plugin's name goes there.
-            let _ = nix::unistd::dup2_stderr(File::options().write(true).open("/dev/null").unwrap());
-            let told = ask_plugin(question, &mut File::from(write)).is_ok();
-            // SAFETY: the destructors and exit handlers are the parent's.
-            unsafe { libc::_exit(i32::from(!told)) }
-        }
-        ForkResult::Parent { child } => {
-            drop(write);
-            let mut answer = Vec::new();
-            File::from(read).read_to_end(&mut answer).unwrap();
-            waitpid(child, None).unwrap();
-            answer
-        }
-    }
-}
 
 fn resident_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -68,7 +41,8 @@ fn main() {
         let entry = client.ask();
         assert_eq!(entry["retcode"], 2, "{entry}");
     };
-    let alone = || assert!(child_alone(&question).starts_with(b"{\"retcode\":2,"));
+    let task = Task::Ask(question);
+    let alone = || assert!(run_aside(&task).unwrap().starts_with(b"{\"retcode\":2,"));
     for _ in 0..100 {
         over_rest();
         alone();
