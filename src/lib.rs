@@ -14,6 +14,7 @@ pub use aspire_wire as wire;
 pub mod machine;
 pub mod reactor;
 
+pub mod config;
 pub mod cron;
 pub mod daemon;
 pub mod exec;
