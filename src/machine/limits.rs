@@ -71,6 +71,10 @@ pub const INIT_TIMEOUT: Duration = Duration::from_secs(15);
 pub const STABLE_LINK: Duration = Duration::from_secs(30);
 /// From the begin of one renewal of the host's certificate to the next.
 pub const RENEWAL_PACE: Duration = Duration::from_secs(60);
+/// How long a server may take over a short exchange, once it was asked.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one exchange may take in all, whoever is tried.
+pub const EXCHANGE_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long enrolment may take in all.
 pub const ENROLL_TIMEOUT: Duration = Duration::from_secs(60);
 
