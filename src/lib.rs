@@ -25,6 +25,7 @@ pub mod link;
 pub mod store;
 pub mod task;
 
+pub mod boot;
 pub mod enroll;
 pub mod gearman;
 
