@@ -96,6 +96,12 @@ impl Boot {
         Ok(boot)
     }
 
+    /// What a boot that is killed leaves. For tests.
+    #[must_use]
+    pub fn into_store(self) -> Store {
+        self.store
+    }
+
     /// Those of jobs and of enrolment, then those of the configuration.
     fn servers(&self) -> Vec<Server> {
         let mut servers = self.kept.servers.clone();
