@@ -71,9 +71,8 @@ fn enroll(line: &CommandLine, server: &Server, token: &Token) -> Result<ExitCode
     let name = if config.name.is_empty() { node_name()? } else { config.name };
     let key = rcgen::KeyPair::generate()?;
     let csr = rcgen::CertificateParams::default().serialize_request(&key)?.pem()?;
-    let clock = Clock::new();
-    let mut machine = Enroll::new(clock.now(), server.clone(), token, csr, name);
-    Reactor::new(clock, Box::new(|| {}))?.run(&mut machine)?;
+    let mut machine = Enroll::new(server.clone(), token, csr, name);
+    Reactor::new(Clock::new(), Box::new(|| {}))?.run(&mut machine)?;
     let reply = machine.result.context("the loop ended before the exchange did")??;
     if reactor::fingerprint(&reply.ca) != Some(token.fingerprint) {
         return Err(anyhow!("the server sent another CA than the one that the token names"));
