@@ -76,16 +76,16 @@ pub struct PackageOrder {
 #[derive(Debug, Default, clap::Args)]
 pub struct Package {
     /// A package on this machine: it is stored among the packages and taken into the catalogue first
-    #[arg(long, conflicts_with_all = ["url", "checksum"])]
+    #[arg(long, conflicts_with_all = ["from", "checksum"])]
     pub file: Option<PathBuf>,
     /// The architecture that the file is for, such as x86_64 [default: as its name says, or any]
     #[arg(long, requires = "file")]
     pub arch: Option<String>,
     /// Where hosts fetch the package from; beginning with /packages/, from this server
-    #[arg(long)]
-    pub url: Option<String>,
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
     /// What the package's checksum has to be, SHA256: and 64 hexadecimal digits
-    #[arg(long, value_name = "SUM", requires = "url")]
+    #[arg(long, value_name = "SUM", requires = "from")]
     pub checksum: Option<String>,
     /// The version [default: as the package's name says; of the catalogue, the newest]
     #[arg(long)]

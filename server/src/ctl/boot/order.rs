@@ -65,7 +65,7 @@ fn wish(name: &str, package: &Package) -> Result<Map<String, Value>, Error> {
     let env = args::object("--env", &package.env)?;
     let said = [
         ("name", Some(json!(name))),
-        ("url", package.url.as_ref().map(|url| json!(url))),
+        ("url", package.from.as_ref().map(|url| json!(url))),
         ("checksum", package.checksum.as_ref().map(|checksum| json!(checksum))),
         ("version", package.version.as_ref().map(|version| json!(version))),
         ("start", package.start.as_ref().map(|start| json!(start))),

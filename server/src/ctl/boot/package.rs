@@ -32,7 +32,7 @@ pub fn publish(
     let own = file.file_name().and_then(|name| name.to_str());
     let own = own.ok_or_else(|| Error::Usage("--file: its name is not UTF-8: rename it".into()))?;
     // Before it travels: the rest of the job may be wrong.
-    let (name, version) = named(job, own).map_err(Error::Usage)?;
+    let (name, version) = named(job, own).map_err(|reason| Error::Usage(blamed(&reason)))?;
     let path = checked(&format!("{name}/{own}"))?;
     let sum = stored(client, file, &path, output)?;
     let plugin = PluginsAdd {
@@ -55,7 +55,7 @@ pub fn publish(
 /// The agent's name and version, as the hosts will read the job.
 fn named(job: &Map<String, Value>, file: &str) -> Result<(String, String), String> {
     if let Some(field) = ["url", "checksum"].iter().find(|field| job.contains_key(**field)) {
-        return Err(format!("{field}: the package is the one of --file"));
+        return Err(format!("{field}: leave it out, the package is the one of --file"));
     }
     let mut whole = job.clone();
     whole.insert("id".into(), "check".into());
@@ -67,6 +67,17 @@ fn named(job: &Map<String, Value>, file: &str) -> Result<(String, String), Strin
     // Where the server is does not matter to the version.
     let server = Server { host: "localhost".into(), port: 1 };
     Ok((wish.name.clone(), wish.definition(None, &server)?.version))
+}
+
+/// What is wrong, as the command line calls it.
+fn blamed(reason: &str) -> String {
+    match reason.split_once(": ") {
+        Some(("version", rest)) if rest.starts_with("missing") => {
+            "--file: its name has no version in it, as NAME_1.2.3_amd64.deb has: give --version".into()
+        }
+        Some(("url", rest)) => format!("--file: {rest}"),
+        _ => reason.to_owned(),
+    }
 }
 
 fn stored(client: &Client, file: &Path, path: &PackagePath, output: Output) -> Result<Sum, Error> {
@@ -136,9 +147,9 @@ mod tests {
         for (wrong, file, reason) in [
             (install("gearman"), "gearman.deb", "version: missing"),
             (install("../x"), "x_1_all.deb", "name: "),
-            (install("gearman"), "gearman_1.zip", "url: "),
+            (job(json!({"action": "install", "name": "a", "version": "1"})), "a_1.zip", "url: "),
             (job(json!({"action": "install", "name": "a", "user": 7.5})), "a_1_all.deb", "user"),
-            (job(json!({"action": "install", "name": "a", "url": "x"})), "a_1_all.deb", "url: the package"),
+            (job(json!({"action": "install", "name": "a", "url": "x"})), "a_1_all.deb", "url: leave it out"),
             (job(json!({"action": "upgrade", "name": "boot", "env": {}})), "b_1_all.deb", "env: "),
         ] {
             let refused = named(&wrong, file).unwrap_err();

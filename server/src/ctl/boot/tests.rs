@@ -13,7 +13,7 @@ fn what_makes_no_sense_is_refused() {
     let refused: [&[&str]; 21] = [
         &["install", "gearman"],
         &["install", "-H", "a"],
-        &["install", "gearman", "-H", "a", "--file", "x.deb", "--url", "http://h/x.deb"],
+        &["install", "gearman", "-H", "a", "--file", "x.deb", "--from", "http://h/x.deb"],
         &["install", "gearman", "-H", "a", "--checksum", "SHA256:00"],
         &["install", "gearman", "-H", "a", "--arch", "x86_64"],
         &["install", "gearman", "-H", "a", "--env", "A"],
@@ -23,7 +23,7 @@ fn what_makes_no_sense_is_refused() {
         &["upgrade", "gearman", "-H", "a", "--ttl", "soon"],
         &["upgrade", "gearman", "-H", "a", "--timeout", "0"],
         &["upgrade", "gearman", "-H", "a", "--confirm", "many"],
-        &["stop", "gearman", "-H", "a", "--url", "http://h/x.deb"],
+        &["stop", "gearman", "-H", "a", "--from", "http://h/x.deb"],
         &["config", "-H", "a"],
         &["config", "--step", "600"],
         &["config", "-H", "a", "--step", "59"],

@@ -16,8 +16,10 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
-/// From one look at a job to the next. Hosts report minutes apart.
-const EVERY: Duration = Duration::from_secs(2);
+/// From the first look at a job to the next; each time it is twice as long.
+const SOONEST: Duration = Duration::from_millis(250);
+/// The longest that it gets: hosts report minutes apart.
+const LATEST: Duration = Duration::from_secs(2);
 /// Looks in a row for which polaris may be out of reach.
 const MAX_MISSES: u32 = 30;
 
@@ -73,7 +75,7 @@ pub fn follow(client: &Client, id: &str, output: Output) -> Result<bool, Error> 
 
 /// Until it is over: the server's last word.
 fn watch(client: &Client, id: &str, output: Output, bar: &ProgressBar) -> Result<(Vec<u8>, Job), Error> {
-    let (mut told, mut misses, mut began) = (HashSet::new(), 0, false);
+    let (mut told, mut misses, mut began, mut pause) = (HashSet::new(), 0, false, SOONEST);
     loop {
         match client.get(&["boot", "jobs", id]) {
             Ok(body) => {
@@ -98,7 +100,8 @@ fn watch(client: &Client, id: &str, output: Output, bar: &ProgressBar) -> Result
             }
             Err(error) => return Err(error),
         }
-        thread::sleep(EVERY);
+        thread::sleep(pause);
+        pause = LATEST.min(pause * 2);
     }
 }
 
