@@ -9,6 +9,7 @@ use super::{AgentOrder, ConfigOrder, Course, Package, PackageOrder, Whom, packag
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
+use std::sync::atomic::AtomicBool;
 
 /// What is not asked for is not sent.
 #[derive(Debug, Clone, Serialize)]
@@ -110,7 +111,10 @@ impl<'a> Order<'a> {
             id: String,
             count: u64,
         }
-        let answer = self.confirmed(client).map_err(|error| error.about(self.target))?;
+        let answer = confirm::confirmed(self.confirm, &AtomicBool::new(false), |confirm| {
+            client.post(&["boot", "jobs"], &Order { confirm, ..self.clone() })
+        });
+        let answer = answer.map_err(|error| error.about(self.target))?;
         let Taken { id, count } =
             serde_json::from_slice(&answer).map_err(|error| client.not_polaris(&error))?;
         if follow {
@@ -127,19 +131,6 @@ impl<'a> Order<'a> {
             output::json(&mut out, &answer)?;
         }
         Ok(true)
-    }
-
-    /// Sends it, and where the server wants to hear how many hosts it is for and there is somebody to
-    /// ask, asks and sends it again.
-    fn confirmed(&self, client: &Client) -> Result<Vec<u8>, Error> {
-        let refused = match client.post(&["boot", "jobs"], self) {
-            Err(Error::Refused(problem)) => problem,
-            other => return other,
-        };
-        let hosts = refused.unconfirmed().filter(|_| self.confirm.is_none() && confirm::can_ask());
-        let Some(hosts) = hosts else { return Err(Error::Refused(refused)) };
-        confirm::ask(hosts, io::stdin().lock(), io::stderr())?;
-        client.post(&["boot", "jobs"], &Order { confirm: Some(hosts), ..self.clone() })
     }
 }
 

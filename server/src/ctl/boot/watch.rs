@@ -20,6 +20,8 @@ use std::time::Duration;
 const SOONEST: Duration = Duration::from_millis(250);
 /// The longest that it gets: hosts report minutes apart.
 const LATEST: Duration = Duration::from_secs(2);
+/// But so much for each of the hosts: the server tells of all of them each time.
+const PER_HOST: Duration = Duration::from_millis(1);
 /// Looks in a row for which polaris may be out of reach.
 const MAX_MISSES: u32 = 30;
 
@@ -80,29 +82,44 @@ fn watch(client: &Client, id: &str, output: Output, bar: &ProgressBar) -> Result
         match client.get(&["boot", "jobs", id]) {
             Ok(body) => {
                 let job = Job::parse(client, &body)?;
-                (began, misses) = (true, 0);
-                for entry in &job.hosts {
-                    let host: Host =
-                        serde_json::from_str(entry.get()).map_err(|error| client.not_polaris(&error))?;
-                    if host.is_over() && told.insert(host.id.clone()) {
-                        bar.suspend(|| tell(&host, entry.get(), output))?;
-                    }
-                }
-                job.draw(bar);
+                tell_news(client, &job, &mut told, output, bar)?;
                 if job.is_over() {
                     return Ok((body, job));
                 }
+                (began, misses) = (true, 0);
+                let least = PER_HOST * u32::try_from(job.hosts.len()).unwrap_or(u32::MAX);
+                thread::sleep(pause.max(least));
+                pause = LATEST.min(pause * 2);
             }
             // A server may be started anew while hosts are at work.
-            Err(Error::Unreachable { .. }) if began && misses < MAX_MISSES => misses += 1,
+            Err(Error::Unreachable { .. }) if began && misses < MAX_MISSES => {
+                misses += 1;
+                thread::sleep(LATEST);
+            }
             Err(Error::Unreachable { reason, .. }) if began => {
                 return Err(Error::NotFollowed { id: id.to_owned(), reason });
             }
             Err(error) => return Err(error),
         }
-        thread::sleep(pause);
-        pause = LATEST.min(pause * 2);
     }
+}
+
+/// Of each host that has ended, once.
+fn tell_news(
+    client: &Client,
+    job: &Job,
+    told: &mut HashSet<String>,
+    output: Output,
+    bar: &ProgressBar,
+) -> Result<(), Error> {
+    for entry in &job.hosts {
+        let host: Host = serde_json::from_str(entry.get()).map_err(|error| client.not_polaris(&error))?;
+        if host.is_over() && told.insert(host.id.clone()) {
+            bar.suspend(|| tell(&host, entry.get(), output))?;
+        }
+    }
+    job.draw(bar);
+    Ok(())
 }
 
 fn tell(host: &Host, entry: &str, output: Output) -> io::Result<()> {
