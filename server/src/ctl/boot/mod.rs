@@ -182,7 +182,8 @@ pub struct JobShow {
 
 #[derive(Debug, Default, clap::Args)]
 pub struct AgentsList {
-    /// Only the agents of this host, by name or id; may be given many times
+    /// Only the agents of this host, by name or id, beside those that --target selects; may be given many
+    /// times
     #[arg(short = 'H', long = "host", value_name = "HOST")]
     pub hosts: Vec<String>,
     #[command(flatten)]
@@ -194,7 +195,7 @@ pub struct AgentsList {
 
 #[derive(Debug, Default, clap::Args)]
 pub struct SummaryFilter {
-    /// Only the agents of the hosts that this expression selects, beside those of --host
+    /// Only the agents of the hosts that this expression selects
     #[arg(short = 't', long)]
     pub target: Option<String>,
     /// Only the agents of this name
