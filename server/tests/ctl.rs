@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -112,6 +112,19 @@ fn command(data: &TempDir, words: &[&str]) -> Command {
     }
     command.arg("--data").arg(data.path()).args(words).stdin(Stdio::null());
     command
+}
+
+/// On a terminal of its own, where this is typed: what it shows, and its status.
+fn on_a_terminal(data: &TempDir, words: &str, typed: &str) -> (Option<i32>, String) {
+    let program = env!("CARGO_BIN_EXE_polarisctl");
+    let line = format!("{program} --data {} {words}", data.path().display());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_remove("POLARIS_URL");
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = script.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let (status, stdout, stderr) = told(&child.wait_with_output().unwrap());
+    (status, stdout + &stderr)
 }
 
 fn told(output: &Output) -> (Option<i32>, String, String) {

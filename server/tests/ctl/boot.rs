@@ -1,6 +1,6 @@
 //! `polarisctl boot` against a stub of its routes, of the packages and of the catalogue.
 
-use super::{command, data_of, end, interrupt, problem, told};
+use super::{command, data_of, end, interrupt, on_a_terminal, problem, told};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
@@ -291,6 +291,23 @@ async fn a_job_is_followed_until_its_last_host_has_ended() {
     let (status, _, stderr) = rig.output(&["job", "j-1", "--follow"]);
     let end = "2 hosts: 1 waiting, 1 failed; it was stopped, for more hosts failed than may\n";
     assert_eq!((status, &*stderr), (Some(1), end));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_it_asks_how_many_hosts_it_is_for_and_shows_how_far_they_are() {
+    let rig = Rig::start().await;
+    rig.looks(&[
+        look("open", &[("1", "done"), ("2", "sent"), ("3", "waiting")]),
+        look("ended", &[("1", "done"), ("2", "done"), ("3", "done")]),
+    ]);
+    let words = "boot restart gearman -t many --follow";
+    let (status, shown) = on_a_terminal(&rig.data, words, "yes\n");
+    assert!(shown.contains("that is not how many hosts there are: nothing was begun"), "{shown}");
+    assert_eq!((status, rig.orders().len()), (Some(1), 0));
+    let (status, shown) = on_a_terminal(&rig.data, words, "4312\n");
+    assert!(shown.contains(" 1/3 hosts: 1 waiting, 1 sent, 1 done"), "{shown}");
+    assert!(shown.contains("web-3  done") && shown.contains("3 hosts: 3 done"), "{shown}");
+    assert_eq!((status, &rig.orders()[0]["confirm"]), (Some(0), &json!(4312)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
