@@ -34,10 +34,11 @@ fn run(shell: &str, flags: &[&str], program: &str, home: &Path) -> String {
 }
 
 /// Lines to complete, and what must be among the answers.
-const LINES: [(&str, &str, &str); 4] = [
+const LINES: [(&str, &str, &str); 5] = [
     ("polarisctl", "req", "requests"),
     ("polarisctl", "run --dead", "--deadline"),
     ("polarisctl", "requests can", "cancel"),
+    ("polarisctl", "boot upg", "upgrade"),
     ("polaris", "serve --dat", "--data"),
 ];
 

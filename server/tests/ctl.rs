@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +24,8 @@ const TOKEN: &str = "a-token";
 const DONE: &str = r#"{"host":"1","name":"web-1","resp":"success","retcode":2,"message":"Normal termination","data":"up\n","stderr":"","exitcode":0,"elapsed":0.01}"#;
 const FAILED: &str = r#"{"host":"2","name":"web-2","resp":"failed","retcode":3101,"message":"Exited with an error","data":"","stderr":"no way\n","exitcode":3,"elapsed":0.5}"#;
 
+#[path = "ctl/boot.rs"]
+mod boot;
 #[path = "ctl/rollouts.rs"]
 mod rollouts;
 
@@ -68,11 +70,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let web = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let data = tempfile::tempdir().unwrap();
-        let listen = json!({ "web": web, "agents": "127.0.0.1:1", "pid": 1 });
-        fs::write(data.path().join("listen.json"), listen.to_string()).unwrap();
-        fs::write(data.path().join("admin.token"), format!("{TOKEN}\n")).unwrap();
-        Rig { data, stub }
+        Rig { data: data_of(&web), stub }
     }
 
     /// What the stub streams; the stream ends when the sender is dropped.
@@ -86,12 +84,7 @@ impl Rig {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_polarisctl"));
-        for name in ["POLARIS_URL", "POLARIS_TOKEN", "POLARIS_DATA"] {
-            command.env_remove(name);
-        }
-        command.arg("--data").arg(self.data.path()).args(words).stdin(Stdio::null());
-        command
+        command(&self.data, words)
     }
 
     fn output(&self, words: &[&str]) -> (Option<i32>, String, String) {
@@ -101,6 +94,37 @@ impl Rig {
     fn start_child(&self, words: &[&str]) -> Child {
         self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
+}
+
+/// What polaris leaves that listens there.
+fn data_of(web: &str) -> TempDir {
+    let data = tempfile::tempdir().unwrap();
+    let listen = json!({ "web": web, "agents": "127.0.0.1:1", "pid": 1 });
+    fs::write(data.path().join("listen.json"), listen.to_string()).unwrap();
+    fs::write(data.path().join("admin.token"), format!("{TOKEN}\n")).unwrap();
+    data
+}
+
+fn command(data: &TempDir, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polarisctl"));
+    for name in ["POLARIS_URL", "POLARIS_TOKEN", "POLARIS_DATA"] {
+        command.env_remove(name);
+    }
+    command.arg("--data").arg(data.path()).args(words).stdin(Stdio::null());
+    command
+}
+
+/// On a terminal of its own, where this is typed: what it shows, and its status.
+fn on_a_terminal(data: &TempDir, words: &str, typed: &str) -> (Option<i32>, String) {
+    let program = env!("CARGO_BIN_EXE_polarisctl");
+    let line = format!("{program} --data {} {words}", data.path().display());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_remove("POLARIS_URL");
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = script.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let (status, stdout, stderr) = told(&child.wait_with_output().unwrap());
+    (status, stdout + &stderr)
 }
 
 fn told(output: &Output) -> (Option<i32>, String, String) {

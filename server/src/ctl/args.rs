@@ -2,6 +2,7 @@
 
 use super::access::AccessToken;
 use super::audit::Audit;
+use super::boot::Boot;
 use super::completion::Completion;
 use super::cron::Cron;
 use super::daemon::Daemon;
@@ -76,6 +77,8 @@ pub enum Command {
     Cron(Cron),
     /// Long-lived processes that hosts keep running
     Daemon(Daemon),
+    /// The agents of each host, which `boot` installs and keeps running
+    Boot(Boot),
     /// Files that people store and hosts fetch
     Packages(Packages),
     /// The catalogue of plugins: which file is which version, and what it is for
@@ -303,7 +306,7 @@ fn ttl(text: &str) -> Result<u64, String> {
     Err(format!("must be {least} to {most} seconds, got {seconds}"))
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
         _ => Err("it must look like NAME=VALUE".into()),

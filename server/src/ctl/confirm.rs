@@ -2,14 +2,35 @@
 
 use super::error::Error;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Sends it with the number that was said, if one was. Where the server wants to hear it and there is
+/// somebody to ask, asks and sends it again; `asking` holds meanwhile.
+pub fn confirmed<T>(
+    said: Option<u64>,
+    asking: &AtomicBool,
+    send: impl Fn(Option<u64>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let refused = match send(said) {
+        Err(Error::Refused(problem)) => problem,
+        other => return other,
+    };
+    let Some(hosts) = refused.unconfirmed().filter(|_| said.is_none() && can_ask()) else {
+        return Err(Error::Refused(refused));
+    };
+    asking.store(true, Ordering::SeqCst);
+    ask(hosts, io::stdin().lock(), io::stderr())?;
+    asking.store(false, Ordering::SeqCst);
+    send(Some(hosts))
+}
 
 /// Whether there is somebody to ask.
-pub fn can_ask() -> bool {
+fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Asks for the number. An error where it is not given.
-pub fn ask(hosts: u64, mut from: impl BufRead, mut to: impl Write) -> Result<(), Error> {
+fn ask(hosts: u64, mut from: impl BufRead, mut to: impl Write) -> Result<(), Error> {
     // One who cannot be asked cannot answer either.
     let _ = write!(to, "{hosts} hosts: type the number to go on: ").and_then(|()| to.flush());
     let mut line = String::new();

@@ -6,6 +6,7 @@ use super::client::Client;
 use super::error::Error;
 use super::output::{self, List, printable};
 use super::pace::Pace;
+use super::pages::Pages;
 use super::run;
 use super::whom::Whom;
 use crate::limits::{MAX_BODY_BYTES, PAGE_ENTRIES};
@@ -15,7 +16,6 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -122,16 +122,15 @@ pub fn daemon(client: &Client, daemon: &Daemon, output: Output) -> Result<bool, 
 }
 
 fn list(client: &Client, filter: &DaemonList, output: Output) -> Result<(), Error> {
-    let mut all = List::empty("daemons");
-    for host in &filter.hosts {
-        all.extend(of(client, ("host", &Some(host.clone())), filter)?);
-    }
-    if filter.hosts.is_empty() || filter.target.is_some() {
-        all.extend(of(client, ("target", &filter.target), filter)?);
-    }
-    // A host may be named, and selected too.
-    let mut seen = HashSet::new();
-    all.retain(|daemon| seen.insert((daemon["host"].to_string(), daemon["daemon"].to_string())));
+    let pages = Pages {
+        path: &["daemons"],
+        key: "daemons",
+        hosts: &filter.hosts,
+        target: &filter.target,
+        narrowed: &[("name", &filter.name), ("status", &filter.status)],
+        mark: |daemon| Some(format!("{}/{}", daemon["daemon"].as_str()?, daemon["host"].as_str()?)),
+    };
+    let all = pages.fetch(client)?;
     let head = ["HOST", "DAEMON", "VERSION", "STATUS", "WANTED", "PID", "SINCE", "RESTARTS"];
     all.print(output, &head, |daemon| {
         let mut row = ["name", "daemon", "version", "status", "wanted", "pid", "since", "restarts"]
@@ -144,27 +143,6 @@ fn list(client: &Client, filter: &DaemonList, output: Output) -> Result<(), Erro
         }
         row.to_vec()
     })
-}
-
-/// All there are of these hosts, page by page.
-fn of(client: &Client, whom: (&str, &Option<String>), filter: &DaemonList) -> Result<List, Error> {
-    let most = *PAGE_ENTRIES.end();
-    let (limit, mut after, mut all) = (Some(most.to_string()), None, List::empty("daemons"));
-    loop {
-        let narrowed = [("name", &filter.name), ("status", &filter.status)];
-        let query = [&[whom][..], &narrowed, &[("limit", &limit), ("after", &after)]].concat();
-        let page = List::parse(&client.get_with(&["daemons"], &query)?, "daemons");
-        let page = page.map_err(|reason| client.not_polaris(&reason))?;
-        let last = page.last().filter(|_| page.len() as u64 >= most);
-        all.extend(page);
-        let Some(last) = last else { return Ok(all) };
-        let before = after;
-        after =
-            last["daemon"].as_str().zip(last["host"].as_str()).map(|(name, host)| format!("{name}/{host}"));
-        if after == before {
-            return Err(client.not_polaris(&"its pages have no end"));
-        }
-    }
 }
 
 fn summary(client: &Client, filter: &DaemonSummary, output: Output) -> Result<(), Error> {
@@ -211,7 +189,7 @@ const OF_REQUESTS: [&str; 11] = [
 ];
 
 /// The file's object. Whether it is a good definition the server says.
-fn definition(file: &str) -> Result<Map<String, Value>, Error> {
+pub fn definition(file: &str) -> Result<Map<String, Value>, Error> {
     let wrong = |reason: String| Error::Usage(format!("{file}: {reason}"));
     let mut text = Vec::new();
     // One byte more than may be, so that too many are seen.

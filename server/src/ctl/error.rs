@@ -55,6 +55,11 @@ pub enum Error {
     CutOff { id: Option<String>, reason: String },
     #[error("the connection to polaris was lost before the job had ended ({reason}); follow it again")]
     NoResult { reason: String },
+    #[error(
+        "polaris is out of reach for too long ({reason}); the job goes on: follow it again with: \
+         polarisctl boot job {id} --follow"
+    )]
+    NotFollowed { id: String, reason: String },
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("{0}")]

@@ -7,9 +7,11 @@
 //! 3 Polaris could not be reached or did not let us in.
 
 mod access;
+mod age;
 mod args;
 mod audit;
 mod body;
+mod boot;
 mod client;
 mod completion;
 mod confirm;
@@ -25,6 +27,7 @@ mod outcome;
 mod output;
 mod pace;
 mod packages;
+mod pages;
 mod plugins;
 mod printer;
 mod requests;
@@ -77,6 +80,7 @@ fn execute(args: &Args) -> Result<bool, Error> {
         Command::Jobs(jobs) => jobs::jobs(&client, jobs, args.output),
         Command::Cron(cron) => cron::cron(&client, cron, args.output),
         Command::Daemon(daemon) => daemon::daemon(&client, daemon, args.output),
+        Command::Boot(boot) => boot::boot(&client, boot, args.output),
         Command::Packages(packages) => packages::packages(&client, packages, args.output).map(|()| true),
         Command::Plugins(plugins) => plugins::plugins(&client, plugins, args.output).map(|()| true),
         Command::Requests(requests) => requests::requests(&client, requests, args.output),

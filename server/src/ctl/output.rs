@@ -140,7 +140,8 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-fn columns() -> Table {
+/// A table without lines.
+pub fn columns() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table

@@ -37,7 +37,7 @@ fn seconds() -> RangedU64ValueParser {
 }
 
 /// A number of hosts or a percentage; the server says whether it is in range.
-fn share(text: &str) -> Result<Value, String> {
+pub fn share(text: &str) -> Result<Value, String> {
     let digits = text.strip_suffix('%').unwrap_or(text);
     let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
     match number {

@@ -5,7 +5,7 @@ use super::client::{self, Client};
 use super::error::Error;
 use super::output::{self, List, printable};
 use super::transfer::{self, bar};
-use crate::packages::PackagePath;
+use crate::packages::{PackagePath, Sum};
 use clap::Subcommand;
 use serde::Deserialize;
 use std::fs::File;
@@ -89,36 +89,12 @@ fn list(client: &Client, path: &str, output: Output) -> Result<(), Error> {
 
 fn put(client: &Client, options: &Put, output: Output) -> Result<(), Error> {
     let path = target(options)?;
-    let wrong = |error: io::Error| Error::File { path: options.file.clone(), source: error };
-    let file = File::open(&options.file).map_err(wrong)?;
-    let metadata = file.metadata().map_err(wrong)?;
-    if !metadata.is_file() {
-        return Err(wrong(io::Error::other("it is no file")));
-    }
-    let sum = transfer::sum(&options.file)?;
-    let mut headers = vec![
-        ("content-length", metadata.len().to_string()),
-        ("content-digest", sum.digest_field()),
-        // Whether it is wanted is known before it is sent.
-        ("expect", "100-continue".to_owned()),
-    ];
-    if !options.force {
-        headers.push(("if-none-match", "*".to_owned()));
-    }
-    let bar = bar(output, metadata.len());
-    let mut reader = bar.wrap_read(file);
-    let response = client.raw("PUT", &path.url(), &headers, SendBody::from_reader(&mut reader), None)?;
-    bar.finish_and_clear();
-    if !options.force && response.status().as_u16() == 412 {
+    let Some((sum, body)) = store(client, &options.file, &path, options.force, output)? else {
         return Err(Error::Local(format!("{path} is there already: --force replaces it")));
-    }
-    let body = client.read(client.accepted(response)?)?;
-    let told: Told = serde_json::from_slice(&body).map_err(|error| client.not_polaris(&error))?;
-    if told.sha256 != sum.to_string() {
-        return Err(client.not_polaris(&"it stored another file"));
-    }
+    };
     let mut out = io::stdout().lock();
     if output == Output::Table {
+        let told: Told = serde_json::from_slice(&body).map_err(|error| client.not_polaris(&error))?;
         writeln!(out, "SHA256:{sum}")?;
         out.flush()?;
         writeln!(io::stderr(), "{} is stored: {} bytes", printable(&path.to_string()), told.size)?;
@@ -126,6 +102,54 @@ fn put(client: &Client, options: &Put, output: Output) -> Result<(), Error> {
         output::json(&mut out, &body)?;
     }
     Ok(())
+}
+
+/// Stores a file: its checksum, and what the server says of it. `None` where something of this name is
+/// there, which is replaced if `replacing`.
+pub fn store(
+    client: &Client,
+    source: &Path,
+    path: &PackagePath,
+    replacing: bool,
+    output: Output,
+) -> Result<Option<(Sum, Vec<u8>)>, Error> {
+    let wrong = |error: io::Error| Error::File { path: source.to_owned(), source: error };
+    let file = File::open(source).map_err(wrong)?;
+    let metadata = file.metadata().map_err(wrong)?;
+    if !metadata.is_file() {
+        return Err(wrong(io::Error::other("it is no file")));
+    }
+    let sum = transfer::sum(source)?;
+    let mut headers = vec![
+        ("content-length", metadata.len().to_string()),
+        ("content-digest", sum.digest_field()),
+        // Whether it is wanted is known before it is sent.
+        ("expect", "100-continue".to_owned()),
+    ];
+    if !replacing {
+        headers.push(("if-none-match", "*".to_owned()));
+    }
+    let bar = bar(output, metadata.len());
+    let mut reader = bar.wrap_read(file);
+    let response = client.raw("PUT", &path.url(), &headers, SendBody::from_reader(&mut reader), None)?;
+    bar.finish_and_clear();
+    if !replacing && response.status().as_u16() == 412 {
+        return Ok(None);
+    }
+    let body = client.read(client.accepted(response)?)?;
+    let told: Told = serde_json::from_slice(&body).map_err(|error| client.not_polaris(&error))?;
+    if told.sha256 != sum.to_string() {
+        return Err(client.not_polaris(&"it stored another file"));
+    }
+    Ok(Some((sum, body)))
+}
+
+/// What the server says of a file that it has.
+pub fn told(client: &Client, path: &PackagePath) -> Result<Told, Error> {
+    let url = format!("{}?checksum", path.url());
+    // Polaris may have to read all of it.
+    let response = client.file("GET", &url, &[], SendBody::none(), None)?;
+    serde_json::from_slice(&client.read(response)?).map_err(|error| client.not_polaris(&error))
 }
 
 /// Where a file is to be.
@@ -144,11 +168,7 @@ fn fetch(client: &Client, options: &Fetch, output: Output) -> Result<(), Error> 
     let path = checked(&options.path)?;
     let name = path.name().ok_or_else(|| Error::Usage("a folder cannot be fetched: name a file".into()))?;
     let file = options.file.clone().unwrap_or_else(|| Path::new(name).to_owned());
-    let url = format!("{}?checksum", path.url());
-    // Polaris may have to read all of it.
-    let response = client.file("GET", &url, &[], SendBody::none(), None)?;
-    let told: Told =
-        serde_json::from_slice(&client.read(response)?).map_err(|error| client.not_polaris(&error))?;
+    let told = told(client, &path)?;
     let resumed = transfer::fetch(client, &path, &told, &file, output)?;
     let from = if resumed > 0 { format!(", {resumed} of them from an earlier try") } else { String::new() };
     let shown = printable(&file.display().to_string());
@@ -157,6 +177,6 @@ fn fetch(client: &Client, options: &Fetch, output: Output) -> Result<(), Error> 
 }
 
 /// A path that the server would refuse is not sent.
-fn checked(path: &str) -> Result<PackagePath, Error> {
+pub fn checked(path: &str) -> Result<PackagePath, Error> {
     PackagePath::of_text(path).map_err(|error| Error::Usage(error.to_string()))
 }

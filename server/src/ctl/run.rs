@@ -33,7 +33,11 @@ pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Er
     let mut tally = Tally::new(output == Output::Table, body.pace.batch.is_some());
     let told = Arc::new(Told::default());
     explain_interrupts(&told, tally.bar());
-    let stream = confirmed(client, body, &told).map_err(|error| error.about(body.target))?;
+    let stream = confirm::confirmed(body.pace.confirm, &told.asking, |confirm| {
+        let pace = Pace { confirm, ..body.pace.clone() };
+        client.post_for_stream(&["requests"], &Body { pace, ..body.clone() })
+    });
+    let stream = stream.map_err(|error| error.about(body.target))?;
     if let Some(id) = &stream.id {
         let _ = told.id.set(id.clone());
     }
@@ -57,24 +61,6 @@ pub fn send(client: &Client, body: &Body<'_>, output: Output) -> Result<bool, Er
         }),
         Output::Json => document(client, stream),
     }
-}
-
-/// Sends it, and where the server wants to hear how many hosts it is for and there is somebody to ask,
-/// asks and sends it again.
-fn confirmed(client: &Client, body: &Body<'_>, told: &Told) -> Result<Stream, Error> {
-    let refused = match client.post_for_stream(&["requests"], body) {
-        Err(Error::Refused(problem)) => problem,
-        other => return other,
-    };
-    let Some(hosts) = refused.unconfirmed().filter(|_| body.pace.confirm.is_none() && confirm::can_ask())
-    else {
-        return Err(Error::Refused(refused));
-    };
-    told.asking.store(true, Ordering::SeqCst);
-    confirm::ask(hosts, io::stdin().lock(), io::stderr())?;
-    told.asking.store(false, Ordering::SeqCst);
-    let pace = Pace { confirm: Some(hosts), ..body.pace.clone() };
-    client.post_for_stream(&["requests"], &Body { pace, ..body.clone() })
 }
 
 /// How to see what becomes of what was accepted.

@@ -28,10 +28,8 @@ pub struct Tally {
 impl Tally {
     /// Of nothing yet. It is `shown` where standard error is a terminal.
     pub fn new(shown: bool, rollout: bool) -> Tally {
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} hosts: {msg}  {elapsed}");
-        let bar = if shown { ProgressBar::new(0) } else { ProgressBar::hidden() };
         Tally {
-            bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
+            bar: bar(shown),
             hosts: 0,
             rollout,
             under_way: HashSet::new(),
@@ -94,14 +92,12 @@ impl Tally {
         } else {
             (left, 0)
         };
-        let parts = [
+        counted(&[
             (under_way, "under way"),
             (self.succeeded, "done"),
             (self.failed, "failed"),
             (waiting + self.not_begun, "not begun"),
-        ];
-        let parts = parts.into_iter().filter(|(count, _)| *count > 0);
-        parts.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+        ])
     }
 
     /// Why it ended early, if it did, and for whom:
@@ -113,6 +109,19 @@ impl Tally {
         let names = self.names.join(", ");
         Some(format!("not begun: {names}{more}: {}", printable(&stopped.detail)))
     }
+}
+
+/// How many hosts of how many are over, and what of them; hidden where standard error is no terminal.
+pub fn bar(shown: bool) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} hosts: {msg}  {elapsed}");
+    let bar = if shown { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// `2 under way, 5 done`; what there is none of is left out.
+pub fn counted(parts: &[(u64, &str)]) -> String {
+    let parts = parts.iter().filter(|(count, _)| *count > 0);
+    parts.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

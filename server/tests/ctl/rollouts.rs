@@ -1,9 +1,7 @@
 //! Requests whose hosts are begun one after the other, and those for many hosts.
 
-use super::{DONE, FAILED, Rig, told};
+use super::{DONE, FAILED, Rig, on_a_terminal};
 use serde_json::{Value, json};
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
 const STOPPED: &str = r#"{"reason":"errors","detail":"the rollout stopped after 1 error (max_errors 0)","not_begun":1,"method":"stopped"}"#;
 const NOT_BEGUN: &str = r#"{"host":"3","name":"web-3","resp":"failed","retcode":207,"message":"Cancelled before delivery","detail":"not begun: the rollout stopped after 1 error (max_errors 0)"}"#;
@@ -98,30 +96,17 @@ async fn where_nobody_can_be_asked_the_number_is_told() {
     assert_eq!(rig.output(&[&run[..], &["--confirm", "4312", "--", "for-many"]].concat()).0, Some(0));
 }
 
-/// On a terminal of its own, where this is typed: what it shows, and its status.
-fn on_a_terminal(rig: &Rig, typed: &str) -> (Option<i32>, String) {
-    let data = rig.data.path().to_str().unwrap();
-    let program = env!("CARGO_BIN_EXE_polarisctl");
-    let line = format!("{program} --data {data} run -t 'has(name)' -- for-many");
-    let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_remove("POLARIS_URL");
-    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = script.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
-    let (status, stdout, stderr) = told(&child.wait_with_output().unwrap());
-    (status, stdout + &stderr)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_it_asks_for_the_number() {
+    const FOR_MANY: &str = "run -t 'has(name)' -- for-many";
     let rig = Rig::start().await;
-    let (status, shown) = on_a_terminal(&rig, "yes\n");
+    let (status, shown) = on_a_terminal(&rig.data, FOR_MANY, "yes\n");
     assert!(shown.contains("4312 hosts: type the number to go on: "), "{shown}");
     assert!(shown.contains("polarisctl: that is not how many hosts there are: nothing was begun"), "{shown}");
     assert_eq!(status, Some(1));
     assert!(rig.stub.lock().unwrap().requests.is_empty());
     rig.answers(&[DONE]);
-    let (status, shown) = on_a_terminal(&rig, "4312\n");
+    let (status, shown) = on_a_terminal(&rig.data, FOR_MANY, "4312\n");
     assert!(shown.contains("web-1  success 2 Normal termination"), "{shown}");
     assert_eq!(status, Some(0), "{shown}");
     assert_eq!(rig.stub.lock().unwrap().requests[0].1["confirm"], 4312);
