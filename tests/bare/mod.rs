@@ -27,14 +27,17 @@ impl Bare {
             system::aloud("a bare host needs root");
             return None;
         }
+        let probe = unshare().arg("true").output().unwrap();
+        if !probe.status.success() {
+            system::aloud(&format!("a bare host needs namespaces: {probe:?}"));
+            return None;
+        }
         let system = system::system();
         let place = tempfile::tempdir().unwrap();
         let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bare/init");
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "--"]);
-        unshare.arg(init).arg(system).arg(place.path());
-        unshare.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        let mut outside = unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut outside = unshare();
+        outside.arg(init).arg(system).arg(place.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut outside = outside.spawn().unwrap();
         let mut said = String::new();
         BufReader::new(outside.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n", "the bare host could not be made: its init says why");
@@ -77,6 +80,14 @@ impl Bare {
         assert!(output.status.success(), "{line}: {output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
+}
+
+/// What runs behind this does so in mount and pid namespaces of its own, and ends with it.
+fn unshare() -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "--"]);
+    unshare.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    unshare
 }
 
 impl Drop for Bare {

@@ -42,8 +42,7 @@ fn bootstrap(root: &Path) -> Result<(), String> {
     let passing = root.with_extension("new");
     let _ = fs::remove_dir_all(&passing);
     // What it mounts ends with it, even where it is killed.
-    let mut debootstrap = Command::new("unshare");
-    debootstrap.args(["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "--"]);
+    let mut debootstrap = super::unshare();
     debootstrap.args(["timeout", "--signal=KILL", PATIENCE, "debootstrap", "--variant=minbase", &codename]);
     let made = output(debootstrap.arg(&passing).arg(source));
     match made {
