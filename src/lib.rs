@@ -14,6 +14,7 @@ pub use aspire_wire as wire;
 pub mod machine;
 pub mod reactor;
 
+pub mod config;
 pub mod cron;
 pub mod daemon;
 pub mod exec;
@@ -24,6 +25,7 @@ pub mod link;
 pub mod store;
 pub mod task;
 
+pub mod boot;
 pub mod enroll;
 pub mod gearman;
 

@@ -101,7 +101,9 @@ impl World {
         let path = format!("/api/v1/boot/jobs/{}", job["id"].as_str().unwrap());
         self.wait(&format!("the end of {job}"), || {
             let host = self.polaris.get(&path)["hosts"][0].clone();
-            Some(host.clone()).filter(|host| ["done", "failed"].iter().any(|end| host["state"] == *end)).ok_or(host)
+            Some(host.clone())
+                .filter(|host| ["done", "failed"].iter().any(|end| host["state"] == *end))
+                .ok_or(host)
         })
     }
 
@@ -110,7 +112,9 @@ impl World {
         loop {
             match look() {
                 Ok(found) => return found,
-                Err(seen) => assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}, but {seen}"),
+                Err(seen) => {
+                    assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}, but {seen}")
+                }
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -128,7 +132,8 @@ impl World {
     }
 
     fn installed(&self, package: &str) -> String {
-        self.bare.says(&format!("dpkg-query --show --showformat='${{db:Status-Status}} ${{Version}}' {package}"))
+        self.bare
+            .says(&format!("dpkg-query --show --showformat='${{db:Status-Status}} ${{Version}}' {package}"))
     }
 
     fn online(&self) {
@@ -191,7 +196,10 @@ fn upgraded(world: &World) {
     world.online();
     assert_eq!(world.run("echo two")["data"], "two\n");
 
-    let files = [("/usr/bin/gearman", What::Script("echo no such luck; exit 1")), ("/usr/bin/gearctl", What::Script("exit 1"))];
+    let files = [
+        ("/usr/bin/gearman", What::Script("echo no such luck; exit 1")),
+        ("/usr/bin/gearctl", What::Script("exit 1")),
+    ];
     world.publish("gearman", "3.0", &world.packages.deb("gearman", "3.0", &files));
     let end = world.job(json!({"action": "upgrade", "name": "gearman", "version": "3.0"}));
     assert_eq!(end["state"], "failed", "{end}");

@@ -14,7 +14,7 @@ const TOKEN: Token = Token { secret: [1; 32], fingerprint: [2; 32] };
 
 fn rig(server: &str) -> Rig<Enroll> {
     let server = server_list::entry(server).unwrap();
-    Rig::new(|now| Enroll::new(now, server, &TOKEN, "csr".into(), "web-1".into()))
+    Rig::new(|_| Enroll::new(server, &TOKEN, "csr".into(), "web-1".into()))
 }
 
 /// A rig whose connection is up and whose request is sent.

@@ -10,7 +10,7 @@
 mod sim;
 
 use aspire::link::{Fact, Link};
-use aspire::machine::{Effect, Effects, Event, Instant, Now, Security, Signal};
+use aspire::machine::{Effect, Effects, Event, Instant, Now, Protocol, Security, Signal};
 use aspire::wire::Retcode;
 use aspire::wire::frame::encode;
 use aspire::wire::session::{Frame, FromAgent, Init};
@@ -174,7 +174,10 @@ fn names_are_resolved_again_at_each_try_and_every_address_is_tried() {
                 panic!("not a connect: {effects:?}")
             };
             assert_eq!(to.to_string(), expected);
-            assert_eq!(security, &Security::Mutual { dir: "/etc/cargo/pki".into() });
+            assert_eq!(
+                security,
+                &Security::Mutual { dir: "/etc/cargo/pki".into(), protocol: Protocol::Link }
+            );
             let end = aspire::machine::ConnectionEnd::Io("Connection refused".into());
             effects = rig.event(Event::Closed(*conn, end));
         }

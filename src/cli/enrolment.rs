@@ -17,10 +17,9 @@ pub fn enroll(server: &Server, token: &Token, dir: &Path, name: &str) -> Result<
     let name = if name.is_empty() { node_name()? } else { name.to_owned() };
     let key = rcgen::KeyPair::generate().map_err(|e| e.to_string())?;
     let request = rcgen::CertificateParams::default().serialize_request(&key).and_then(|csr| csr.pem());
-    let clock = Clock::new();
     let csr = request.map_err(|e| e.to_string())?;
-    let mut machine = Enroll::new(clock.now(), server.clone(), token, csr, name);
-    let reactor = Reactor::new(clock, Box::new(|| {}));
+    let mut machine = Enroll::new(server.clone(), token, csr, name);
+    let reactor = Reactor::new(Clock::new(), Box::new(|| {}));
     reactor.and_then(|reactor| reactor.run(&mut machine)).map_err(|e| format!("the event loop: {e}"))?;
     let reply = machine.result.ok_or("the loop ended before the exchange did")?.map_err(|e| e.to_string())?;
     if reactor::fingerprint(&reply.ca) != Some(token.fingerprint) {

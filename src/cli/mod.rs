@@ -14,4 +14,5 @@ pub use args::{CommandLine, Mode, Usage, parse};
 pub use enrolment::enroll;
 pub use first_config::first_config;
 pub use host::{boot_id, node_name, own_identity};
-pub use program::{complain, main, run, say, verdict};
+pub use pid_file::PidFile;
+pub use program::{main, run, say, verdict};

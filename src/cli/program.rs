@@ -104,6 +104,6 @@ pub fn say(text: &str) -> ExitCode {
 }
 
 /// Says what is wrong to whoever looks.
-pub fn complain(text: &str) {
+fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

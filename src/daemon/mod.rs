@@ -20,6 +20,7 @@ mod wish;
 mod work;
 
 pub use settings::DaemonSettings;
+pub use told::Seen;
 
 use crate::machine::limits::STORE_RETRY;
 use crate::machine::{AsWhom, Effects, Event, Identity, Instant, Now, earliest};
@@ -60,7 +61,8 @@ type Told = (DaemonStatus, String, Wanted);
 /// What the daemons tell their machine.
 #[derive(Debug)]
 pub enum Fact {
-    /// It has come to another status, or failed; the outbox has an event of so many bytes.
+    /// It has come to another status, or failed; the outbox has an event of so many bytes, where
+    /// events are kept.
     Changed { told: DaemonTold, outcome: Outcome, bytes: Option<usize> },
     /// The store failed; what was to be written is tried again.
     StoreFailed(StoreError),
@@ -77,7 +79,7 @@ impl Daemons {
         seed: u64,
     ) -> Result<Daemons, StoreError> {
         let (rows, unreadable) = store.daemons()?;
-        let place = Place { settings, own, boot: boot.to_owned() };
+        let place = Place { settings, own, boot: boot.to_owned(), tells: true };
         let restored = |row: crate::store::DaemonRow| {
             let daemon = Box::new(Daemon::restored(now, row, &place));
             (daemon.init.name.clone(), Supervised { told: Some(news(&daemon)), daemon })
@@ -91,6 +93,13 @@ impl Daemons {
             is_closed: false,
         };
         Ok(daemons)
+    }
+
+    /// What becomes of them is told to their machine alone: no event of it waits for a server.
+    #[must_use]
+    pub fn untold(mut self) -> Daemons {
+        self.place.tells = false;
+        self
     }
 
     /// The names of those whose definitions cannot be read.
@@ -224,6 +233,15 @@ impl Daemons {
         Outcome::new(Retcode::NormalTermination).with_data(&data)
     }
 
+    /// What those need to know of it who wait for something that it is to come to.
+    pub fn seen(&self, name: &str) -> Option<Seen> {
+        self.by_name.get(name).map(|known| known.daemon.seen())
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
     /// Every daemon as it is now.
     pub fn told(&self) -> Vec<DaemonTold> {
         self.by_name.values().map(|known| known.daemon.told()).collect()
@@ -286,9 +304,9 @@ fn tell(
             encode(&Frame::Event(&DaemonEvent { seq, id, daemon: daemon.told(), outcome: outcome.clone() }))
         };
         let bytes = if daemon.is_gone() {
-            Some(store.forget_daemon(&daemon.init.name, event)?)
+            store.forget_daemon(&daemon.init.name, place.tells.then_some(event))?
         } else {
-            store.save_daemon(&row, false, Some(event))?
+            store.save_daemon(&row, false, place.tells.then_some(event))?
         };
         daemon.outcomes.remove(0);
         facts.push(Fact::Changed { told: daemon.told(), outcome, bytes });

@@ -25,6 +25,8 @@ pub struct Place {
     pub own: Identity,
     /// The kernel's boot id.
     pub boot: String,
+    /// Whether a server is told what becomes of them.
+    pub tells: bool,
 }
 
 /// What a turn brings along.

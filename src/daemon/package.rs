@@ -24,8 +24,8 @@ pub enum Supply {
     Fetching(Box<Fetching>),
     /// On this host.
     Here(Arc<DaemonInit>),
-    /// It is tried again then.
-    Failed(Instant),
+    /// It is tried again then. Whether it is another file than it should be.
+    Failed(Instant, bool),
 }
 
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Supply {
     pub fn deadline(&self) -> Option<Instant> {
         match self {
             Supply::Fetching(fetching) => Some(fetching.task.deadline()),
-            Supply::Failed(until) => Some(*until),
+            Supply::Failed(until, _) => Some(*until),
             _ => None,
         }
     }
@@ -104,9 +104,14 @@ impl Daemon {
     /// When it is tried again to bring it here, where it could not be had.
     pub(super) fn next_fetch(&self) -> Option<Instant> {
         match self.supply {
-            Supply::Failed(until) => Some(until),
+            Supply::Failed(until, _) => Some(until),
             _ => None,
         }
+    }
+
+    /// Why the file that was published is not the one that it should be.
+    pub(super) fn wrong_file(&self) -> Option<String> {
+        matches!(self.supply, Supply::Failed(_, true)).then(|| self.reason.clone().unwrap_or_default())
     }
 
     /// Begins to fetch the package, or leaves off where another is needed, or none.
@@ -120,7 +125,7 @@ impl Daemon {
             Supply::Here(here) if !is_needed || !here.has_package_of(&self.init) => {
                 self.supply = Supply::Idle;
             }
-            Supply::Failed(_) if !is_needed => self.supply = Supply::Idle,
+            Supply::Failed(..) if !is_needed => self.supply = Supply::Idle,
             _ => {}
         }
         let may_begin =
@@ -173,7 +178,7 @@ impl Daemon {
         // than it should be was published so.
         let doubled = RESTART_DELAY_MIN.saturating_mul(1 << self.failed_fetches.min(16));
         self.failed_fetches += 1;
-        self.supply = Supply::Failed(turn.now.mono + doubled.min(RESTART_DELAY_MAX));
+        self.supply = Supply::Failed(turn.now.mono + doubled.min(RESTART_DELAY_MAX), is_wrong_file);
         self.is_changed = true;
         if self.reason != failure.detail {
             self.reason.clone_from(&failure.detail);

@@ -12,7 +12,47 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+/// How far a daemon has come.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub told: DaemonTold,
+    /// What it is to be.
+    pub definition: Arc<DaemonInit>,
+    /// What it is, where it runs and has come up.
+    pub running: Option<Arc<DaemonInit>>,
+    /// The definition that came up last.
+    pub good: Option<Arc<DaemonInit>>,
+    /// Of its processes.
+    pub family: Option<String>,
+    /// Why it is not as it is wanted.
+    pub reason: Option<String>,
+    /// The file that was published is not the one that it should be: why.
+    pub wrong_file: Option<String>,
+    /// Nothing of it runs, and it is not about to.
+    pub is_down: bool,
+    /// The package of its definition is installed.
+    pub has_package: bool,
+    /// What runs is to be replaced.
+    pub renew: bool,
+}
+
 impl Daemon {
+    pub fn seen(&self) -> Seen {
+        let is_up = self.state == State::Running && self.left.is_none();
+        Seen {
+            told: self.told(),
+            definition: self.init.clone(),
+            running: self.started.clone().filter(|_| is_up),
+            good: self.good.clone(),
+            family: self.family.clone(),
+            reason: self.reason.as_deref().map(cut),
+            wrong_file: self.wrong_file().as_deref().map(cut),
+            is_down: matches!(self.state, State::Stopped | State::Installing),
+            has_package: !self.needs_package(),
+            renew: self.renew,
+        }
+    }
+
     /// As an earlier agent left it. Of another boot no process is left.
     pub fn restored(now: Now, row: DaemonRow, place: &Place) -> Self {
         let state = State::named(&row.state).unwrap_or(State::Stopped);

@@ -57,7 +57,7 @@ impl Daemon {
 
     fn begin_anew(&mut self) {
         self.restarts = Restarts::default();
-        self.tries = 0;
+        (self.tries, self.reason) = (0, None);
         self.told = self.is_waiting();
         if self.next_fetch().is_some() {
             self.supply = Supply::Idle;

@@ -1,16 +1,15 @@
-//! gearman.conf: TOML, every key checked, nothing ignored or clamped.
+//! gearman.conf.
 
-use super::config_values::{
-    absolute, absolute_text, allow_list, servers, size, socket_path, tags, text, whole,
-};
+use crate::config::values::{absolute, absolute_text, servers, size, socket_path, tags, text, whole};
+use crate::config::{self, ConfigError};
 use crate::daemon::DaemonSettings;
 use crate::exec::{AllowList, ExecSettings};
 use crate::link::LinkSettings;
 use crate::wire::command::{DEFAULT_GRACE_SECONDS, DEFAULT_TIMEOUT_SECONDS};
 use crate::wire::server_list;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,33 +31,13 @@ pub struct Config {
     pub control_socket: PathBuf,
 }
 
-/// What is wrong, and where: `LINE: KEY: REASON`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigError {
-    pub line: Option<usize>,
-    pub key: String,
-    pub reason: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "{line}: ")?;
-        }
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.reason)
-    }
-}
-
 impl Config {
     /// Reads the file's text. `servers`, as `-S` names them, take the place of `link.server`.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(text: &str, servers: Option<&str>) -> Result<Config, ConfigError> {
-        let file = read(text)?;
+        let file: File = config::read(text)?;
         let link = file.link;
         let server_error = |reason: String| ConfigError {
             line: None,
@@ -298,27 +277,9 @@ impl Default for Control {
     }
 }
 
-fn read(text: &str) -> Result<File, ConfigError> {
-    let line_of = |error: &toml::de::Error| {
-        error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1)
-    };
-    let reason = |error: &toml::de::Error| error.message().trim().replace('\n', ", ");
-    // The parser's own errors name no key, but a key that is there twice is where they point.
-    let pointed_at = |error: &toml::de::Error| {
-        let text = error.span().and_then(|span| text.get(span)).unwrap_or_default();
-        if error.message().trim() == "duplicate key" { text.trim().to_owned() } else { String::new() }
-    };
-    let syntax = |error: toml::de::Error| ConfigError {
-        line: line_of(&error),
-        key: pointed_at(&error),
-        reason: reason(&error),
-    };
-    let toml = toml::Deserializer::parse(text).map_err(syntax)?;
-    serde_path_to_error::deserialize(toml).map_err(|error| ConfigError {
-        line: line_of(error.inner()),
-        key: Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default(),
-        reason: reason(error.inner()),
-    })
+fn allow_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AllowList, D::Error> {
+    let expressions = Vec::<String>::deserialize(deserializer)?;
+    AllowList::new(&expressions).map_err(D::Error::custom)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 mod answered;
 mod calls;
 mod config;
-mod config_values;
 mod control;
 mod cron;
 mod daemons;
@@ -12,7 +11,8 @@ mod kept;
 mod status;
 mod trouble;
 
-pub use config::{Config, ConfigError};
+pub use crate::config::ConfigSource;
+pub use config::Config;
 
 use crate::daemon::{self, DaemonSettings};
 use crate::exec::{self, Exec};
@@ -50,16 +50,6 @@ pub struct Host {
     pub boot_id: String,
     /// The agent's own user.
     pub own: Identity,
-}
-
-/// Where the configuration came from, to read it again.
-#[derive(Debug, Clone)]
-pub struct ConfigSource {
-    pub path: PathBuf,
-    /// `-C` named it, so it must be there.
-    pub was_named: bool,
-    /// `-S`.
-    pub servers: Option<String>,
 }
 
 #[derive(Debug)]
@@ -264,19 +254,10 @@ impl Gearman {
     }
 
     fn reload(&mut self, now: Now, file: Result<Option<&[u8]>, String>, fx: &mut Effects, news: &mut News) {
-        let shown = self.source.path.display();
-        let config = file.and_then(|bytes| {
-            let bytes = match bytes {
-                None if self.source.was_named => return Err(format!("{shown}: there is no such file")),
-                bytes => bytes.unwrap_or_default(),
-            };
-            let text = std::str::from_utf8(bytes).map_err(|e| format!("{shown}: {e}"))?;
-            Config::parse(text, self.source.servers.as_deref()).map_err(|e| format!("{shown}:{e}"))
-        });
-        match config {
+        match self.source.again(file, Config::parse) {
             Err(reason) => error!("config=refused reason={reason:?} kept=\"the one before\""),
             Ok(config) => {
-                info!("config=reloaded file={shown:?}");
+                info!("config=reloaded file={:?}", self.source.path.display());
                 let init = init(&self.host, &config);
                 self.link.configure(now, config.link, init, fx);
                 self.configure_store(now, config.store, fx);

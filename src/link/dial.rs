@@ -2,7 +2,7 @@
 
 use super::{Fact, Link, State, concerns};
 use crate::machine::limits::{CONNECT_TIMEOUT, INIT_TIMEOUT};
-use crate::machine::{ConnId, Effects, Event, Instant, Now, Security, Task};
+use crate::machine::{ConnId, Effects, Event, Instant, Now, Protocol, Security, Task};
 use crate::task::PendingTask;
 use crate::wire::server_list::{self, Server};
 use crate::wire::session::MAX_REDIRECTS;
@@ -90,7 +90,7 @@ impl Link {
     }
 
     fn dial(&mut self, now: Now, to: SocketAddr, route: Route, fx: &mut Effects) {
-        let security = Security::Mutual { dir: self.settings.tls_dir.clone() };
+        let security = Security::Mutual { dir: self.settings.tls_dir.clone(), protocol: Protocol::Link };
         let (conn, until) = (fx.connect(to, security), now.mono + CONNECT_TIMEOUT);
         self.state = State::Dialling(Dial { conn, to, until, route, greeted: false });
     }

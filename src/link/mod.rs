@@ -17,7 +17,7 @@ use crate::wire::frame::encode;
 use crate::wire::server_list::Server;
 use crate::wire::session::{Frame, FromServer, HEARTBEAT_SECONDS, Init};
 use crate::wire::{FrameReader, Rejected, Request};
-use backoff::Backoff;
+pub use backoff::Backoff;
 use dial::{Dial, Resolving};
 use renewal::Renewal;
 use std::collections::BTreeMap;

@@ -86,10 +86,19 @@ pub enum Effect {
 /// How a connection to a server is secured: TLS 1.3 in any case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Security {
-    /// The link: both sides show a certificate of the CA in this folder.
-    Mutual { dir: PathBuf },
+    /// Both sides show a certificate of the CA in this folder.
+    Mutual { dir: PathBuf, protocol: Protocol },
     /// Enrolment, over HTTP: the server's chain must hold the CA with this SHA-256.
     Pinned { fingerprint: [u8; 32] },
+}
+
+/// What is spoken inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The link's frames.
+    Link,
+    /// Short exchanges.
+    Http,
 }
 
 /// What runs in a child process.

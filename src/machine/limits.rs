@@ -71,6 +71,26 @@ pub const INIT_TIMEOUT: Duration = Duration::from_secs(15);
 pub const STABLE_LINK: Duration = Duration::from_secs(30);
 /// From the begin of one renewal of the host's certificate to the next.
 pub const RENEWAL_PACE: Duration = Duration::from_secs(60);
+/// How long a server may take over a short exchange, once it was asked.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one exchange may take in all, whoever is tried.
+pub const EXCHANGE_TIMEOUT: Duration = Duration::from_mins(10);
+/// From the begin of one of boot's reports to the next, where there is something to tell.
+pub const REPORT_PACE: Duration = Duration::from_secs(10);
+/// The least wait after one that nobody took.
+pub const REPORT_AGAIN_MIN: Duration = Duration::from_secs(60);
+/// One of boot's jobs, as it came, in bytes.
+pub const BOOT_JOB_BYTES: usize = 64 * 1024;
+/// Characters of what names the action or the agent of a job that is none.
+pub const BOOT_KEY_CHARS: usize = 64;
+/// Jobs of boot that have not ended. More are refused.
+pub const UNFINISHED_BOOT_JOBS: usize = 128;
+/// Jobs whose end no server has taken. More are not taken in.
+pub const UNTOLD_BOOT_JOBS: usize = 1000;
+/// Jobs that are known to be done.
+pub const DONE_BOOT_JOBS: usize = 1000;
+/// How long it may take until a host is as it was before a job that failed.
+pub const UNDO_TIMEOUT: Duration = Duration::from_mins(20);
 /// How long enrolment may take in all.
 pub const ENROLL_TIMEOUT: Duration = Duration::from_secs(60);
 

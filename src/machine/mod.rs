@@ -15,7 +15,7 @@ mod task;
 mod time;
 
 pub use effect::{
-    Credentials, Effect, Effects, FAMILY_VARIABLE, Kin, Lasting, Launch, Process, Program, Security,
+    Credentials, Effect, Effects, FAMILY_VARIABLE, Kin, Lasting, Launch, Process, Program, Protocol, Security,
 };
 pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream, Survey};
 pub use id::{ChildId, ConnId};

@@ -3,7 +3,7 @@
 pub(super) mod identity;
 
 use super::wall_clock;
-use crate::machine::{ConnectionEnd, Security};
+use crate::machine::{ConnectionEnd, Protocol, Security};
 use crate::wire::session::{ALPN_HTTP, ALPN_LINK};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
@@ -42,7 +42,7 @@ impl Session {
     pub fn new(security: &Security, to: std::net::IpAddr) -> Result<Self, ConnectionEnd> {
         let provider = Arc::new(ring::default_provider());
         let (config, dir) = match security {
-            Security::Mutual { dir } => (mutual(&provider, dir)?, Some(dir.clone())),
+            Security::Mutual { dir, protocol } => (mutual(&provider, dir, *protocol)?, Some(dir.clone())),
             Security::Pinned { fingerprint } => (pinned(&provider, *fingerprint)?, None),
         };
         ClientConnection::new(Arc::new(config), ServerName::IpAddress(to.into()))
@@ -117,12 +117,19 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-fn mutual(provider: &Arc<CryptoProvider>, dir: &Path) -> Result<ClientConfig, ConnectionEnd> {
+fn mutual(
+    provider: &Arc<CryptoProvider>,
+    dir: &Path,
+    protocol: Protocol,
+) -> Result<ClientConfig, ConnectionEnd> {
     let own = identity::own(provider, dir)?;
     let mut config = builder(provider, Trust::Ca(identity::roots(dir)?))?
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![ALPN_LINK.to_vec()];
+    config.alpn_protocols = vec![match protocol {
+        Protocol::Link => ALPN_LINK.to_vec(),
+        Protocol::Http => ALPN_HTTP.to_vec(),
+    }];
     Ok(config)
 }
 

@@ -134,15 +134,16 @@ impl Store {
         if is_promise { self.promise(work) } else { self.together(work) }
     }
 
-    /// Forgets a daemon, and puts an event into the outbox. Returns the bytes that this takes there.
+    /// Forgets a daemon, and puts an event into the outbox where there is one. Returns the bytes that
+    /// this takes there.
     pub fn forget_daemon(
         &mut self,
         name: &str,
-        event: impl FnOnce(u64) -> Vec<u8>,
-    ) -> Result<usize, StoreError> {
+        event: Option<impl FnOnce(u64) -> Vec<u8>>,
+    ) -> Result<Option<usize>, StoreError> {
         self.promise(|db| {
             db.execute("DELETE FROM daemon WHERE name = ?", [name])?;
-            outbox::add(db, true, event)
+            event.map(|frame| outbox::add(db, true, frame)).transpose()
         })
     }
 }
@@ -258,7 +259,7 @@ mod tests {
         assert_eq!(bytes.unwrap(), Some(1));
         assert_eq!(store.daemons().unwrap(), (vec![row("a"), changed], vec![]));
         assert_eq!(store.results_after(0, 9, 9).unwrap()[0].frame, b"1");
-        store.forget_daemon("b", |_| b"gone".to_vec()).unwrap();
+        store.forget_daemon("b", Some(|_| b"gone".to_vec())).unwrap();
         assert_eq!(store.daemons().unwrap().0.len(), 1);
         assert_eq!(store.outbox_weight().unwrap().results, 2);
     }

@@ -1,7 +1,9 @@
-//! gearman.db: what survives the agent. SQLite, called directly: its rows are
+//! gearman.db and boot.db: what survives the agent. SQLite, called directly: its rows are
 //! small and its log (WAL) is written in one place, so a call is a matter of
 //! microseconds, or of one sync of the disk where that was promised.
 
+mod boot_jobs;
+mod boot_settings;
 mod cron;
 mod daemons;
 mod jobs;
@@ -11,6 +13,7 @@ mod place;
 mod requests;
 mod rescue;
 
+pub use boot_jobs::{BootJobKey, BootJobRow, KeptResult, NewBootJob};
 pub use daemons::{DaemonRow, UnreadableDaemon};
 pub use jobs::{KnownJob, NewJob, Origin, Unfinished};
 pub use open::OpenError;

@@ -11,8 +11,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Each brings the database from the version of its place to the next.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_daemons.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_daemons.sql"),
+    include_str!("migrations/0003_boot.sql"),
+];
 /// Says in the file's head whose it is: "Aspr".
 const APPLICATION: i64 = 0x4173_7072;
 /// How long the loop may be held up by another program that has the file locked.
@@ -170,11 +173,12 @@ fn version(db: &Connection) -> Result<usize, OpenError> {
     }
 }
 
-/// Tables with their columns.
+/// Tables with their columns, the one among them by which SQLite numbers results.
 fn shape(db: &Connection) -> rusqlite::Result<Vec<[String; 3]>> {
     let mut columns = db.prepare(
         "SELECT t.name, c.name, c.type FROM sqlite_schema t JOIN pragma_table_info(t.name) c \
-         WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%' ORDER BY t.name, c.cid",
+         WHERE t.type = 'table' AND (t.name NOT LIKE 'sqlite_%' OR t.name = 'sqlite_sequence') \
+         ORDER BY t.name, c.cid",
     )?;
     let columns = columns.query_map([], |row| Ok([0, 1, 2].map(|column| text(row, column))))?;
     columns.collect()

@@ -17,9 +17,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// What is worth carrying over, the dearest first, and by what it is in order.
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 8] = [
     ("outbox", "seq"),
     ("daemon", "name"),
+    ("boot_setting", "name"),
+    ("boot_job", "place"),
     ("job", "place"),
     ("cron", "name"),
     ("request", "place"),

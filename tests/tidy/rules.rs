@@ -59,7 +59,7 @@ const ORDER: &[&[&str]] = &[
     &["wire"],
     &["machine"],
     &["task", "store"],
-    &["exec", "cron", "link", "http", "job", "daemon", "getinfo"],
+    &["exec", "cron", "link", "http", "job", "daemon", "getinfo", "config"],
     &["gearman", "boot", "nodus", "logagent", "secureagent", "enroll"],
     &["cli"],
     &["gearctl"],

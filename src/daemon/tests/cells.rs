@@ -69,7 +69,7 @@ const EXPECTED: &[(State, Cause, &str, State)] = &[
 
 #[test]
 fn each_cell_does_what_it_says() {
-    let place = Place { settings: super::settings(), own: own(), boot: "boot".into() };
+    let place = Place { settings: super::settings(), own: own(), boot: "boot".into(), tells: true };
     for state in State::ALL.iter().copied() {
         for cause in Cause::ALL.iter().copied() {
             let mut fx = Effects::default();

@@ -474,7 +474,7 @@ fn one_whose_definition_cannot_be_read_is_ended_when_it_is_defined_anew() {
     host.pass(2.0);
     let row = host.daemons.by_name["web"].daemon.row("boot");
     let (family, main, boot) = (row.family, row.main, row.boot);
-    host.store.forget_daemon("web", |_| Vec::new()).unwrap();
+    host.store.forget_daemon("web", Some(|_: u64| Vec::new())).unwrap();
     host.next_agent("boot");
     host.daemons.unreadable.push(UnreadableDaemon { name: "web".into(), family, main, boot });
     host.init(&json!({}));

@@ -1,13 +1,13 @@
-//! The values that keys of gearman.conf may have.
+//! The values that keys may have.
 
-use crate::exec::AllowList;
 use crate::wire::server_list;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub(super) fn whole<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64>(
+/// A whole number in this range.
+pub fn whole<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64>(
     deserializer: D,
 ) -> Result<u64, D::Error> {
     let number = i64::deserialize(deserializer)?;
@@ -17,16 +17,16 @@ pub(super) fn whole<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64
         .ok_or_else(|| D::Error::custom(format_args!("must be from {LEAST} to {MOST}, got {number}")))
 }
 
-pub(super) fn size<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64>(
+/// The same, of what is in memory.
+pub fn size<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64>(
     deserializer: D,
 ) -> Result<usize, D::Error> {
     let number = whole::<D, LEAST, MOST>(deserializer)?;
     usize::try_from(number).map_err(D::Error::custom)
 }
 
-pub(super) fn text<'de, D: Deserializer<'de>, const MOST_BYTES: usize>(
-    deserializer: D,
-) -> Result<String, D::Error> {
+/// At most so many bytes.
+pub fn text<'de, D: Deserializer<'de>, const MOST_BYTES: usize>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     match text.len() {
         length if length > MOST_BYTES => {
@@ -36,7 +36,8 @@ pub(super) fn text<'de, D: Deserializer<'de>, const MOST_BYTES: usize>(
     }
 }
 
-pub(super) fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+/// Short names with short values.
+pub fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     const MOST: usize = 64;
     const MOST_BYTES: usize = 256;
     let tags = BTreeMap::<String, String>::deserialize(deserializer)?;
@@ -51,13 +52,15 @@ pub(super) fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMa
     }
 }
 
-pub(super) fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// A server list, as it is written.
+pub fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let list = String::deserialize(deserializer)?;
     server_list::parse(&list).map_err(D::Error::custom)?;
     Ok(list)
 }
 
-pub(super) fn absolute_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+/// An absolute path, as it is written.
+pub fn absolute_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let path = String::deserialize(deserializer)?;
     if !path.starts_with('/') || path.contains('\0') {
         return Err(D::Error::custom(format_args!("must be an absolute path, got {path:?}")));
@@ -65,11 +68,13 @@ pub(super) fn absolute_text<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     Ok(path)
 }
 
-pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+/// An absolute path.
+pub fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     absolute_text(deserializer).map(PathBuf::from)
 }
 
-pub(super) fn socket_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+/// An absolute path that a socket may have.
+pub fn socket_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     // What sockaddr_un has room for (unix(7)), less the NUL.
     const MOST_BYTES: usize = 107;
     let path = absolute_text(deserializer)?;
@@ -79,9 +84,4 @@ pub(super) fn socket_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         ))),
         _ => Ok(path.into()),
     }
-}
-
-pub(super) fn allow_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AllowList, D::Error> {
-    let expressions = Vec::<String>::deserialize(deserializer)?;
-    AllowList::new(&expressions).map_err(D::Error::custom)
 }

@@ -1,0 +1,89 @@
+//! boot, the agent that installs the others. See boot(8).
+
+use aspire::boot::{self, Boot, Config, ConfigSource, Host, Kept};
+use aspire::cli::{self, CommandLine, Mode};
+use aspire::machine::Now;
+use aspire::reactor::{self, Reactor};
+use aspire::store::Store;
+use aspire::wire::boot::KnownAgent;
+use aspire::wire::enroll::Token;
+use aspire::wire::server_list::Server;
+use std::fmt::Display;
+use std::hash::{BuildHasher as _, RandomState};
+use std::process::ExitCode;
+
+/// The agent that boot can tell of its server, and its configuration.
+const GEARMAN: (&str, &str) = ("gearman", "/etc/cargo/gearman.conf");
+
+/// What enrolment has found out: the server, and the agents that the host is to have.
+type Enrolled<'a> = (&'a Server, &'a [String]);
+
+fn main() -> ExitCode {
+    cli::main("boot", &boot::version(), |line| match &line.mode {
+        Mode::Check => Ok(cli::verdict(config(line))),
+        Mode::Enroll { server, token, install } => enroll(line, server, token, install),
+        _ => run(line, config(line)?, None),
+    })
+}
+
+fn config(line: &CommandLine) -> Result<Config, String> {
+    let text = line.read_config()?;
+    Config::parse(&text, line.servers.as_deref()).map_err(|e| format!("{}:{e}", line.config.display()))
+}
+
+/// From a bare host to one that works: what is still missing the server is asked for.
+fn enroll(
+    line: &CommandLine,
+    server: &Server,
+    token: &Token,
+    install: &[String],
+) -> Result<ExitCode, String> {
+    // Before the token is used: a boot that runs would keep this one from going on.
+    drop(cli::PidFile::hold(&line.pid_file)?);
+    let is_configured = line.config.exists();
+    let config =
+        if is_configured { config(line)? } else { Config::parse("", None).map_err(|e| e.to_string())? };
+    let dir = &config.tls_dir;
+    let id = cli::enroll(server, token, dir, &config.name)?;
+    cli::say(&format!("This host is {id}. Its identity is in {}.", dir.display()));
+    cli::first_config(&line.config, "report", server, dir)?;
+    let (program, file) = GEARMAN;
+    if install.iter().any(|name| KnownAgent::named(name).is_some_and(|known| known.program == program)) {
+        cli::first_config(file.as_ref(), "link", server, dir)?;
+    }
+    run(line, self::config(line)?, Some((server, install)))
+}
+
+fn run(line: &CommandLine, config: Config, enrolled: Option<Enrolled>) -> Result<ExitCode, String> {
+    let begin = |now, reactor: Reactor| Ok((reactor.frugal(), begin(line, config, enrolled, now)?));
+    cli::run(line, &boot::version(), begin)
+}
+
+fn begin(line: &CommandLine, config: Config, enrolled: Option<Enrolled>, now: Now) -> Result<Boot, String> {
+    if let Err(reason) = reactor::finish_renewal(&config.tls_dir) {
+        log::warn!("certificate=unfinished reason={reason:?}");
+    }
+    reactor::common_name(&config.tls_dir.join("cert.pem")).map_err(|reason| {
+        format!("this host is not enrolled: boot --enroll HOST:PORT --token TOKEN: {reason}")
+    })?;
+    let host = Host {
+        node_name: cli::node_name()?,
+        boot_id: cli::boot_id(),
+        own: cli::own_identity()?,
+        packages: aspire_package::Kind::taken_here().into_iter().map(|kind| kind.name().to_owned()).collect(),
+    };
+    let source = ConfigSource {
+        path: line.config.clone(),
+        was_named: line.config_was_named,
+        servers: line.servers.clone(),
+    };
+    let path = config.store.clone();
+    let store_failed = |error: &dyn Display| format!("store.path: {}: {error}", path.display());
+    let mut store = Store::open(&config.store, now.wall).map_err(|e| store_failed(&e))?;
+    if let Some((server, wanted)) = enrolled {
+        let mut kept = Kept::load(&store).map_err(|e| store_failed(&e))?;
+        kept.enrolled(server, wanted, &mut store).map_err(|e| store_failed(&e))?;
+    }
+    let seed = RandomState::new().hash_one(());
+    Boot::new(now, host, source, config, store, seed).map_err(|e| store_failed(&e))
+}
