@@ -16,6 +16,9 @@
 //! goes by the link's task into an inbox, from there to the store, and only then
 //! is a result acknowledged.
 //!
+//! Hosts' [`boot`] comes by short exchanges instead: it tells of the agents that it looks after, and
+//! fetches what it is to do about them.
+//!
 //! Files for people and hosts are in [`packages`], on either listener.
 //!
 //! What happens on the way is counted ([`metrics`]) for whoever watches.
@@ -25,6 +28,7 @@
 pub mod again;
 pub mod agents;
 pub mod app;
+pub mod boot;
 pub mod clock;
 pub mod config;
 pub mod ctl;

@@ -1,8 +1,10 @@
 //! Every bound of the server, with its unit, in one place. What the agents
 //! must know too is in `aspire_wire`.
 
+mod boot;
 mod people;
 
+pub use boot::*;
 pub use people::*;
 
 use std::ops::RangeInclusive;

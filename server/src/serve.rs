@@ -4,6 +4,7 @@
 use crate::agents::listener::Port;
 use crate::agents::renewal::keep_renewed;
 use crate::app::{self, App, STOPPING};
+use crate::boot::sweep;
 use crate::config::Config;
 use crate::hosts;
 use crate::jobs::book;
@@ -37,7 +38,7 @@ pub struct Running {
     /// The two listeners.
     accepting: [JoinHandle<()>; 2],
     /// Those that write to the database.
-    writing: [JoinHandle<()>; 6],
+    writing: [JoinHandle<()>; 7],
     renewal: JoinHandle<()>,
     /// Ends when the last link's task has.
     links: mpsc::Receiver<()>,
@@ -88,7 +89,8 @@ impl Running {
             tokio::spawn(bookkeeper(app.clone(), stopped.clone())),
             tokio::spawn(carrier(app.clone(), stopped.clone())),
             tokio::spawn(scribe(app.clone(), stopped.clone())),
-            tokio::spawn(keeper(app.clone(), stopped)),
+            tokio::spawn(keeper(app.clone(), stopped.clone())),
+            tokio::spawn(sweeper(app.clone(), stopped)),
         ];
         let renewal = tokio::spawn(renewal(certificate, app.clone()));
 
@@ -158,6 +160,10 @@ async fn scribe(app: Arc<App>, stop: watch::Receiver<bool>) {
 
 async fn keeper(app: Arc<App>, stop: watch::Receiver<bool>) {
     keep::keep(&app, stop).await;
+}
+
+async fn sweeper(app: Arc<App>, stop: watch::Receiver<bool>) {
+    sweep::keep_swept(&app, stop).await;
 }
 
 async fn host_writer(app: Arc<App>, stop: watch::Receiver<bool>) {

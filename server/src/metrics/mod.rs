@@ -6,12 +6,14 @@
 //! values out of our own lists only: routes as they are written in the router,
 //! never a path, a name or anything else that a caller or a host chose.
 
+mod boot;
 pub mod http;
 mod links;
 mod requests;
 pub mod scrape;
 mod store;
 
+pub use boot::Boot;
 pub use http::Http;
 pub use links::{Handshakes, Links};
 pub use requests::Requests;
@@ -32,6 +34,7 @@ pub struct Metrics {
     /// The same of the agents' port.
     pub agent_handshakes: Handshakes,
     pub links: Links,
+    pub boot: Boot,
     pub requests: Arc<Requests>,
     pub database: Arc<Database>,
     now: scrape::Now,
@@ -53,6 +56,7 @@ impl Default for Metrics {
             web_handshakes: Handshakes::of(&handshakes, "web"),
             agent_handshakes: Handshakes::of(&handshakes, "agents"),
             links: Links::new(&registry),
+            boot: Boot::new(&registry),
             requests: Requests::new(&registry).into(),
             database: Database::new(&registry).into(),
             now: scrape::Now::new(&registry),

@@ -8,6 +8,7 @@
 //! The document is not only told but kept to: a parameter that is not in it is refused
 //! ([`Document::parameters`]).
 
+mod boot;
 mod callers;
 mod methods;
 mod page;
@@ -36,6 +37,7 @@ const TAGS: &[(&str, &str)] = &[
     ("jobs", "Commands that run apart from the request that began them."),
     ("cron", "What hosts accepted into their cron tables."),
     ("daemons", "Supervised daemons, as their hosts tell of them."),
+    ("boot", "Boot, the agent that installs the others: what it is to do, and what it tells of them."),
     ("tokens", "What an operator hands to a new host for its enrolment."),
     (
         "packages",
@@ -93,6 +95,11 @@ const LINKS: &[Link] = &[
         from: ("/api/v1/jobs", "get", "200"),
         values: &[("host", "jobs/0/host"), ("job", "jobs/0/job")],
         to: &["jobs.show", "jobs.output"],
+    },
+    Link {
+        from: ("/api/v1/boot/jobs", "post", "202"),
+        values: &[("id", "id")],
+        to: &["boot.show_job", "boot.cancel_job"],
     },
 ];
 
@@ -162,7 +169,7 @@ fn complete(document: &mut Value) {
                  "description": "With the cookie, for what changes something: the `csrf` of `POST \
                                  /api/v1/login`."},
     });
-    for (name, schema) in methods::schemas().into_iter().chain(shapes::schemas()) {
+    for (name, schema) in all_schemas() {
         document["components"]["schemas"][name] = schema;
     }
     for (path, method, operation) in operations(document) {
@@ -178,6 +185,10 @@ fn complete(document: &mut Value) {
         }
     }
     link(document);
+}
+
+fn all_schemas() -> impl Iterator<Item = (String, Value)> {
+    methods::schemas().into_iter().chain(shapes::schemas()).chain(boot::schemas())
 }
 
 fn link(document: &mut Value) {

@@ -60,6 +60,16 @@ names! {
     NewHost = "NewHost";
     /// What it gets.
     HostIdentity = "HostIdentity";
+    /// See [`super::boot`], as the next four.
+    NewBootJob = "NewBootJob";
+    /// What a host's boot tells.
+    BootReport = "BootReport";
+    /// What it is to do.
+    BootAnswer = "BootAnswer";
+    /// What became of that.
+    BootResults = "BootResults";
+    /// Whether that is on disk.
+    BootResultAnswer = "BootResultAnswer";
 }
 
 /// The name of the schema of problem documents.

@@ -36,6 +36,8 @@ const RULES: &[(&str, &str, Least)] = &[
     // Each looks at the hosts itself, so that whoever is limited to some may call it.
     ("POST", "/api/v1/requests", Least::Role(Role::Operator)),
     ("DELETE", "/api/v1/requests/{id}", Least::Role(Role::Operator)),
+    ("POST", "/api/v1/boot/jobs", Least::Role(Role::Operator)),
+    ("DELETE", "/api/v1/boot/jobs/{id}", Least::Role(Role::Operator)),
     ("DELETE", "/api/v1/hosts/{id}", Least::Role(Role::Operator)),
     // Enrolment tokens: whoever runs the fleet takes hosts into it.
     ("*", "/api/v1/tokens", Least::Whole(Role::Operator)),

@@ -8,9 +8,11 @@ const METHOD: &str = "daemon.init";
 
 /// Takes the login out of the parameters. The URL as it was, where there was one.
 pub fn hide(method: &str, params: &mut Map<String, Value>) -> Option<String> {
-    if method != METHOD {
-        return None;
-    }
+    if method == METHOD { hide_of_url(params) } else { None }
+}
+
+/// The same of whatever has a `url`.
+pub fn hide_of_url(params: &mut Map<String, Value>) -> Option<String> {
     let Some(Value::String(url)) = params.get_mut("url") else { return None };
     let bare = without_login(url)?;
     Some(std::mem::replace(url, bare))

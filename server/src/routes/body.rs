@@ -18,6 +18,9 @@ pub struct Object(pub Map<String, Value>);
 /// A JSON object that is a `T`.
 pub struct Typed<T>(pub T);
 
+/// A JSON list of `T`s.
+pub struct Listed<T>(pub Vec<T>);
+
 /// The query, each key known and there once.
 pub struct Query<T>(pub T);
 
@@ -28,25 +31,27 @@ impl<S: Send + Sync> FromRequest<S> for Object {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
-        if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "send the body as Content-Type: application/json",
-            ));
-        }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
-            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this call takes")
-            }
-            other if TooSlow::caused(&other) => {
-                Problem::new(StatusCode::REQUEST_TIMEOUT, TooSlow.to_string())
-            }
-            other => Problem::new(StatusCode::BAD_REQUEST, other.body_text()),
-        })?;
-        json::object(&bytes).map(Object)
+        json::object(&bytes(request, state).await?).map(Object)
     }
+}
+
+/// The body, which says that it is JSON.
+async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the body as Content-Type: application/json",
+        ));
+    }
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this call takes")
+        }
+        other if TooSlow::caused(&other) => Problem::new(StatusCode::REQUEST_TIMEOUT, TooSlow.to_string()),
+        other => Problem::new(StatusCode::BAD_REQUEST, other.body_text()),
+    })
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Typed<T> {
@@ -55,6 +60,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Typed<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Object(object) = Object::from_request(request, state).await?;
         json::typed(object).map(Typed)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Listed<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        json::list(&bytes(request, state).await?).map(Listed)
     }
 }
 

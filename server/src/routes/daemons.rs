@@ -2,15 +2,14 @@
 
 use super::body::{Path, Query};
 use super::cron::after;
-use super::hosts::{HostPath, Wanted, find, wanted};
+use super::hosts::{HostPath, find};
 use super::jobs::page;
 use super::json::damaged;
-use super::resolve::{selected, visible};
+use super::resolve::listed;
 use crate::app::App;
 use crate::clock;
 use crate::hosts::{Host, Status};
 use crate::jobs::book;
-use crate::limits::MAX_LISTED_HOSTS;
 use crate::openapi::schema::{gathered, one_of, page_limit};
 use crate::openapi::shapes::DaemonWithEvents;
 use crate::people::Principal;
@@ -278,22 +277,7 @@ async fn shown(app: &App, wanted: &DaemonFilter<'_>) -> Result<Json<List>, Probl
 
 impl Filter {
     async fn narrow(&self, app: &Arc<App>, who: &Principal) -> Result<DaemonFilter<'_>, Problem> {
-        let host = self.host.as_deref().map(|text| wanted(app, who, text, Wanted::Field)).transpose()?;
-        let target = match &self.target {
-            Some(target) => Some(selected(app, &who.scope, target).await?),
-            None => None,
-        };
-        let target = target.map(|hosts| hosts.iter().map(|host| host.id).collect::<Vec<_>>());
-        let hosts = match (host, target) {
-            (None, None) => visible(app, &who.scope).await?,
-            (None, target) => target,
-            (Some(host), None) => Some(vec![host]),
-            (Some(host), Some(target)) => Some(target.into_iter().filter(|id| *id == host).collect()),
-        };
-        if let Some(n) = hosts.as_ref().map(Vec::len).filter(|n| *n > MAX_LISTED_HOSTS) {
-            let reason = format!("target: must select at most {MAX_LISTED_HOSTS} hosts here, got {n}");
-            return Err(Problem::field("target", reason));
-        }
+        let hosts = listed(app, who, self.host.as_deref(), self.target.as_deref()).await?;
         let status = self.status.as_deref().map(known_status).transpose()?;
         Ok(DaemonFilter { hosts, name: self.name.as_deref(), status, ..DaemonFilter::default() })
     }

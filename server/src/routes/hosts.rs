@@ -220,6 +220,7 @@ pub async fn revoke(
         app.directory.remove(&host);
         app.hub.end(host.id, "this host was revoked");
         host_removed(&app.jobs, &app.store, &host).await?;
+        app.store.forget_boot_jobs_of(host.id, clock::now()).await?;
         tracing::info!(host = %host.id, "host revoked");
         Ok(StatusCode::NO_CONTENT)
     })

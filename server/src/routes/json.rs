@@ -9,17 +9,32 @@ use serde_json::{Map, Value};
 
 /// Reads one object. 400 where it is not JSON, 422 where it is something else.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    let value = strict_json::parse(bytes)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))?;
-    match value {
+    match value(bytes)? {
         Value::Object(object) => Ok(object),
         _ => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body must be a JSON object")),
     }
 }
 
+/// Reads one list of `T`s. 400 where it is not JSON, 422 where it is something else.
+pub fn list<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, Problem> {
+    match value(bytes)? {
+        list @ Value::Array(_) => whole(list),
+        _ => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body must be a JSON list")),
+    }
+}
+
+fn value(bytes: &[u8]) -> Result<Value, Problem> {
+    strict_json::parse(bytes)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))
+}
+
 /// The object as `T`, or 422 with the field that is to blame.
 pub fn typed<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
+    whole(Value::Object(object))
+}
+
+fn whole<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let reason = error.inner().to_string();
         match error.path().to_string().as_str() {
             "." => blame(&reason),

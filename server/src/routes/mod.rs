@@ -4,6 +4,7 @@ mod access_tokens;
 mod answer;
 mod audit;
 mod body;
+mod boot;
 mod cookie;
 mod cron;
 mod daemons;
@@ -116,7 +117,8 @@ fn guarded() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(users::password))
         .routes(routes!(access_tokens::list, access_tokens::create))
         .routes(routes!(access_tokens::remove))
-        .routes(routes!(audit::list));
+        .routes(routes!(audit::list))
+        .merge(boot::web());
     OpenApiRouter::new().nest("/api/v1", api)
 }
 
@@ -132,7 +134,7 @@ fn open() -> OpenApiRouter<Arc<App>> {
 
 /// What agents ask for, one answer a connection.
 fn exchanges() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(enroll::enroll))
+    OpenApiRouter::new().routes(routes!(enroll::enroll)).merge(boot::exchanges())
 }
 
 /// What [`metrics::authenticate`] guards.

@@ -292,7 +292,7 @@ fn term(method: &str, is_followed: bool, body: &Map<String, Value>) -> Term {
 }
 
 /// The caller's id, or one that is made for it.
-fn checked_id(id: Option<String>) -> Result<String, Problem> {
+pub(super) fn checked_id(id: Option<String>) -> Result<String, Problem> {
     let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
     if id.len() > MAX_ID_BYTES || !id.bytes().all(|b| b.is_ascii_graphic()) || id.is_empty() {
         let reason = format!("id: must be 1 to {MAX_ID_BYTES} printable ASCII characters without spaces");

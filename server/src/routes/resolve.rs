@@ -1,10 +1,10 @@
 //! Whom a request is for: the hosts that it names, and those that its expression selects.
 
-use super::hosts::several;
+use super::hosts::{Wanted, several, wanted};
 use crate::app::App;
 use crate::hosts::{Directory, Found, Host};
 use crate::limits::{MAX_HOSTS_PER_REQUEST, MAX_LISTED_HOSTS, MAX_WORD_BYTES};
-use crate::people::Scope;
+use crate::people::{Principal, Scope};
 use crate::problem::Problem;
 use crate::requests::Target;
 use crate::targets;
@@ -101,6 +101,33 @@ pub(super) async fn visible(app: &Arc<App>, scope: &Scope) -> Result<Option<Vec<
             Err(Problem::forbidden(reason))
         }
     }
+}
+
+/// The ids of the hosts that a list is narrowed to by a host, by an expression, and by whom he sees who
+/// asks; `None`: all there are.
+pub(super) async fn listed(
+    app: &Arc<App>,
+    who: &Principal,
+    host: Option<&str>,
+    target: Option<&str>,
+) -> Result<Option<Vec<Uuid>>, Problem> {
+    let host = host.map(|text| wanted(app, who, text, Wanted::Field)).transpose()?;
+    let target = match target {
+        Some(target) => Some(selected(app, &who.scope, target).await?),
+        None => None,
+    };
+    let target = target.map(|hosts| hosts.iter().map(|host| host.id).collect::<Vec<_>>());
+    let hosts = match (host, target) {
+        (None, None) => visible(app, &who.scope).await?,
+        (None, target) => target,
+        (Some(host), None) => Some(vec![host]),
+        (Some(host), Some(target)) => Some(target.into_iter().filter(|id| *id == host).collect()),
+    };
+    if let Some(n) = hosts.as_ref().map(Vec::len).filter(|n| *n > MAX_LISTED_HOSTS) {
+        let reason = format!("target: must select at most {MAX_LISTED_HOSTS} hosts here, got {n}");
+        return Err(Problem::field("target", reason));
+    }
+    Ok(hosts)
 }
 
 fn find(directory: &Directory, scope: &Scope, n: usize, text: &str) -> Result<Option<Arc<Host>>, Problem> {

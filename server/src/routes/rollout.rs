@@ -35,7 +35,7 @@ const KEYS: [&str; 5] = ["batch", "ramp", "max_errors", "pause", "confirm"];
 
 /// A number of hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Share {
+pub(super) enum Share {
     Hosts(u64),
     Percent(u64),
 }
@@ -112,7 +112,8 @@ pub(super) fn check_confirmed(app: &App, confirm: Option<u64>, hosts: usize) -> 
     Err(Problem::field("confirm", format!("confirm: {reason}")).with_hosts(hosts))
 }
 
-fn check_share(
+/// Whether there can be so many.
+pub(super) fn check_share(
     field: &str,
     share: Option<Share>,
     hosts: &RangeInclusive<u64>,
@@ -132,7 +133,7 @@ fn check_share(
 
 impl Share {
     /// So many hosts of all these; a part of a host is none.
-    fn of(self, hosts: usize) -> u32 {
+    pub fn of(self, hosts: usize) -> u32 {
         let number = match self {
             Share::Hosts(number) => number,
             Share::Percent(percent) => hosts as u64 * percent / 100,

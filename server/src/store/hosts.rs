@@ -1,6 +1,6 @@
 //! The table `hosts`: loaded whole at the start, written behind the live directory's back.
 
-use super::{Store, StoreError, daemons, facts, from_json, retried, to_json};
+use super::{Store, StoreError, boot_reports, daemons, facts, from_json, retried, to_json};
 use crate::clock::EpochMs;
 use crate::hosts::{Greeting, Patience, Settings, Status, Tags};
 use crate::pki::Certificate;
@@ -89,7 +89,8 @@ impl Store {
         Ok(())
     }
 
-    /// The host is refused from now on. The row is kept, its facts and what it told of its daemons are not.
+    /// The host is refused from now on. The row is kept, its facts and what it told of its daemons and of
+    /// boot are not.
     pub async fn revoke_host(&self, id: Uuid, now: EpochMs) -> Result<(), StoreError> {
         retried(|| self.revoke_host_once(id, now)).await
     }
@@ -104,6 +105,7 @@ impl Store {
             .await?;
         facts::forget(&mut transaction, id).await?;
         daemons::forget(&mut transaction, id).await?;
+        boot_reports::forget(&mut transaction, id).await?;
         Ok(transaction.commit().await?)
     }
 }

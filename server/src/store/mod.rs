@@ -4,6 +4,9 @@
 
 pub mod audit;
 mod begun;
+pub mod boot_job_hosts;
+pub mod boot_jobs;
+pub mod boot_reports;
 pub mod cron;
 pub mod daemons;
 pub mod facts;

@@ -17,7 +17,7 @@ pub struct Own<'a> {
 }
 
 impl Own<'_> {
-    fn narrow(self, query: &mut QueryBuilder<Any>, word: &str) {
+    pub(super) fn narrow(self, query: &mut QueryBuilder<Any>, word: &str) {
         query.push(word).push(" who = ").push_bind(self.who.to_owned());
         query.push(" AND gmt_create >= ").push_bind(self.since);
     }

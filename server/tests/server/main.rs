@@ -17,6 +17,7 @@ mod program;
 mod access_tokens;
 mod acks;
 mod audit;
+mod boot;
 mod ca_key;
 mod calls;
 mod cancel;

@@ -50,7 +50,7 @@ pub fn methods() -> Vec<Method> {
 }
 
 /// A daemon, as an operator defines it.
-fn definition() -> Map<String, Value> {
+pub fn definition() -> Map<String, Value> {
     let url =
         format!("Where its package is: http, https, ftp or file; it ends in one of {}.", PACKAGES.join(", "));
     let mut all = fields(json!({

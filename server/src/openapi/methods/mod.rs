@@ -3,6 +3,8 @@
 
 mod daemon;
 
+pub(super) use daemon::definition;
+
 use crate::limits::{
     BATCH_HOSTS, DEADLINE_SECONDS, MAX_ERRORS_HOSTS, MAX_HOSTS_PER_REQUEST, MAX_TARGET_BYTES, MAX_WORD_BYTES,
     PAUSE_SECONDS,
@@ -76,7 +78,7 @@ fn schema(method: Method) -> Value {
 }
 
 /// A request is for somebody.
-fn addressed() -> Value {
+pub(super) fn addressed() -> Value {
     json!([{"required": ["hosts"]}, {"required": ["target"]}])
 }
 
@@ -90,7 +92,7 @@ fn envelope() -> Map<String, Value> {
     let deadline = "Seconds until every host has its final state. Where it is absent, what the most patient \
                     host needs for the command, or 30 where hosts only take note; with `batch` as often as \
                     hosts come one after the other, which must not be more than the most.";
-    fields(json!({
+    let mut all = fields(json!({
         "id": or_null(formed("^[!-~]+$", MAX_ID_BYTES, id)),
         "hosts": {"type": "array", "items": host, "maxItems": MAX_HOSTS_PER_REQUEST,
                   "description": "Hosts by id or name."},
@@ -99,14 +101,22 @@ fn envelope() -> Map<String, Value> {
         "queue": flag("Whether the request waits for hosts that are offline."),
         "ttl": number(&TTL_SECONDS, "With `queue`: seconds that it waits for them, a day where it is absent. \
                       With `batch`: seconds after which no host is begun any more."),
-        "batch": or_null(share(&BATCH_HOSTS, 1, "A rollout: the most hosts that are under way at once.")),
         "ramp": flag("With `batch`: whether it begins with one host, then two at once, then four, as they \
                      succeed."),
-        "max_errors": or_null(share(&MAX_ERRORS_HOSTS, 0, "With `batch`: the most hosts that may fail for \
-                              others to be begun; any number where it is absent.")),
         "pause": or_null(number(&PAUSE_SECONDS, "With `batch`: seconds from the end of one host to the \
             begin of \
                                 the next in its place.")),
+    }));
+    all.extend(rollout());
+    all
+}
+
+/// To how many hosts at once.
+pub(super) fn rollout() -> Map<String, Value> {
+    fields(json!({
+        "batch": or_null(share(&BATCH_HOSTS, 1, "A rollout: the most hosts that are under way at once.")),
+        "max_errors": or_null(share(&MAX_ERRORS_HOSTS, 0, "The most hosts that may fail for others to be \
+                              begun; any number where it is absent. Of a request: with `batch`.")),
         "confirm": or_null(number(&(0..=u64::MAX), "How many hosts it is for: needed where they are more \
             than \
                                   the configuration says.")),
