@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what is unexpected fails the test")]
 
+#[path = "man/boot.rs"]
+mod boot;
 #[path = "man/page.rs"]
 mod page;
 mod sim;

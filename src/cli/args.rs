@@ -1,10 +1,15 @@
 //! The flags of interfaces.md section 2, the same for every agent.
 
+use crate::wire::boot::BootJob;
 use crate::wire::enroll::Token;
 use crate::wire::server_list::{self, Server};
 use getopts::{Matches, Options};
 use log::LevelFilter;
+use serde_json::json;
 use std::path::{Path, PathBuf};
+
+/// The agent that looks after the others.
+const BOOT: &str = "boot";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +44,11 @@ pub enum Mode {
     Enroll {
         server: Server,
         token: Token,
+        /// `--install NAME`, as often as there are agents that the host is to have: boot alone has it.
+        install: Vec<String>,
     },
+    /// `--take-over PLAN`: how boot starts itself to be replaced, which is for nobody else.
+    TakeOver(PathBuf),
 }
 
 /// The command line is wrong; exit status 2.
@@ -57,8 +66,13 @@ pub struct Usage {
 /// [`Usage`]
 pub fn parse(program: &str, arguments: &[String]) -> Result<CommandLine, Usage> {
     let wrong = |reason: String| Usage { program: program.into(), reason };
-    let options = options(program);
-    let matches = options.parse(arguments).map_err(|e| wrong(e.to_string()))?;
+    let shown = options(program);
+    let mut known = options(program);
+    if program == BOOT {
+        // The one flag that is in no help.
+        known.optopt("", "take-over", "", "PLAN");
+    }
+    let matches = known.parse(arguments).map_err(|e| wrong(e.to_string()))?;
     if let Some(stray) = matches.free.first() {
         return Err(wrong(format!("unexpected argument {stray:?}")));
     }
@@ -71,8 +85,9 @@ pub fn parse(program: &str, arguments: &[String]) -> Result<CommandLine, Usage> 
         Some("-") => None,
         _ => Some(path("L", &format!("/var/log/cargo/{program}.log"))?),
     };
-    let mode = mode(program, &matches, &options).map_err(wrong)?;
-    if mode == Mode::Run && log.is_none() && !foreground {
+    let mode = mode(program, &matches, &shown).map_err(wrong)?;
+    let runs = mode == Mode::Run || program == BOOT && matches!(mode, Mode::Enroll { .. });
+    if runs && log.is_none() && !foreground {
         return Err(wrong("-L - needs -f: a daemon has no standard error".into()));
     }
     let servers = matches.opt_str("S");
@@ -98,16 +113,31 @@ fn mode(program: &str, matches: &Matches, options: &Options) -> Result<Mode, Str
     if matches.opt_present("V") {
         return Ok(Mode::Version);
     }
+    if program == BOOT
+        && let Some(plan) = matches.opt_str("take-over")
+    {
+        return Ok(Mode::TakeOver(plan.into()));
+    }
+    let install = if program == BOOT { matches.opt_strs("install") } else { Vec::new() };
     match (matches.opt_str("enroll"), matches.opt_str("token")) {
         (Some(server), Some(token)) => Ok(Mode::Enroll {
             server: server_list::entry(&server).map_err(|e| format!("--enroll: {e}"))?,
             token: token.parse().map_err(|e| format!("--token: {e}"))?,
+            install: install.into_iter().map(agent).collect::<Result<_, _>>()?,
         }),
+        (None, None) if !install.is_empty() => Err("--install goes with --enroll".into()),
         (Some(_), None) => Err("--enroll needs --token".into()),
         (None, Some(_)) => Err("--token goes with --enroll".into()),
         (None, None) if matches.opt_present("t") => Ok(Mode::Check),
         (None, None) => Ok(Mode::Run),
     }
+}
+
+/// A name that a job for an agent may have.
+fn agent(name: String) -> Result<String, String> {
+    let job = json!({"id": "install", "action": "start", "name": name});
+    BootJob::parse(&job.to_string()).map_err(|bad| format!("--install: {bad}"))?;
+    Ok(name)
 }
 
 fn options(program: &str) -> Options {
@@ -124,13 +154,18 @@ fn options(program: &str) -> Options {
     options.optflag("V", "", "version");
     options.optopt("", "enroll", "ask this server for the host's certificate, with --token", "HOST:PORT");
     options.optopt("", "token", "what `polarisctl token create` printed", "TOKEN");
+    if program == BOOT {
+        let install = "have the server's newest package of this agent installed, with --enroll; repeatable";
+        options.optmulti("", "install", install, "NAME");
+    }
     options
 }
 
 fn help(program: &str, options: &Options) -> String {
+    let install = if program == BOOT { " [--install NAME]... [-f]" } else { "" };
     let brief = format!(
         "Usage: {program} [-f] [-C FILE] [-L FILE] [-P FILE] [-l LEVEL] [-S LIST] [-t] [-h] [-V]\n       \
-         {program} --enroll HOST:PORT --token TOKEN [-C FILE]"
+         {program} --enroll HOST:PORT --token TOKEN [-C FILE]{install}"
     );
     format!(
         "{}\nSIGTERM and SIGINT end it, SIGHUP re-reads the configuration and re-opens the log,\n\
@@ -162,6 +197,23 @@ impl CommandLine {
             }
             other => other.map_err(|e| format!("{}: {e}", shown(&self.config))),
         }
+    }
+
+    /// Arguments with which the same agent runs: what it was to do before that, enrol for one, is not
+    /// done again, and no token is among them.
+    pub fn run_arguments(&self) -> Vec<String> {
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let log = self.log.as_deref().map_or_else(|| "-".into(), path);
+        let mut arguments = vec!["-L".into(), log, "-P".into(), path(&self.pid_file)];
+        arguments.extend(["-l".into(), self.level.as_str().to_ascii_lowercase()]);
+        if self.foreground {
+            arguments.push("-f".into());
+        }
+        if self.config_was_named {
+            arguments.extend(["-C".into(), path(&self.config)]);
+        }
+        arguments.extend(self.servers.iter().flat_map(|list| ["-S".into(), list.clone()]));
+        arguments
     }
 }
 
@@ -201,7 +253,58 @@ mod tests {
         }
         let token = Token { secret: [1; 32], fingerprint: [2; 32] };
         let enroll = command_line(&["--enroll", "h:1", "--token", &token.to_string()]).unwrap().mode;
-        assert_eq!(enroll, Mode::Enroll { server: Server { host: "h".into(), port: 1 }, token });
+        let server = Server { host: "h".into(), port: 1 };
+        assert_eq!(enroll, Mode::Enroll { server, token, install: vec![] });
+    }
+
+    fn boot(arguments: &[&str]) -> Result<CommandLine, Usage> {
+        parse("boot", &arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn boot_alone_installs_and_takes_over() {
+        let token = Token { secret: [1; 32], fingerprint: [2; 32] }.to_string();
+        let enroll = ["--enroll", "h:1", "--token", &token];
+        let line = boot(&[&enroll[..], &["--install", "gearman", "--install", "LogAgent"]].concat()).unwrap();
+        let Mode::Enroll { install, .. } = line.mode else { panic!("{line:?}") };
+        assert_eq!(install, ["gearman", "LogAgent"]);
+        assert_eq!(line.config, Path::new("/etc/cargo/boot.conf"));
+        assert_eq!(boot(&["--take-over", "/plan"]).unwrap().mode, Mode::TakeOver("/plan".into()));
+        let Mode::Help(help) = boot(&["-h"]).unwrap().mode else { panic!("no help") };
+        assert!(help.contains("--install NAME") && !help.contains("take-over"), "{help}");
+        for stranger in [&["--install", "gearman"][..], &["--take-over", "/plan"]] {
+            assert!(command_line(stranger).unwrap_err().reason.contains("option"), "{stranger:?}");
+        }
+    }
+
+    #[test]
+    fn what_enrolled_runs_again_without_its_token() {
+        let token = Token { secret: [1; 32], fingerprint: [2; 32] }.to_string();
+        let enroll = ["--enroll", "h:1", "--token", &token, "--install", "gearman"];
+        for more in [&[][..], &["-f", "-C", "/c", "-L", "-", "-P", "/p", "-l", "debug", "-S", "a,b:1"]] {
+            let enrolled = boot(&[&enroll[..], more].concat()).unwrap();
+            let arguments = enrolled.run_arguments();
+            assert!(!arguments.contains(&token), "{arguments:?}");
+            let again = parse("boot", &arguments).unwrap();
+            assert_eq!(again, CommandLine { mode: Mode::Run, ..enrolled });
+        }
+    }
+
+    #[test]
+    fn what_boot_cannot_install_is_refused_before_the_token_is_used() {
+        let token = Token { secret: [1; 32], fingerprint: [2; 32] }.to_string();
+        for (more, reason) in [
+            (&["--install", "../x"][..], "--install: name: must be of letters"),
+            (&["--install", ""], "--install: name: "),
+            (&["--install", "boot"], "--install: name: boot can be upgraded"),
+            (&["-L", "-"], "-f"),
+        ] {
+            let arguments = [&["--enroll", "h:1", "--token", &token], more].concat();
+            let error = boot(&arguments).unwrap_err().reason;
+            assert!(error.contains(reason), "{more:?}: {error}");
+        }
+        let error = boot(&["--install", "gearman"]).unwrap_err().reason;
+        assert_eq!(error, "--install goes with --enroll");
     }
 
     #[test]

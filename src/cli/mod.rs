@@ -1,12 +1,18 @@
-//! What every agent's command line has in common: flags, the log, the pid
-//! file, and going to the background.
+//! What every agent's program has in common: flags, the log, the pid file,
+//! going to the background, enrolment, and what it asks of its host.
 
 mod args;
 mod daemonize;
+mod enrolment;
+mod first_config;
+mod host;
 mod logging;
 mod pid_file;
+mod program;
 
 pub use args::{CommandLine, Mode, Usage, parse};
-pub use daemonize::{Readiness, Side, daemonize, tighten_umask};
-pub use logging::{LogFile, start as start_log};
+pub use enrolment::enroll;
+pub use first_config::first_config;
+pub use host::{boot_id, node_name, own_identity};
 pub use pid_file::PidFile;
+pub use program::{main, run, say, verdict};

@@ -36,7 +36,7 @@ pub struct Polaris {
 pub struct Running(Child);
 
 impl Running {
-    fn start(command: &mut Command, log: &Path) -> Self {
+    pub fn start(command: &mut Command, log: &Path) -> Self {
         let log = fs::File::options().append(true).create(true).open(log).unwrap();
         let both = log.try_clone().unwrap();
         let spawned = command.stdin(Stdio::null()).stdout(both).stderr(log).spawn();

@@ -36,6 +36,18 @@ impl Section<'_> {
         self.0.iter().map(|line| plain(line)).collect::<Vec<_>>().join(" ")
     }
 
+    /// What stands in it as it would be typed or sent, a display each.
+    pub fn displays(&self) -> Vec<String> {
+        let mut displays = Vec::new();
+        let mut lines = self.0.iter();
+        while lines.by_ref().any(|line| line.starts_with(".Bd -literal")) {
+            let display: Vec<&str> =
+                lines.by_ref().take_while(|line| !line.starts_with(".Ed")).copied().collect();
+            displays.push(display.join("\n"));
+        }
+        displays
+    }
+
     /// Every flag that it names, with its dashes.
     pub fn flags(&self) -> BTreeSet<String> {
         let mut flags = BTreeSet::new();
