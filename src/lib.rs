@@ -24,6 +24,8 @@ pub mod link;
 pub mod store;
 pub mod task;
 
+pub mod handover;
+
 pub mod enroll;
 pub mod gearman;
 

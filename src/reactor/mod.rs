@@ -17,6 +17,8 @@ mod files;
 mod hearing;
 mod lasting;
 mod listener;
+mod loopless;
+mod place;
 mod plugin;
 mod probe;
 mod process;
@@ -29,6 +31,8 @@ mod task;
 mod tls;
 
 pub use clock::{Clock, wall_clock};
+pub use loopless::{look, reap, signal, start};
+pub use place::place;
 pub use plugin::ask as ask_plugin;
 pub use renew::finish as finish_renewal;
 pub use task::identify;
