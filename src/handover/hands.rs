@@ -1,6 +1,6 @@
 //! What the helper does to a real host.
 
-use super::own::BOOT_ID;
+use super::own::{BOOT_ID, without_mark};
 use super::plan::{Confirmed, Life, Paths, Plan, Release, Stage};
 use super::stages::{Hands, Which};
 use crate::machine::limits::{HELPER_CALL, HELPER_WORDS_BYTES, PLAN_BYTES};
@@ -154,6 +154,17 @@ impl Hands for RealHands {
         self.call(&mut command).map(drop)
     }
 
+    fn running(&mut self, plan: &Plan) -> Vec<Process> {
+        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter_map(|pid| {
+            let process = reactor::look(pid)?;
+            // Looked at again: by now the number may be another's.
+            (is_boot(pid, plan) && reactor::look(pid) == Some(process)).then_some(process)
+        })
+        .collect()
+    }
+
     fn holder(&mut self, plan: &Plan) -> Option<Process> {
         reactor::reap();
         let mut text = String::new();
@@ -200,7 +211,7 @@ impl Hands for RealHands {
         self.systemctl(&["--no-block", "restart", "--", unit]).map(drop)
     }
 
-    fn start(&mut self, plan: &Plan) -> Result<Life, String> {
+    fn start(&mut self, plan: &Plan) -> Result<Process, String> {
         let program = plan.program.display().to_string();
         let argv = std::iter::once(program).chain(plan.arguments.iter().cloned()).collect();
         let ours = [FAMILY_VARIABLE, super::helper::WORKER];
@@ -217,8 +228,7 @@ impl Hands for RealHands {
             remembered: false,
             lasting: None,
         };
-        let process = reactor::start(&launch).map_err(|error| error.to_string())?;
-        Ok(Life::new(process, &self.boot))
+        reactor::start(&launch).map_err(|error| error.to_string())
     }
 
     fn tidy(&mut self, plan: &Plan) {
@@ -249,6 +259,28 @@ impl Hands for RealHands {
 fn put_program(from: &Path, to: &Path) -> Result<(), String> {
     let content = Content::CopyOf(from.to_owned());
     reactor::place(&Placed { to: to.to_owned(), content, mode: PROGRAM_MODE })
+}
+
+/// Whether a process runs the installed program, or the one that was there, as boot runs it: by
+/// itself, or by the interpreter of what is a script.
+fn is_boot(pid: i32, plan: &Plan) -> bool {
+    let Ok(file) = File::open(format!("/proc/{pid}/cmdline")) else { return false };
+    let mut line = Vec::new();
+    if file.take(PLAN_BYTES).read_to_end(&mut line).is_err() {
+        return false;
+    }
+    let line = String::from_utf8_lossy(&line);
+    let words: Vec<&str> = line.strip_suffix('\0').unwrap_or(&line).split('\0').collect();
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).map(without_mark);
+    [&plan.arguments, &plan.given].into_iter().any(|arguments| {
+        let Some(before) = words.len().checked_sub(arguments.len()) else { return false };
+        let of_program = match before {
+            0 => false,
+            1 => exe.as_ref().is_ok_and(|exe| *exe == plan.program) || Path::new(words[0]) == plan.program,
+            _ => Path::new(words[before - 1]) == plan.program,
+        };
+        of_program && words[before..].iter().zip(arguments).all(|(word, argument)| word == argument)
+    })
 }
 
 /// Whether both have the same bytes.

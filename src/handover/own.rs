@@ -18,6 +18,8 @@ pub struct Own {
     pub image: PathBuf,
     /// With which it is started again.
     pub arguments: Vec<String>,
+    /// With which it was started.
+    pub given: Vec<String>,
     pub pid_file: PathBuf,
     pub life: Life,
     /// The service of systemd that it may be.
@@ -45,6 +47,7 @@ impl Own {
             program: without_mark(program),
             image: "/proc/self/exe".into(),
             arguments,
+            given: env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect(),
             pid_file: pid_file.to_owned(),
             life: Life::new(process, named(BOOT_ID)?.trim()),
             unit: unit_of(&named("/proc/self/cgroup").unwrap_or_default()),
@@ -61,7 +64,7 @@ impl Own {
 pub(super) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The kernel's name for a program whose file was replaced.
-fn without_mark(program: PathBuf) -> PathBuf {
+pub(super) fn without_mark(program: PathBuf) -> PathBuf {
     match program.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
         Some(text) => text.into(),
         None => program,

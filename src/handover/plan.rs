@@ -22,14 +22,13 @@ pub struct Plan {
     pub before: Release,
     /// The installed program: what a service manager starts.
     pub program: PathBuf,
-    /// With which arguments it ran, and is to run.
+    /// With which it is started.
     pub arguments: Vec<String>,
+    /// With which it was started by others.
+    pub given: Vec<String>,
     pub pid_file: PathBuf,
     /// Who ran when this was made.
     pub old: Life,
-    /// Whom the helper started last.
-    #[serde(default)]
-    pub started: Option<Life>,
     /// The service of systemd by which it ran. Until the helper has asked, where it may have been.
     #[serde(default)]
     pub unit: Option<String>,

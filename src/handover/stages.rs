@@ -47,6 +47,8 @@ pub trait Hands {
     /// # Errors
     /// Why not.
     fn try_out(&mut self, plan: &Plan) -> Result<(), String>;
+    /// Whoever is boot, as far as its command line shows it, whether it holds the pid file or not.
+    fn running(&mut self, plan: &Plan) -> Vec<Process>;
     /// Whoever holds the pid file.
     fn holder(&mut self, plan: &Plan) -> Option<Process>;
     fn is_alive(&mut self, process: Process) -> bool;
@@ -69,7 +71,7 @@ pub trait Hands {
     ///
     /// # Errors
     /// It does not start.
-    fn start(&mut self, plan: &Plan) -> Result<Life, String>;
+    fn start(&mut self, plan: &Plan) -> Result<Process, String>;
     /// Removes what nobody needs now that it is over.
     fn tidy(&mut self, plan: &Plan);
     /// One line.
@@ -151,9 +153,12 @@ fn write_down(plan: &Plan, hands: &mut impl Hands) -> Result<(), Died> {
 /// Whoever runs is ended, and nobody's word from before counts any more.
 fn make_room(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
     hands.forget_confirmed()?;
-    let lives = [Some(&plan.old), plan.started.as_ref()].into_iter().flatten();
-    let mut running: Vec<Process> = lives.filter_map(|life| hands.living(life)).collect();
-    running.extend(hands.holder(plan));
+    let mut running = hands.running(plan);
+    for other in [hands.living(&plan.old), hands.holder(plan)].into_iter().flatten() {
+        if !running.contains(&other) {
+            running.push(other);
+        }
+    }
     if plan.unit.is_some()
         && let Err(reason) = hands.restart_unit(plan)
     {
@@ -174,7 +179,7 @@ fn make_room(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
 }
 
 /// Until one has proved itself, and has stayed.
-fn prove(plan: &mut Plan, hands: &mut impl Hands) -> Result<(), String> {
+fn prove(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
     let begun = hands.now();
     let mut starts = Starts::new(plan, begun);
     let mut proved = Staying::default();
@@ -187,7 +192,7 @@ fn prove(plan: &mut Plan, hands: &mut impl Hands) -> Result<(), String> {
             return Ok(());
         }
         starts.see_to_it(plan, hands, holder);
-        if starts.ended > NEW_STARTS {
+        if starts.ended >= NEW_STARTS {
             return Err(format!("it ended {NEW_STARTS} times as soon as it was started: {}", starts.words));
         }
         if now.since(begun) >= plan.part(1) {
@@ -203,7 +208,7 @@ fn prove(plan: &mut Plan, hands: &mut impl Hands) -> Result<(), String> {
 
 /// The version before is put back first, for a service manager may start what there is at any moment;
 /// where nobody was disturbed that is all.
-fn bring_back(plan: &mut Plan, hands: &mut impl Hands) -> Result<(), String> {
+fn bring_back(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
     let mut put_back = hands.install(plan, Which::Old);
     for _ in 1..PLAN_WRITES {
         if put_back.is_ok() {
@@ -263,8 +268,9 @@ struct Starts {
     /// How many of them have ended, or came to nothing.
     ended: u32,
     next: Instant,
-    /// Nobody has looked yet what became of the last.
-    is_open: bool,
+    /// Whom we started last.
+    last: Option<Process>,
+    count: u32,
     /// What is known of the last.
     words: String,
 }
@@ -274,10 +280,10 @@ impl Starts {
     fn new(plan: &Plan, now: Instant) -> Starts {
         let is_kept = plan.unit.is_some() || plan.arguments.iter().any(|argument| argument == "-f");
         let moment = if is_kept { plan.part(FOR_A_MANAGER) } else { Duration::ZERO };
-        Starts { ended: 0, next: now + moment, is_open: false, words: "nobody started it".into() }
+        Starts { ended: 0, next: now + moment, last: None, count: 0, words: "nobody started it".into() }
     }
 
-    fn see_to_it(&mut self, plan: &mut Plan, hands: &mut impl Hands, holder: Option<Process>) {
+    fn see_to_it(&mut self, plan: &Plan, hands: &mut impl Hands, holder: Option<Process>) {
         let (now, again) = (hands.now(), plan.part(TO_START_AGAIN));
         if holder.is_some() {
             // Should it end, whoever keeps it comes first.
@@ -285,29 +291,23 @@ impl Starts {
             return;
         }
         // It may hang before it holds the file, or take its time.
-        let is_coming = plan.started.as_ref().is_some_and(|life| hands.living(life).is_some());
-        if now < self.next || is_coming {
+        if now < self.next || self.last.is_some_and(|last| hands.is_alive(last)) {
             return;
         }
-        if self.is_open {
-            self.ended += 1;
-        }
+        self.ended = self.count;
+        self.count += 1;
         self.next = now + again;
-        self.is_open = true;
-        self.words = match self.start(plan, hands) {
-            Ok(()) => "it was started, and ended".into(),
-            Err(reason) => reason,
-        };
-    }
-
-    fn start(&self, plan: &mut Plan, hands: &mut impl Hands) -> Result<(), String> {
-        // Where it would not it may have lost its unit: that a boot runs counts for more.
+        // Where the manager would not, it may have lost the service: that a boot runs counts for more.
         if plan.unit.is_some() && hands.restart_unit(plan).is_ok() {
-            return Ok(());
+            self.words = "its service was started, and ended".into();
+            return;
         }
-        plan.started = Some(hands.start(plan)?);
-        // For the next helper, who would have to end it.
-        hands.save(plan).unwrap_or_else(|reason| hands.log(&format!("plan=unwritten reason={reason:?}")));
-        Ok(())
+        match hands.start(plan) {
+            Ok(process) => {
+                self.last = Some(process);
+                self.words = "it was started, and ended".into();
+            }
+            Err(reason) => self.words = reason,
+        }
     }
 }

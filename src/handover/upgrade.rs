@@ -192,7 +192,7 @@ impl SelfUpgrade {
     }
 
     fn prepare(&mut self, now: Now, order: Order, fx: &mut Effects) {
-        let Own { program, arguments, pid_file, life, unit, .. } = &self.own;
+        let Own { program, arguments, given, pid_file, life, unit, .. } = &self.own;
         let plan = Plan {
             job: order.job,
             stage: Stage::Prepared,
@@ -202,9 +202,9 @@ impl SelfUpgrade {
             before: self.installed(),
             program: program.clone(),
             arguments: arguments.clone(),
+            given: given.clone(),
             pid_file: pid_file.clone(),
             old: life.clone(),
-            started: None,
             unit: unit.clone(),
             is_enabled: false,
             deadline: HANDOVER_SECONDS,
