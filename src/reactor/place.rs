@@ -34,7 +34,7 @@ fn put(
     folder: &Path,
     name: &std::ffi::OsStr,
     file: &Placed,
-    fill: impl FnOnce(&mut File) -> io::Result<()>,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
     let mut beside = std::ffi::OsString::from(".");
@@ -45,7 +45,7 @@ fn put(
     remove(&beside)?;
     let written = (|| {
         let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        fill(&mut new)?;
+        write(&mut new)?;
         // Whatever our umask is.
         new.set_permissions(Permissions::from_mode(file.mode))?;
         new.sync_all()
