@@ -25,6 +25,8 @@ pub mod link;
 pub mod store;
 pub mod task;
 
+pub mod handover;
+
 pub mod boot;
 pub mod enroll;
 pub mod gearman;

@@ -133,7 +133,8 @@ fn every_action_does_what_it_says() {
     world.pass(30);
     assert_eq!(world.agents(), []);
     for action in ["start", "stop", "restart", "uninstall"] {
-        let (errcode, message) = does(&mut world, job(&format!("no {action}"), action, &json!({"name": "gone"})));
+        let (errcode, message) =
+            does(&mut world, job(&format!("no {action}"), action, &json!({"name": "gone"})));
         assert_eq!(errcode, 3024, "{action}: {message}");
     }
 }

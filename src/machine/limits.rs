@@ -208,3 +208,27 @@ pub const CRON_SHOWN_BYTES: usize = 512 * 1024;
 pub const CRON_MISSED_COUNT: u64 = 100;
 /// The largest file with a time zone's rules.
 pub const ZONE_FILE_BYTES: u64 = 64 * 1024;
+
+/// How long a new boot may take to prove itself, in seconds: until a report of its is answered.
+pub const HANDOVER_SECONDS: u64 = 300;
+/// From one look at a handover that is under way to the next, of boot's.
+pub const HANDOVER_LOOK: Duration = Duration::from_secs(1);
+/// After a helper has ended before its work has, how long until the next is started.
+pub const HELPER_AGAIN: Duration = Duration::from_secs(10);
+/// Helpers that fail before anything was done, until it is left at that.
+pub const HELPER_TRIES: u32 = 5;
+/// Workers of one helper that are killed.
+pub const WORKER_TRIES: u32 = 100;
+/// From one look of the helper at a boot that is to come or to go to the next.
+pub const HELPER_LOOK: Duration = Duration::from_millis(20);
+/// How long programs that the helper asks may take: the service manager, and the new boot when it
+/// checks its configuration.
+pub const HELPER_CALL: Duration = Duration::from_secs(30);
+/// What is told of their last words.
+pub const HELPER_WORDS_BYTES: u64 = 1024;
+/// Starts of a new boot that are in vain, until the version before is brought back.
+pub const NEW_STARTS: u32 = 10;
+/// How often what could not be written to the disk is written again.
+pub const PLAN_WRITES: u32 = 5;
+/// The largest plan, in bytes.
+pub const PLAN_BYTES: u64 = 256 * 1024;

@@ -20,7 +20,9 @@ pub use effect::{
 pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream, Survey};
 pub use id::{ChildId, ConnId};
 pub use identity::{AsWhom, Identity};
-pub use task::{END_OF_ANSWER, NewCertificate, PluginAnswer, Probe, Question, Rotation, Task};
+pub use task::{
+    Content, END_OF_ANSWER, NewCertificate, Placed, PluginAnswer, Probe, Question, Rotation, Task,
+};
 pub use time::{Instant, Now, earliest};
 
 /// A daemon, as the reactor and the tests drive it.

@@ -39,6 +39,28 @@ pub enum Task {
     /// Puts that key and its certificate into the place of those in use. Answered by the certificate's
     /// end, RFC 3339.
     TakeCertificate(NewCertificate),
+    /// Puts files to their places, one after another. Answered by `null`.
+    Place(Vec<Placed>),
+}
+
+/// A file that comes to its place whole or not at all, and is on the disk then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Its folder is made where it is not there, for us alone.
+    pub to: PathBuf,
+    pub content: Content,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// What is in such a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    Text(String),
+    /// What this file has, which may be one that has no name any more.
+    CopyOf(PathBuf),
+    /// There is to be no such file.
+    Nothing,
 }
 
 /// What the server has signed.

@@ -18,6 +18,8 @@ mod files;
 mod hearing;
 mod lasting;
 mod listener;
+mod loopless;
+mod place;
 mod plugin;
 mod probe;
 mod process;
@@ -31,6 +33,8 @@ mod tls;
 
 pub use aside::run_aside;
 pub use clock::{Clock, wall_clock};
+pub use loopless::{look, reap, signal, start};
+pub use place::place;
 pub use renew::finish as finish_renewal;
 pub use tls::identity::{common_name, fingerprint, identity_fits};
 

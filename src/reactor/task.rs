@@ -2,6 +2,7 @@
 //! answers on its standard output. The agent has one thread, so the child may
 //! go on without executing anything.
 
+use super::place::place;
 use super::plugin;
 use super::probe::probe;
 use super::renew;
@@ -81,6 +82,7 @@ fn run(task: &Task, answer_to: &mut File) -> Result<(), String> {
         Task::Rotate(rotation) => serde_json::to_vec(&rotate(rotation)?),
         Task::NewKey(dir) => serde_json::to_vec(&renew::new_key(dir)?),
         Task::TakeCertificate(new) => serde_json::to_vec(&renew::take(new)?),
+        Task::Place(files) => serde_json::to_vec(&files.iter().try_for_each(place)?),
         Task::Ask(question) => return plugin::ask(question, answer_to).map_err(|error| lost(&error)),
     };
     answer_to.write_all(&answer.map_err(|e| e.to_string())?).map_err(|error| lost(&error))

@@ -239,7 +239,8 @@ impl World {
                 | Task::Install(_)
                 | Task::Uninstall(_)
                 | Task::Probe(_)
-                | Task::Rotate(_)),
+                | Task::Rotate(_)
+                | Task::Place(_)),
             ) => panic!("nobody has daemons here: {task:?}"),
             Program::Task(task @ (Task::NewKey(_) | Task::TakeCertificate(_))) => {
                 panic!("nobody renews certificates here: {task:?}")

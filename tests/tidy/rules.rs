@@ -60,12 +60,14 @@ const ORDER: &[&[&str]] = &[
     &["machine"],
     &["task", "store"],
     &["exec", "cron", "link", "http", "job", "daemon", "getinfo", "config"],
+    &["handover"],
     &["gearman", "boot", "nodus", "logagent", "secureagent", "enroll"],
     &["cli"],
     &["gearctl"],
     &["bin"],
 ];
-/// What carries a machine out: it knows the shared words alone, and only the programs know it.
+/// What carries a machine out: it knows the shared words alone, and only the programs know it, of
+/// which one is the helper in `handover`.
 const REACTOR: &str = "reactor";
 
 pub fn import_order(source: &Source) -> Vec<Finding> {
@@ -105,7 +107,7 @@ fn level(module: &str) -> Option<usize> {
 fn may_import(module: &str, name: &str) -> bool {
     let Some(name_level) = level(name) else {
         // An item of the library's root, or the reactor.
-        return name != REACTOR || ["cli", "bin"].contains(&module);
+        return name != REACTOR || ["handover", "cli", "bin"].contains(&module);
     };
     match level(module) {
         Some(level) => name_level < level,

@@ -19,6 +19,11 @@ pub(super) struct Limit {
 pub(in crate::reactor) struct OpenFiles(Option<rlimit64>);
 
 impl OpenFiles {
+    /// Our own limit is what the system gave us.
+    pub fn inherited() -> Self {
+        OpenFiles(None)
+    }
+
     /// Raises our own limit to the most that the system allows.
     pub fn raise() -> Self {
         let inherited = getrlimit(Known::RLIMIT_NOFILE).ok().filter(|(soft, hard)| soft < hard);

@@ -1,0 +1,327 @@
+//! What the helper does to a real host.
+
+use super::own::{BOOT_ID, without_mark};
+use super::plan::{Confirmed, Life, Paths, Plan, Release, Stage};
+use super::stages::{Hands, Which};
+use crate::machine::limits::{HELPER_CALL, HELPER_WORDS_BYTES, PLAN_BYTES};
+use crate::machine::{Content, FAMILY_VARIABLE, Instant, Launch, Placed, Process};
+use crate::reactor::{self, Clock, wall_clock};
+use crate::wire::Limits;
+use aspire_package::{Install, Kind, Uninstall};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Of the installed program.
+const PROGRAM_MODE: u32 = 0o755;
+const OWN_MODE: u32 = 0o600;
+/// From one look at a program that was asked to the next.
+const CALL_LOOK: Duration = Duration::from_millis(10);
+
+pub(super) struct RealHands {
+    paths: Paths,
+    clock: Clock,
+    log: File,
+    /// The kernel's id of the host's boot.
+    boot: String,
+}
+
+impl RealHands {
+    /// # Errors
+    /// The log cannot be opened, or /proc is not there.
+    pub fn new(paths: Paths, plan: &Plan, is_first: bool) -> Result<RealHands, String> {
+        let named = |error: io::Error| format!("{}: {error}", plan.log.display());
+        plan.log.parent().map_or(Ok(()), fs::create_dir_all).map_err(named)?;
+        let mut options = File::options();
+        let options = options.append(true).create(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let log = options.open(&plan.log).map_err(named)?;
+        if is_first {
+            log.set_len(0).map_err(named)?;
+        }
+        let boot = fs::read_to_string(BOOT_ID).map_err(|error| format!("{BOOT_ID}: {error}"))?;
+        Ok(RealHands { paths, clock: Clock::new(), log, boot: boot.trim().to_owned() })
+    }
+
+    fn install_package(&self, plan: &Plan, release: &Release, spare: Option<&Path>) -> Result<(), String> {
+        let (Some(file), Some(kind)) = (&release.package, release.kind()) else {
+            return Err("its package is not on this host".into());
+        };
+        let tree = self.paths.tree();
+        aspire_package::install(&Install {
+            kind,
+            file: file.clone(),
+            folder: tree.clone(),
+            version: release.version.clone(),
+            spare: spare.map(Path::to_owned),
+        })
+        .map_err(|error| error.to_string())?;
+        if kind != Kind::TarGz {
+            return Ok(());
+        }
+        let name = plan.program.file_name().ok_or("the program has no name")?;
+        let current = tree.join("current");
+        let places = [current.join("bin").join(name), current.join(name)];
+        let found = places.iter().find(|place| place.is_file());
+        let found = found.ok_or_else(|| {
+            let name = name.to_string_lossy();
+            format!("{}: has neither bin/{name} nor {name}", file.display())
+        })?;
+        put_program(found, &plan.program)
+    }
+
+    /// By its package, where that is kept and the system knows of it; and in any case by its program.
+    fn put_back(&mut self, plan: &Plan) -> Result<(), String> {
+        let is_the_systems = plan.before.kind().is_some_and(|kind| kind != Kind::TarGz);
+        if is_the_systems && let Err(reason) = self.install_package(plan, &plan.before, None) {
+            self.log(&format!("package=not_put_back version={} reason={reason:?}", plan.before.version));
+        }
+        let copy = self.paths.copy();
+        if is_same(&copy, &plan.program) { Ok(()) } else { put_program(&copy, &plan.program) }
+    }
+
+    /// Asks a program, and waits for its end. What it says first on its standard output.
+    fn call(&self, command: &mut Command) -> Result<String, String> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let trouble = |error: io::Error| format!("{name}: {error}");
+        let mut options = File::options();
+        let options = options.read(true).append(true).create(true).mode(OWN_MODE);
+        let mut words = options.custom_flags(libc::O_NOFOLLOW).open(self.paths.words()).map_err(trouble)?;
+        words.set_len(0).map_err(trouble)?;
+        let out = words.try_clone().map_err(trouble)?;
+        let err = words.try_clone().map_err(trouble)?;
+        let command = command.env_remove(FAMILY_VARIABLE).stdin(Stdio::null()).stdout(out).stderr(err);
+        let mut child = command.spawn().map_err(trouble)?;
+        let begun = self.clock.now().mono;
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(trouble)? {
+                break Some(status);
+            }
+            if self.clock.now().mono.since(begun) > HELPER_CALL {
+                let _ = child.kill();
+                let _ = child.wait();
+                break None;
+            }
+            pause(CALL_LOOK);
+        };
+        let text = last_words(&mut words).map_err(trouble)?;
+        match status {
+            Some(status) if status.success() => Ok(text),
+            Some(status) => Err(format!("{name} failed ({status}): {text}")),
+            None => Err(format!("{name} took longer than {} s: {text}", HELPER_CALL.as_secs())),
+        }
+    }
+
+    fn systemctl(&self, words: &[&str]) -> Result<String, String> {
+        self.call(Command::new("systemctl").args(words))
+    }
+}
+
+impl Hands for RealHands {
+    fn now(&self) -> Instant {
+        self.clock.now().mono
+    }
+
+    fn pause(&mut self, time: Duration) {
+        pause(time);
+    }
+
+    fn save(&mut self, plan: &Plan) -> Result<(), String> {
+        reactor::place(&Placed { to: self.paths.plan(), content: Content::Text(plan.text()), mode: OWN_MODE })
+    }
+
+    fn ask_manager(&mut self, plan: &mut Plan) {
+        let Some(unit) = plan.unit.take() else { return };
+        let main = self.systemctl(&["show", "--property=MainPID", "--value", "--", &unit]);
+        if main.is_ok_and(|pid| pid == plan.old.pid.to_string()) {
+            plan.is_enabled = self.systemctl(&["--quiet", "is-enabled", "--", &unit]).is_ok();
+            plan.unit = Some(unit);
+        }
+    }
+
+    fn install(&mut self, plan: &Plan, which: Which) -> Result<(), String> {
+        match which {
+            Which::New => self.install_package(plan, &plan.wanted, plan.before.package.as_deref()),
+            Which::Old => self.put_back(plan),
+        }
+    }
+
+    fn try_out(&mut self, plan: &Plan) -> Result<(), String> {
+        let mut command = Command::new(&plan.program);
+        command.args(&plan.arguments).arg("-t").current_dir("/");
+        self.call(&mut command).map(drop)
+    }
+
+    fn running(&mut self, plan: &Plan) -> Vec<Process> {
+        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter_map(|pid| {
+            let process = reactor::look(pid)?;
+            // Looked at again: by now the number may be another's.
+            (is_boot(pid, plan) && reactor::look(pid) == Some(process)).then_some(process)
+        })
+        .collect()
+    }
+
+    fn holder(&mut self, plan: &Plan) -> Option<Process> {
+        reactor::reap();
+        let mut text = String::new();
+        File::open(&plan.pid_file).ok()?.take(32).read_to_string(&mut text).ok()?;
+        let process = reactor::look(text.trim().parse().ok()?)?;
+        let has_lock = holds(process.pid, &plan.pid_file).unwrap_or(false);
+        (has_lock && reactor::look(process.pid) == Some(process)).then_some(process)
+    }
+
+    fn is_alive(&mut self, process: Process) -> bool {
+        reactor::reap();
+        reactor::look(process.pid) == Some(process)
+    }
+
+    fn living(&mut self, life: &Life) -> Option<Process> {
+        let process = life.process(&self.boot)?;
+        self.is_alive(process).then_some(process)
+    }
+
+    fn confirmed(&mut self) -> Option<(Process, Confirmed)> {
+        let mut text = Vec::new();
+        File::open(self.paths.confirmed()).ok()?.take(PLAN_BYTES).read_to_end(&mut text).ok()?;
+        let confirmed: Confirmed = serde_json::from_slice(&text).ok()?;
+        Some((confirmed.life.process(&self.boot)?, confirmed))
+    }
+
+    fn forget_confirmed(&mut self) -> Result<(), String> {
+        reactor::place(&Placed { to: self.paths.confirmed(), content: Content::Nothing, mode: OWN_MODE })
+    }
+
+    fn signal(&mut self, process: Process, signal: i32) {
+        reactor::signal(process, signal);
+    }
+
+    fn restart_unit(&mut self, plan: &Plan) -> Result<(), String> {
+        let Some(unit) = &plan.unit else { return Err("it is no service".into()) };
+        // What a package's scripts left undone, or did too much.
+        let _ = self.systemctl(&["daemon-reload"]);
+        if plan.is_enabled && self.systemctl(&["--quiet", "is-enabled", "--", unit]).is_err() {
+            self.log(&format!("unit=enabled_again name={unit}"));
+            let _ = self.systemctl(&["--quiet", "enable", "--", unit]);
+        }
+        let _ = self.systemctl(&["reset-failed", "--", unit]);
+        self.systemctl(&["--no-block", "restart", "--", unit]).map(drop)
+    }
+
+    fn start(&mut self, plan: &Plan) -> Result<Process, String> {
+        let program = plan.program.display().to_string();
+        let argv = std::iter::once(program).chain(plan.arguments.iter().cloned()).collect();
+        let ours = [FAMILY_VARIABLE, super::helper::WORKER];
+        let env = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| !ours.contains(&name.as_str()))?;
+            Some((name, value.into_string().ok()?))
+        });
+        let launch = Launch {
+            argv,
+            env: env.collect(),
+            cwd: "/".into(),
+            credentials: None,
+            limits: Limits::default(),
+            remembered: false,
+            lasting: None,
+        };
+        reactor::start(&launch).map_err(|error| error.to_string())
+    }
+
+    fn tidy(&mut self, plan: &Plan) {
+        let packages = Some(self.paths.packages());
+        let folder = Some(self.paths.tree());
+        let none = Uninstall { kind: Kind::TarGz, package: None, folder, packages: None };
+        // What stays is in nobody's way.
+        let _ = aspire_package::uninstall(&none);
+        let kept = plan.installed().package.as_deref();
+        for entry in packages.iter().flat_map(fs::read_dir).flatten().flatten() {
+            if Some(entry.path().as_path()) != kept {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        let _ = fs::remove_file(self.paths.words());
+        if plan.stage == Stage::RolledBack {
+            self.log("the version before is back; the new one is not tried again");
+        }
+    }
+
+    fn log(&mut self, line: &str) {
+        let time = humantime::format_rfc3339_millis(wall_clock());
+        // Where the log cannot be written there is the plan.
+        let _ = writeln!(self.log, "{time} INFO  handover={} {line}", std::process::id());
+    }
+}
+
+fn put_program(from: &Path, to: &Path) -> Result<(), String> {
+    let content = Content::CopyOf(from.to_owned());
+    reactor::place(&Placed { to: to.to_owned(), content, mode: PROGRAM_MODE })
+}
+
+/// Whether a process runs the installed program, or the one that was there, as boot runs it: by
+/// itself, or by the interpreter of what is a script.
+fn is_boot(pid: i32, plan: &Plan) -> bool {
+    let Ok(file) = File::open(format!("/proc/{pid}/cmdline")) else { return false };
+    let mut line = Vec::new();
+    if file.take(PLAN_BYTES).read_to_end(&mut line).is_err() {
+        return false;
+    }
+    let line = String::from_utf8_lossy(&line);
+    let words: Vec<&str> = line.strip_suffix('\0').unwrap_or(&line).split('\0').collect();
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).map(without_mark);
+    [&plan.arguments, &plan.given].into_iter().any(|arguments| {
+        let Some(before) = words.len().checked_sub(arguments.len()) else { return false };
+        let of_program = match before {
+            0 => false,
+            1 => exe.as_ref().is_ok_and(|exe| *exe == plan.program) || Path::new(words[0]) == plan.program,
+            _ => Path::new(words[before - 1]) == plan.program,
+        };
+        of_program && words[before..].iter().zip(arguments).all(|(word, argument)| word == argument)
+    })
+}
+
+/// Whether both have the same bytes.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let bytes = |path: &Path| Some((fs::metadata(path).ok()?.len(), File::open(path).ok()?));
+    let (Some((length, one)), Some((other_length, other))) = (bytes(one), bytes(other)) else {
+        return false;
+    };
+    let sum = |file: File| aspire_package::Checksum::of(file).ok();
+    length == other_length && sum(one).is_some_and(|sum_of_one| sum(other) == Some(sum_of_one))
+}
+
+/// Whether a process has this file open, and a lock of the file by that.
+fn holds(pid: i32, path: &Path) -> io::Result<bool> {
+    let file = fs::metadata(path)?;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+        let same = |there: fs::Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
+        if !fs::metadata(entry.path()).is_ok_and(same) {
+            continue;
+        }
+        let name = entry.file_name();
+        let about = fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(name));
+        if about.is_ok_and(|about| about.lines().any(|line| line.starts_with("lock:"))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// One line of at most so many bytes.
+fn last_words(words: &mut File) -> io::Result<String> {
+    let length = words.metadata()?.len();
+    words.seek(SeekFrom::Start(length.saturating_sub(HELPER_WORDS_BYTES)))?;
+    let mut bytes = Vec::new();
+    words.take(HELPER_WORDS_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Ok(text.trim().to_owned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the helper has no loop, and looks again")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

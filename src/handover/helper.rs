@@ -1,0 +1,85 @@
+//! The helper's program: one process works, and another sees that it comes to its end.
+
+use super::hands::RealHands;
+use super::plan::{Paths, Plan, Stage};
+use super::stages::carry_out;
+use crate::machine::limits::{PLAN_BYTES, WORKER_TRIES};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::env;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+/// Set for the process that works.
+pub(super) const WORKER: &str = "ASPIRE_HANDOVER_WORKER";
+
+/// Carries a plan out to its end, whoever is killed meanwhile: this process starts a copy of itself
+/// that works, and another one should that be killed. Where another helper is at work nothing is done.
+/// Blocks, for as long as it takes.
+///
+/// # Errors
+/// It did not come to its end, and why; the plan is unfinished, and may be carried out again.
+pub fn take_over(plan: &Path) -> Result<(), String> {
+    if env::var_os(WORKER).is_some() {
+        return work(plan);
+    }
+    for _ in 0..WORKER_TRIES {
+        match start_worker() {
+            Ok(status) if status.signal().is_none() => return ended(status),
+            Ok(_) => {}
+            // There is no room for two of us.
+            Err(_) => return work(plan),
+        }
+    }
+    Err(format!("{WORKER_TRIES} workers were killed"))
+}
+
+fn start_worker() -> std::io::Result<ExitStatus> {
+    let mut words = env::args_os();
+    // By this name it is our own program, whatever has its name now.
+    let mut worker = Command::new("/proc/self/exe");
+    if let Some(name) = words.next() {
+        worker.arg0(name);
+    }
+    worker.args(words).env(WORKER, "1").stdin(Stdio::null()).status()
+}
+
+fn ended(status: ExitStatus) -> Result<(), String> {
+    if status.success() { Ok(()) } else { Err(format!("the worker failed ({status}); its log says why")) }
+}
+
+fn work(path: &Path) -> Result<(), String> {
+    let paths = Paths::of_plan(path);
+    let Some(_lock) = lock(&paths.lock())? else { return Ok(()) };
+    // Read once nobody else writes to it.
+    let mut plan = read(path)?;
+    if plan.stage.is_end() {
+        return Ok(());
+    }
+    let mut hands = RealHands::new(paths, &plan, plan.stage == Stage::Prepared)?;
+    carry_out(&mut plan, &mut hands).map_err(|died| died.to_string())
+}
+
+/// `None` where another has it.
+fn lock(path: &Path) -> Result<Option<Flock<File>>, String> {
+    let named = |error: std::io::Error| format!("{}: {error}", path.display());
+    let file = File::options().write(true).create(true).truncate(false).open(path).map_err(named)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(named(errno.into())),
+    }
+}
+
+fn read(path: &Path) -> Result<Plan, String> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(PLAN_BYTES + 1).read_to_end(&mut text));
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(format!("{}: no plan", path.display())),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+        Ok(_) => Plan::parse(&text).map_err(|reason| format!("{}: {reason}", path.display())),
+    }
+}

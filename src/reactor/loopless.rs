@@ -1,0 +1,42 @@
+//! Processes, for a program of ours that has no loop: it blocks, and looks again.
+
+use super::process::Stat;
+use super::spawn::{self, Cgroups, Ignored, Inherited, OpenFiles};
+use super::sys;
+use crate::machine::{Launch, Process, StartError};
+use std::fs::File;
+use std::os::fd::AsFd as _;
+
+/// The process of this number, where there is one that has not ended.
+pub fn look(pid: i32) -> Option<Process> {
+    Stat::read(pid).filter(|stat| !stat.ended).map(|stat| stat.process())
+}
+
+/// Signals this process and no later one of the same number. One that is gone is passed over.
+pub fn signal(process: Process, signal: i32) {
+    sys::signal_process(process, signal);
+}
+
+/// Starts a program in a session of its own, which hears and says nothing. It is our child, and does
+/// not end with us.
+///
+/// # Errors
+/// The step that failed, and the system's reason.
+pub fn start(launch: &Launch) -> Result<Process, StartError> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    let null =
+        null.map_err(|error| StartError { step: "open /dev/null".into(), reason: error.to_string() })?;
+    let inherited = Inherited { ignored: Ignored::look(), open_files: OpenFiles::inherited() };
+    let stdio = [null.as_fd(); 3];
+    let started = spawn::spawn(launch, stdio, &inherited, Cgroups::default())?;
+    // Not reaped yet, so it is there however short its life was.
+    let stat = Stat::read(started.pid);
+    stat.map(|stat| stat.process())
+        .ok_or_else(|| StartError { step: "look at it".into(), reason: "/proc does not show it".into() })
+}
+
+/// Takes in that children of ours have ended.
+pub fn reap() {
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    while !matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(_) | Ok(WaitStatus::StillAlive)) {}
+}

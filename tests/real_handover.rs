@@ -1,0 +1,136 @@
+//! The real helper over real packages: what stands in for boot becomes another version, or does not,
+//! while helpers and boots are killed by SIGKILL at random moments.
+//!
+//! `HANDOVER_KILLS=100 cargo test --test real_handover` kills a hundred with each kind of package;
+//! without the variable it is twenty-five. `HANDOVER_SEED` gives other moments.
+
+#![allow(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+#![allow(clippy::disallowed_methods, reason = "real processes take real time")]
+#![allow(clippy::print_stderr, reason = "a test that fails shows the helper's log")]
+
+#[path = "handover/host.rs"]
+mod host;
+mod rig;
+
+use aspire::handover::{Plan, Stage, take_over};
+use fastrand::Rng;
+use host::{Host, Keeper, PLAN, Packing, end};
+use rig::{PATIENCE, aloud, is_root, until};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const KILLS: usize = 25;
+/// Seconds in which a good version proves itself on whatever machine, and in which it is seen that one
+/// never will.
+const ENOUGH: u64 = 60;
+const SHORT: u64 = 2;
+/// What a new version may be like. Every third or so is good.
+const KINDS: [&str; 10] =
+    ["good", "exits", "good", "silent", "broken", "good", "dies", "alien", "hangs", "good"];
+
+fn from_environment(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect(name))
+}
+
+/// Where this process is a helper, it is nothing else.
+fn is_helper() -> bool {
+    let Some(plan) = std::env::var_os(PLAN) else { return false };
+    take_over(Path::new(&plan)).unwrap();
+    true
+}
+
+/// Helpers, as boot starts them, until there is nothing left to do; meanwhile somebody is killed.
+fn carry_out(host: &Host, mut kill: impl FnMut(Duration) -> bool) -> Plan {
+    let begun = Instant::now();
+    let mut helper = host.helper();
+    loop {
+        let is_over = helper.try_wait().unwrap().is_some();
+        let plan = host.plan();
+        if is_over && plan.stage.is_end() {
+            // A worker may have outlived whoever sees to it.
+            until("helpers to end", || host.helpers().is_empty().then_some(()));
+            return plan;
+        }
+        if is_over {
+            helper = host.helper();
+        }
+        while kill(begun.elapsed()) {}
+        assert!(begun.elapsed() < 6 * PATIENCE, "it takes too long: {}\n{}", plan.text(), host.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Exactly one version runs, which is a good one and that which is installed.
+fn check(host: &Host, plan: &Plan, kind: &str) {
+    let expected = if kind == "good" { Stage::Done } else { Stage::RolledBack };
+    assert_eq!(plan.stage, expected, "{kind}: {:?}\n{}", plan.reason, host.log());
+    let version = &plan.installed().version;
+    until("one boot to run", || {
+        let (pid, running) = host.running()?;
+        (running == *version && host.all() == [pid]).then_some(())
+    });
+    let installed = std::fs::read_to_string(&host.program).unwrap();
+    assert!(installed.contains(&format!("version={version}\n")), "{kind}: {installed}");
+}
+
+fn kill_again_and_again(mut host: Host, keeper: Option<Keeper>) {
+    let kills = from_environment("HANDOVER_KILLS", KILLS);
+    let seed = from_environment("HANDOVER_SEED", 1) as u64;
+    let mut random = Rng::with_seed(seed);
+    let is_kept = keeper.is_some();
+    let _boot = (!is_kept).then(|| host.boot(false));
+    let mut killed = 0;
+    for number in 2.. {
+        if killed >= kills {
+            break;
+        }
+        let kind = KINDS[random.usize(..KINDS.len())];
+        let deadline = if kind == "good" { ENOUGH } else { SHORT };
+        let plan = host.prepare(&number.to_string(), kind, deadline, is_kept);
+        assert_eq!(plan.stage, Stage::Prepared);
+        let mut moments: Vec<u64> = (0..random.usize(1..4)).map(|_| random.u64(..1500)).collect();
+        let plan = carry_out(&host, |elapsed| {
+            let Some(due) = moments.iter().position(|moment| elapsed.as_millis() >= u128::from(*moment))
+            else {
+                return false;
+            };
+            moments.swap_remove(due);
+            let mut victims = host.helpers();
+            match random.u8(..4) {
+                // One of the two, whichever that is.
+                0 => victims.truncate(1),
+                // Where somebody starts it again.
+                1 if is_kept => victims = host.running().into_iter().map(|(pid, _)| pid).collect(),
+                _ => {}
+            }
+            killed += usize::from(!victims.is_empty());
+            victims.into_iter().for_each(end);
+            true
+        });
+        check(&host, &plan, kind);
+        host.settle(&plan);
+    }
+    drop(keeper);
+}
+
+#[test]
+fn killed_helpers_leave_one_working_version_of_an_archive() {
+    if is_helper() {
+        return;
+    }
+    let host = Host::new(Packing::Archive, "killed_helpers_leave_one_working_version_of_an_archive");
+    let keeper = Keeper::of(&host);
+    kill_again_and_again(host, Some(keeper));
+}
+
+#[test]
+fn killed_helpers_leave_one_working_version_of_a_deb() {
+    if is_helper() {
+        return;
+    }
+    if !is_root() || !Path::new("/usr/bin/dpkg-deb").exists() {
+        return aloud("a .deb in place of boot: this takes root, and dpkg");
+    }
+    let host = Host::new(Packing::Deb, "killed_helpers_leave_one_working_version_of_a_deb");
+    kill_again_and_again(host, None);
+}
