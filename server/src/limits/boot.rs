@@ -20,7 +20,7 @@ pub const DEFAULT_BOOT_TTL_SECONDS: u64 = 604_800;
 /// How much longer than the job's time and the host's step its result is waited for.
 pub const BOOT_RESULT_SLACK: Duration = Duration::from_mins(10);
 /// How often jobs are looked through for those whose time is over, and silent hosts are counted.
-pub const BOOT_SWEEP: Duration = Duration::from_secs(5);
+pub const BOOT_SWEEP: Duration = Duration::from_secs(15);
 /// Rows of one turn of that.
 pub const BOOT_SWEPT_ROWS: i64 = 1000;
 /// Files of the catalogue among which one job chooses: the newest for each kind and architecture.

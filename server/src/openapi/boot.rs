@@ -32,14 +32,14 @@ fn new_job() -> Value {
     all.extend(rollout());
     let ttl = number(&BOOT_TTL_SECONDS, "Seconds in which a host must have fetched it.");
     all.extend(fields(json!({
-        "id": or_null(formed("^[!-~]+$", MAX_ID_BYTES, "Chosen by the caller, so that the same job sent again \
-            is not made again: printable ASCII without spaces. One is made where it is absent.")),
+        "id": or_null(formed("^[!-~]+$", MAX_ID_BYTES, "Chosen by the caller, so that the same job sent \
+            again is not made again: printable ASCII without spaces. One is made where it is absent.")),
         "hosts": {"type": "array", "items": host, "maxItems": MAX_HOSTS_PER_REQUEST,
                   "description": "Hosts by id or name."},
         "target": or_null(text(1..=MAX_TARGET_BYTES, "An expression that selects hosts.")),
         "ttl": or(or_null(ttl), DEFAULT_BOOT_TTL_SECONDS),
-        "action": one_of(&actions, "What is to be done. Of boot itself: `upgrade`, and `config`, which has no \
-            `name`."),
+        "action": one_of(&actions, "What is to be done. Of boot itself: `upgrade`, and `config`, which has \
+            no `name`."),
         "url": text(1..=LONG_BYTES, "Where the package is: http, https, ftp or file, or a path of polaris \
             itself such as `/packages/web_1.2_amd64.deb`. The catalogue of plugins knows it where it is \
             absent."),

@@ -75,8 +75,8 @@ pub struct JobFilter<'a> {
 /// How many hosts are at each state, in the order of [`HostState::ALL`].
 pub type Counts = [i64; HostState::ALL.len()];
 
-const SUMMARY: &str = "SELECT id, action, name, version, who, target, hosts, batch, max_errors, expires, state, \
-                       gmt_create";
+const SUMMARY: &str = "SELECT id, action, name, version, who, target, hosts, batch, max_errors, expires, \
+                       state, gmt_create";
 
 impl Store {
     /// Takes a new job for these hosts, if it is one.
@@ -235,31 +235,31 @@ impl Store {
 }
 
 async fn insert(transaction: &mut Transaction<'_>, job: &BootJobRow) -> Result<(), sqlx::Error> {
-    let Summary { id, action, name, version, who, target, hosts, batch, max_errors, expires, state, created } =
-        &job.summary;
+    let asked = &job.summary;
     sqlx::query(
         "INSERT INTO boot_jobs (id, seq, action, name, version, who, target, digest, job, url, files, hosts, \
          batch, max_errors, timeout, expires, state, gmt_create, gmt_modify) \
-         SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM boot_jobs",
+         SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? \
+         FROM boot_jobs",
     )
-    .bind(id.as_str())
-    .bind(action.as_str())
-    .bind(name.as_str())
-    .bind(version.as_deref())
-    .bind(who.as_str())
-    .bind(target.as_deref())
+    .bind(asked.id.as_str())
+    .bind(asked.action.as_str())
+    .bind(asked.name.as_str())
+    .bind(asked.version.as_deref())
+    .bind(asked.who.as_str())
+    .bind(asked.target.as_deref())
     .bind(job.digest.as_str())
     .bind(job.job.as_str())
     .bind(job.url.as_deref())
     .bind(to_json(&job.files))
-    .bind(*hosts)
-    .bind(*batch)
-    .bind(*max_errors)
+    .bind(asked.hosts)
+    .bind(asked.batch)
+    .bind(asked.max_errors)
     .bind(job.timeout)
-    .bind(*expires)
-    .bind(state.name())
-    .bind(*created)
-    .bind(*created)
+    .bind(asked.expires)
+    .bind(asked.state.name())
+    .bind(asked.created)
+    .bind(asked.created)
     .execute(&mut **transaction)
     .await?;
     Ok(())

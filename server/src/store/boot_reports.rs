@@ -114,11 +114,8 @@ impl Store {
             transaction.rollback().await?;
             return Ok(false);
         }
-        sqlx::query("DELETE FROM boot_agents WHERE host = ?")
-            .bind(host.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        insert_agents(&mut transaction, &host, &report.agents).await?;
+        forget_others(&mut transaction, &host, &report.agents).await?;
+        put_agents(&mut transaction, &host, &report.agents).await?;
         transaction.commit().await?;
         Ok(true)
     }
@@ -208,14 +205,32 @@ pub(super) async fn forget(transaction: &mut Transaction<'_>, host: Uuid) -> Res
     Ok(())
 }
 
-async fn insert_agents(
+/// Those that the host does not tell of any more are gone. Each by its own name: what is not there is not
+/// looked for, for hosts that report at once for the first time would stand in each other's way.
+async fn forget_others(
+    transaction: &mut Transaction<'_>,
+    host: &str,
+    agents: &[AgentTold],
+) -> Result<(), StoreError> {
+    let query = sqlx::query("SELECT name FROM boot_agents WHERE host = ?").bind(host);
+    for row in query.fetch_all(&mut **transaction).await? {
+        let name: String = row.try_get("name")?;
+        if agents.iter().all(|agent| agent.name != name) {
+            let gone = sqlx::query("DELETE FROM boot_agents WHERE host = ? AND name = ?");
+            gone.bind(host).bind(name).execute(&mut **transaction).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn put_agents(
     transaction: &mut Transaction<'_>,
     host: &str,
     agents: &[AgentTold],
 ) -> Result<(), StoreError> {
     for some in statements(agents, |agent| agent.reason.as_ref().map_or(0, String::len)) {
         let mut query = QueryBuilder::<Any>::new(
-            "INSERT INTO boot_agents (host, name, version, status, state, uptime, reason) ",
+            "REPLACE INTO boot_agents (host, name, version, status, state, uptime, reason) ",
         );
         query.push_values(some, |mut row, agent| {
             row.push_bind(host)

@@ -12,6 +12,7 @@ use crate::people::Principal;
 use crate::problem::Problem;
 use crate::throttle::limiter::Permit;
 use crate::throttle::table;
+use aspire_wire::boot::STATUS_PATH;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -113,7 +114,7 @@ struct Call {
     bytes: u64,
     whole: bool,
     stream: bool,
-    /// Logged as what changes something is.
+    /// Logged as what changes something is. What each host tells every few minutes does not.
     noted: bool,
     permit: Option<Permit>,
 }
@@ -122,11 +123,12 @@ impl Call {
     fn new(app: &Arc<App>, request: &Request, id: &RequestId) -> Call {
         let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let method = request.method().clone();
+        let route: Option<MatchedPath> = request.extensions().get().cloned();
         Call {
             app: app.clone(),
-            noted: !method.is_safe(),
+            noted: !method.is_safe() && route.as_ref().is_none_or(|route| route.as_str() != STATUS_PATH),
             method,
-            route: request.extensions().get().cloned(),
+            route,
             who: None,
             peer: request.extensions().get().map_or(nobody, |Peer(peer)| *peer),
             id: id.clone(),

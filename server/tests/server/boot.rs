@@ -4,6 +4,7 @@ mod batches;
 mod catalogue;
 mod hostile;
 mod jobs;
+mod kept;
 mod views;
 
 use crate::agent::{self, Identity, enrolled};

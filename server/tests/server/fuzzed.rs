@@ -81,6 +81,8 @@ async fn begin_something(server: &Server) {
     ] {
         server.rest.run(body).await;
     }
+    let job = json!({"id": "b-1", "hosts": ["web-1"], "action": "restart", "name": "gearman"});
+    assert_eq!(server.rest.post("/api/v1/boot/jobs", &job).await.status, 202);
 }
 
 /// Whether the document is one of OpenAPI.

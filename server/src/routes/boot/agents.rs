@@ -104,6 +104,7 @@ struct View {
     host_status: Status,
     /// The agent's name.
     agent: String,
+    /// Which one is there.
     version: String,
     #[schema(schema_with = statuses)]
     status: String,
@@ -142,6 +143,7 @@ pub struct Summary {
 struct Count {
     /// The agent's name.
     agent: String,
+    /// Which one is there.
     version: String,
     #[schema(schema_with = statuses)]
     status: String,

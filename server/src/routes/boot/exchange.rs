@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// The host is the one whose certificate is shown.
 #[utoipa::path(post, path = "/agent/status", tag = "agents", security(()), request_body = BootReport,
     responses((status = 200, description = "The jobs of the host that have not ended.", body = BootAnswer),
-              (status = 403, description = "Whoever calls shows no certificate of a host that is enrolled.")))]
+              (status = 403, description = "Whoever calls shows no certificate of an enrolled host.")))]
 pub async fn status(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -69,10 +69,11 @@ async fn answered(app: &App, host: &Host, status: &Status) -> Result<StatusAnswe
 
 /// Takes in what became of jobs of a host.
 ///
-/// What is answered with another `errcode` than 0 is to be sent again. Jobs that there are not are passed over.
+/// What is answered with another `errcode` than 0 is to be sent again. Of jobs that there are not it is
+/// passed over.
 #[utoipa::path(post, path = "/agent/job/result", tag = "agents", security(()), request_body = BootResults,
     responses((status = 200, description = "Whether they are on disk.", body = BootResultAnswer),
-              (status = 403, description = "Whoever calls shows no certificate of a host that is enrolled.")))]
+              (status = 403, description = "Whoever calls shows no certificate of an enrolled host.")))]
 pub async fn result(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,

@@ -56,6 +56,22 @@ async fn hosts_that_report_at_once_take_no_more_places_than_there_are() {
 }
 
 #[tokio::test]
+async fn a_place_is_taken_whatever_becomes_of_the_server() {
+    let server = Server::start().await;
+    let mut boots = boots(&server, 2).await;
+    make(&server.rest, all(&json!({"batch": 1}))).await;
+    assert_eq!(boots[0].ids().await, ["r"]);
+    let server = server.restart().await;
+    for boot in &mut boots {
+        boot.agents = server.agents();
+    }
+    assert_eq!(boots[1].ids().await, [""; 0]);
+    assert_eq!(boots[0].ids().await, ["r"]);
+    boots[0].ends("r", 0, "success").await;
+    assert_eq!(boots[1].ids().await, ["r"]);
+}
+
+#[tokio::test]
 async fn beyond_max_errors_nobody_is_begun() {
     let server = Server::start().await;
     let boots = boots(&server, 5).await;

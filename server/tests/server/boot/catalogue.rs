@@ -75,6 +75,17 @@ async fn a_version_may_be_asked_for() {
 }
 
 #[tokio::test]
+async fn boot_itself_is_upgraded_from_it_too() {
+    let server = Server::start().await;
+    let web = Boot::of(&server, "web-1").await;
+    plugin(&server, "boot", "0.2.0", "boot_0.2.0_amd64.deb", "amd64").await;
+    let body = json!({"id": "u", "hosts": ["web-1"], "action": "upgrade", "name": "BootAgent"});
+    let made = make(&server.rest, body).await;
+    assert_eq!((made.text("name"), made.text("version")), ("boot".into(), "0.2.0".into()));
+    assert_eq!(web.jobs().await[0]["url"], "/packages/boot_0.2.0_amd64.deb");
+}
+
+#[tokio::test]
 async fn what_a_host_asks_for_becomes_a_job_once() {
     let server = Server::start().await;
     let mut web = Boot::of(&server, "web-1").await;

@@ -108,9 +108,11 @@ async fn what_is_not_fetched_in_time_expires() {
     make(&server.rest, body).await;
     assert_eq!(web.ids().await, ["r"]);
     sweep(&server.running.app, clock::now() + 3_600_000).await.unwrap();
-    assert_eq!(states(&server, "r").await, ["failed 205", "expired 3109"]);
-    assert_eq!(job(&server, "r").await["state"], "ended");
+    assert_eq!(states(&server, "r").await, ["sent", "expired 3109"]);
     assert_eq!(db.ids().await, [""; 0]);
+    assert_eq!(job(&server, "r").await["state"], "open");
+    web.ends("r", 0, "success").await;
+    assert_eq!(job(&server, "r").await["state"], "ended");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::{Boot, make, plugin, restart};
 use crate::common::{Server, eventually};
 use crate::metrics;
+use futures_util::future::join_all;
 use polaris::boot::sweep::sweep;
 use polaris::clock;
 use serde_json::{Value, json};
@@ -128,6 +129,20 @@ async fn what_a_host_no_longer_tells_of_is_gone() {
     assert_eq!((&shown["count"], &shown["agents"][0]["agent"]), (&json!(1), &json!("nodus")));
     assert_eq!(shown["agents"][0]["outdated"], false);
     assert!(shown["agents"][0]["latest"].is_null());
+}
+
+#[tokio::test]
+async fn hosts_that_report_at_once_are_not_in_each_other_s_way() {
+    let server = Server::start().await;
+    let told = |name: &str| json!({"name": name, "version": "1", "status": "running", "uptime": 1});
+    let boots = join_all((0..24).map(async |n| {
+        let mut boot = Boot::of(&server, &format!("h-{n}")).await;
+        boot.report["agents"] = json!([told("BasicAgent"), told("LogAgent"), told("SecureAgent")]);
+        boot
+    }))
+    .await;
+    join_all(boots.iter().map(Boot::reports)).await;
+    assert_eq!(agents(&server, "").await.1, 72);
 }
 
 #[tokio::test]
