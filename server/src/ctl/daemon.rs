@@ -174,9 +174,10 @@ fn order(client: &Client, method: &'static str, of: &DaemonOrder, output: Output
 }
 
 /// What a request has beside a definition.
-const OF_REQUESTS: [&str; 11] = [
+const OF_REQUESTS: [&str; 13] = [
     "id",
     "method",
+    "action",
     "hosts",
     "target",
     "queue",
@@ -185,6 +186,7 @@ const OF_REQUESTS: [&str; 11] = [
     "ramp",
     "max_errors",
     "pause",
+    "ttl",
     "confirm",
 ];
 

@@ -2,6 +2,7 @@
 
 mod batches;
 mod catalogue;
+mod ctl;
 mod hostile;
 mod jobs;
 mod kept;

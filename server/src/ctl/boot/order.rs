@@ -33,7 +33,7 @@ pub struct Order<'a> {
 
 /// Whether it was taken; where it is followed, whether every host has done it.
 pub fn package(client: &Client, action: &str, of: &PackageOrder, output: Output) -> Result<bool, Error> {
-    let mut job = wish(&of.name, &of.package)?;
+    let mut job = wish(&of.name, &of.package, of.course.timeout)?;
     job.insert("action".into(), action.into());
     let mut order = Order::of(&of.whom, &of.course, job);
     if let Some(file) = &of.package.file {
@@ -57,7 +57,7 @@ pub fn config(client: &Client, of: &ConfigOrder, output: Output) -> Result<bool,
 }
 
 /// What the job says of the agent: the definition's file, and the options.
-fn wish(name: &str, package: &Package) -> Result<Map<String, Value>, Error> {
+fn wish(name: &str, package: &Package, timeout: Option<u64>) -> Result<Map<String, Value>, Error> {
     let file = package.definition.as_deref();
     let mut wish = file.map(daemon::definition).transpose()?.unwrap_or_default();
     let mut limits = Map::new();
@@ -72,6 +72,7 @@ fn wish(name: &str, package: &Package) -> Result<Map<String, Value>, Error> {
         ("start", package.start.as_ref().map(|start| json!(start))),
         ("env", Some(json!(env)).filter(|_| !env.is_empty())),
         ("limits", Some(json!(limits)).filter(|_| !limits.is_empty())),
+        ("timeout", timeout.map(|timeout| json!(timeout))),
     ];
     for (key, value) in said {
         let Some(value) = value else { continue };
@@ -166,15 +167,17 @@ mod tests {
             env: vec![("A".into(), "1".into()), ("A".into(), "2".into())],
             ..Package::default()
         };
-        assert_eq!(wish("gearman", &package).unwrap_err().to_string(), "--env A was given twice");
+        assert_eq!(wish("gearman", &package, None).unwrap_err().to_string(), "--env A was given twice");
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap().to_owned();
         std::fs::write(&path, r#"{"name": "gearman", "version": "1", "user": "nobody"}"#).unwrap();
         let mut package = Package { version: Some("1".into()), definition: Some(path), ..Package::default() };
         let expected = object(json!({"name": "gearman", "version": "1", "user": "nobody"}));
-        assert_eq!(wish("gearman", &package).unwrap(), expected);
+        assert_eq!(wish("gearman", &package, None).unwrap(), expected);
+        let expected = wish("gearman", &package, Some(60)).unwrap();
+        assert_eq!((&expected["timeout"], &expected["user"]), (&json!(60), &json!("nobody")));
         package.version = Some("2".into());
-        let refused = wish("gearman", &package).unwrap_err().to_string();
+        let refused = wish("gearman", &package, None).unwrap_err().to_string();
         assert!(refused.starts_with("version: ") && refused.contains("command line another"), "{refused}");
     }
 }
