@@ -325,3 +325,50 @@ fn last_words(words: &mut File) -> io::Result<String> {
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{Flock, FlockArg};
+
+    #[test]
+    fn whoever_holds_a_file_s_lock_is_told_from_whoever_has_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
+        let file = File::create(&path).unwrap();
+        let pid = std::process::id().cast_signed();
+        assert!(!holds(pid, &path).unwrap());
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+        assert!(holds(pid, &path).unwrap());
+        // A file of that name is another, if the one that is held was removed.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(!holds(pid, &path).unwrap());
+        drop(lock);
+    }
+
+    #[test]
+    fn files_are_the_same_by_their_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (name, bytes) in [("a", "one"), ("b", "one"), ("c", "two"), ("d", "three")] {
+            fs::write(path(name), bytes).unwrap();
+        }
+        assert!(is_same(&path("a"), &path("b")));
+        for other in ["c", "d", "none"] {
+            assert!(!is_same(&path("a"), &path(other)) && !is_same(&path(other), &path("a")), "{other}");
+        }
+    }
+
+    #[test]
+    fn of_what_a_program_says_the_end_is_told_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = File::options();
+        let mut file =
+            options.read(true).write(true).create(true).truncate(true).open(folder.path().join("w")).unwrap();
+        write!(file, "{}\nthe\x1b[31m end\n", "x".repeat(5000)).unwrap();
+        let words = last_words(&mut file).unwrap();
+        assert!(words.ends_with("xxx the [31m end"), "{words}");
+        assert_eq!(words.len(), 1023);
+    }
+}

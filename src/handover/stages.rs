@@ -164,7 +164,9 @@ fn make_room(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
     {
         hands.log(&format!("unit=not_restarted reason={reason:?}"));
     }
-    running.iter().for_each(|process| hands.signal(*process, libc::SIGTERM));
+    for process in &running {
+        hands.signal(*process, libc::SIGTERM);
+    }
     let patience = plan.part(TO_END);
     let begun = hands.now();
     for process in running {
@@ -193,13 +195,13 @@ fn prove(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
         }
         starts.see_to_it(plan, hands, holder);
         if starts.ended >= NEW_STARTS {
-            return Err(format!("it ended {NEW_STARTS} times as soon as it was started: {}", starts.words));
+            return Err(format!("each of {NEW_STARTS} times it ended soon{}", starts.trouble));
         }
         if now.since(begun) >= plan.part(1) {
             let seconds = plan.deadline;
             return Err(match holder {
                 Some(_) => format!("within {seconds} s no server had answered a report of its"),
-                None => format!("within {seconds} s it did not come up: {}", starts.words),
+                None => format!("within {seconds} s it did not come up{}", starts.trouble),
             });
         }
         hands.pause(HELPER_LOOK);
@@ -238,7 +240,8 @@ fn bring_back(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
             return put_back;
         }
         if now.since(begun) >= plan.part(1) {
-            return Err(format!("it does not come up: {}", put_back.err().unwrap_or(starts.words)));
+            let not_put_back = put_back.err().map(|reason| format!(": {reason}"));
+            return Err(format!("it does not come up{}{}", not_put_back.unwrap_or_default(), starts.trouble));
         }
         starts.see_to_it(plan, hands, holder);
         hands.pause(HELPER_LOOK);
@@ -271,8 +274,8 @@ struct Starts {
     /// Whom we started last.
     last: Option<Process>,
     count: u32,
-    /// What is known of the last.
-    words: String,
+    /// Why the last came to nothing, behind a colon.
+    trouble: String,
 }
 
 impl Starts {
@@ -280,7 +283,7 @@ impl Starts {
     fn new(plan: &Plan, now: Instant) -> Starts {
         let is_kept = plan.unit.is_some() || plan.arguments.iter().any(|argument| argument == "-f");
         let moment = if is_kept { plan.part(FOR_A_MANAGER) } else { Duration::ZERO };
-        Starts { ended: 0, next: now + moment, last: None, count: 0, words: "nobody started it".into() }
+        Starts { ended: 0, next: now + moment, last: None, count: 0, trouble: String::new() }
     }
 
     fn see_to_it(&mut self, plan: &Plan, hands: &mut impl Hands, holder: Option<Process>) {
@@ -299,15 +302,14 @@ impl Starts {
         self.next = now + again;
         // Where the manager would not, it may have lost the service: that a boot runs counts for more.
         if plan.unit.is_some() && hands.restart_unit(plan).is_ok() {
-            self.words = "its service was started, and ended".into();
             return;
         }
         match hands.start(plan) {
             Ok(process) => {
                 self.last = Some(process);
-                self.words = "it was started, and ended".into();
+                self.trouble.clear();
             }
-            Err(reason) => self.words = reason,
+            Err(reason) => self.trouble = format!(": {reason}"),
         }
     }
 }

@@ -94,11 +94,11 @@ impl Host {
 
     /// All processes with this host's arguments, of whatever version.
     pub fn all(&self) -> Vec<i32> {
-        self.processes(&self.arguments(false).join("\0"))
+        processes(&self.arguments(false).join("\0"))
     }
 
     pub fn helpers(&self) -> Vec<i32> {
-        self.processes(self.paths.plan().to_str().unwrap())
+        processes(self.paths.plan().to_str().unwrap())
     }
 
     /// What boot leaves for the helper, to become this version.
@@ -140,21 +140,34 @@ impl Host {
         self.current = plan.installed().clone();
     }
 
-    /// The real helper, in a process and a session of its own.
+    /// The real helper, in a process of its own.
     pub fn helper(&self) -> Child {
+        self.helper_with(&[])
+    }
+
+    /// With these variables besides.
+    pub fn helper_with(&self, variables: &[(&str, &Path)]) -> Child {
         let plan = self.paths.plan();
         let mut command = Command::new(std::env::current_exe().unwrap());
         // The last is no test's name; it is found by it.
         command.args(["--exact", self.test, "--test-threads=1"]).arg(&plan).env(PLAN, &plan);
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.process_group(0).spawn().unwrap()
+    }
+
+    /// What dpkg has of it.
+    pub fn packaged(&self) -> Option<String> {
+        let query = ["--show", "--showformat=${db:Status-Status} ${Version}", &self.name];
+        let output = Command::new("dpkg-query").args(query).output().unwrap();
+        (self.packing == Packing::Deb).then(|| String::from_utf8(output.stdout).unwrap())
     }
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("boot-upgrade.log")).unwrap_or_default()
     }
 
-    fn save(&self, plan: &Plan) {
+    pub fn save(&self, plan: &Plan) {
         let new = self.path(".self/new");
         fs::write(&new, plan.text()).unwrap();
         fs::rename(new, self.paths.plan()).unwrap();
@@ -205,16 +218,6 @@ impl Host {
             }
         }
         file
-    }
-
-    fn processes(&self, words: &str) -> Vec<i32> {
-        let pids = fs::read_dir("/proc").unwrap();
-        let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-        let has_words = |pid: &i32| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(words)
-        };
-        pids.filter(has_words).filter(|pid| process::is_alive(pid.cast_unsigned())).collect()
     }
 }
 
@@ -285,4 +288,14 @@ pub fn end(pid: i32) {
 pub fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+fn processes(words: &str) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").unwrap();
+    let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let has_words = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(words)
+    };
+    pids.filter(has_words).filter(|pid| process::is_alive(pid.cast_unsigned())).collect()
 }

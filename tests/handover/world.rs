@@ -167,7 +167,7 @@ impl World {
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.now < until {
-            self.now += (until - self.now).min(Duration::from_millis(1));
+            self.now += until.saturating_sub(self.now).min(Duration::from_millis(1));
             self.live();
         }
     }
@@ -177,7 +177,7 @@ impl World {
         let now = self.now;
         let mut held = self.procs.iter().any(|proc| proc.holds);
         for proc in &mut self.procs {
-            let age = now - proc.born;
+            let age = now.saturating_sub(proc.born);
             let is_bad = |new| proc.program == Program::New && self.new == new;
             if is_bad(New::ExitsAtOnce) {
                 proc.end = Some(now);
@@ -367,7 +367,9 @@ impl Hands for World {
             assert_eq!(world.keeper, Keeper::Systemd, "another's service is none of ours");
             let kept: Vec<Process> =
                 world.procs.iter().filter(|proc| proc.is_kept).map(|proc| proc.process).collect();
-            kept.into_iter().for_each(|process| world.end(process, Duration::ZERO));
+            for process in kept {
+                world.end(process, Duration::ZERO);
+            }
             Ok(())
         })
     }
