@@ -15,6 +15,8 @@ mod rig;
 use aspire::handover::{Plan, Stage, take_over};
 use fastrand::Rng;
 use host::{Host, Keeper, PLAN, Packing, end};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rig::{PATIENCE, aloud, is_root, until};
 use std::collections::BTreeSet;
 use std::fs;
@@ -43,6 +45,15 @@ fn is_helper() -> bool {
     true
 }
 
+/// Whether a .deb can be installed here; that it cannot is said aloud.
+fn has_dpkg() -> bool {
+    let has = is_root() && Path::new("/usr/bin/dpkg-deb").exists();
+    if !has {
+        aloud("a .deb in place of boot: this takes root, and dpkg");
+    }
+    has
+}
+
 /// The first boot, which made room long ago.
 fn drop_boot(mut boot: Child) {
     let _ = boot.kill();
@@ -50,7 +61,7 @@ fn drop_boot(mut boot: Child) {
 }
 
 /// Helpers, as boot starts them, until there is nothing left to do; meanwhile somebody is killed.
-fn carry_out(host: &Host, mut kill: impl FnMut(Duration) -> bool) -> Plan {
+fn carry_out(host: &Host, mut strike: impl FnMut(Duration) -> bool) -> Plan {
     let begun = Instant::now();
     let mut helper = host.helper();
     loop {
@@ -64,7 +75,7 @@ fn carry_out(host: &Host, mut kill: impl FnMut(Duration) -> bool) -> Plan {
         if is_over {
             helper = host.helper();
         }
-        while kill(begun.elapsed()) {}
+        while strike(begun.elapsed()) {}
         assert!(begun.elapsed() < 6 * PATIENCE, "it takes too long: {}\n{}", plan.text(), host.log());
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -144,11 +155,38 @@ fn killed_helpers_leave_one_working_version_of_a_deb() {
     if is_helper() {
         return;
     }
-    if !is_root() || !Path::new("/usr/bin/dpkg-deb").exists() {
-        return aloud("a .deb in place of boot: this takes root, and dpkg");
+    if !has_dpkg() {
+        return;
     }
     let host = Host::new(Packing::Deb, "killed_helpers_leave_one_working_version_of_a_deb");
     kill_again_and_again(host, None);
+}
+
+#[test]
+fn a_package_whose_script_hangs_is_left_and_the_program_put_back() {
+    if is_helper() {
+        return;
+    }
+    if !has_dpkg() {
+        return;
+    }
+    let host = Host::new(Packing::Deb, "a_package_whose_script_hangs_is_left_and_the_program_put_back");
+    let boot = host.boot(false);
+    host.prepare("2", "stuck", ENOUGH, false);
+    let before = host.running();
+    let mut helper = host.helper();
+    until("the script to hang", || host.path("stuck").exists().then_some(()));
+    assert!(fs::read_to_string(&host.program).unwrap().contains("version=2\n"));
+    // What the kernel does in time.
+    let worker = *rig::process::children(helper.id()).first().expect("a worker");
+    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGALRM).unwrap();
+    assert!(helper.wait().unwrap().success());
+    let plan = host.plan();
+    check(&host, &plan, "stuck");
+    let reason = plan.reason.unwrap();
+    assert!(reason.starts_with("its installation took longer than 900 s"), "{reason}");
+    assert_eq!(host.running(), before, "the old one was never stopped");
+    drop_boot(boot);
 }
 
 #[test]

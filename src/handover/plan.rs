@@ -154,7 +154,7 @@ impl Plan {
         serde_json::from_slice(text).map_err(|error| error.to_string())
     }
 
-    /// As it is on the disk.
+    /// As it is on disk.
     ///
     /// # Panics
     /// Never: texts and numbers always serialise.

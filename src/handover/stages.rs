@@ -37,7 +37,10 @@ pub trait Hands {
     fn save(&mut self, plan: &Plan) -> Result<(), String>;
     /// Finds out whether a service manager runs boot, and whether it begins with the host.
     fn ask_manager(&mut self, plan: &mut Plan);
-    /// Has the version installed, and its program in its place.
+    /// Whether the helper before was ended because its installation took too long; why, in words.
+    fn too_long(&self) -> Option<String>;
+    /// Has the version installed, and its program in its place. After one that took too long, of the
+    /// old version only the program is put back.
     ///
     /// # Errors
     /// It is not, and why.
@@ -91,7 +94,7 @@ pub fn carry_out(plan: &mut Plan, hands: &mut impl Hands) -> Result<(), Died> {
                 // Before this nothing may be done of which the next would not know.
                 write_down(plan, hands)?;
             }
-            Stage::Installing => match hands.install(plan, Which::New).and_then(|()| hands.try_out(plan)) {
+            Stage::Installing => match install_new(plan, hands) {
                 Ok(()) => go_on(plan, hands, Stage::Replacing),
                 Err(reason) => roll_back(plan, hands, reason),
             },
@@ -148,6 +151,12 @@ fn write_down(plan: &Plan, hands: &mut impl Hands) -> Result<(), Died> {
     let reason = plan.reason.as_ref().map(|reason| format!(" reason={reason:?}")).unwrap_or_default();
     hands.log(&format!("stage={} version={}{reason}", plan.stage.name(), plan.wanted.version));
     written.map_err(|reason| Died(format!("could not write the plan: {reason}")))
+}
+
+fn install_new(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
+    hands.too_long().map_or(Ok(()), Err)?;
+    hands.install(plan, Which::New)?;
+    hands.try_out(plan)
 }
 
 /// Whoever runs is ended, and nobody's word from before counts any more.

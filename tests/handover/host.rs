@@ -5,6 +5,7 @@ use crate::rig::{process, until};
 use aspire::handover::{Job, Life, Paths, Plan, Release, Stage};
 use aspire::machine::Process;
 use aspire::reactor;
+use aspire_package::{Install, Kind};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -46,7 +47,8 @@ impl Host {
     /// With the first version installed, and nobody who runs it. `test` is the caller's name.
     pub fn new(packing: Packing, test: &'static str) -> Host {
         let folder = tempfile::tempdir().unwrap();
-        let name = format!("aspire-test-boot-{}", std::process::id());
+        // Tests in the same process have packages of their own.
+        let name = format!("aspire-test-boot-{}-{}", std::process::id(), test.len());
         let program = match packing {
             Packing::Archive => folder.path().join("installed/boot"),
             Packing::Deb => PathBuf::from(format!("/opt/{name}/bin/boot")),
@@ -60,7 +62,12 @@ impl Host {
                 fs::create_dir(host.path("installed")).unwrap();
                 host.script(&host.program, "1", "good");
             }
-            Packing::Deb => run(Command::new("dpkg").arg("--install").arg(&package)),
+            Packing::Deb => {
+                // Which waits for whoever else is at work with dpkg.
+                let (kind, folder) = (Kind::Deb, host.path("tree"));
+                let install = Install { kind, file: package, folder, version: "1".into(), spare: None };
+                aspire_package::install(&install).unwrap();
+            }
         }
         host
     }
@@ -207,9 +214,14 @@ impl Host {
                      Maintainer: Test <test@example.org>\nDescription: a test's\n"
                 );
                 fs::write(&control, fields).unwrap();
-                if kind == "half" {
+                let here = self.path("");
+                let here = here.display();
+                let waits = format!("while [ -d {here} ] && [ ! -e {here}/go ]; do sleep 0.05; done");
+                let scripts =
+                    [("half", "exit 1".to_owned()), ("stuck", format!("echo >{here}/stuck; {waits}"))];
+                if let Some((_, text)) = scripts.iter().find(|(of, _)| *of == kind) {
                     let script = tree.join("DEBIAN/postinst");
-                    fs::write(&script, "#!/bin/sh\nexit 1\n").unwrap();
+                    fs::write(&script, format!("#!/bin/sh\n{text}\n")).unwrap();
                     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
                 }
                 let mut command = Command::new("dpkg-deb");
@@ -230,6 +242,7 @@ impl Drop for Host {
         for pid in self.helpers().into_iter().chain(self.all()) {
             end(pid);
         }
+        let _ = fs::write(self.path("go"), "");
         if self.packing == Packing::Deb {
             let purge = ["--force-all", "--purge", &self.name];
             // Another dpkg may be at work, one of a test that failed among them.
