@@ -15,8 +15,13 @@ mod rig;
 use aspire::handover::{Plan, Stage, take_over};
 use fastrand::Rng;
 use host::{Host, Keeper, PLAN, Packing, end};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rig::{PATIENCE, aloud, is_root, until};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 const KILLS: usize = 25;
@@ -24,9 +29,10 @@ const KILLS: usize = 25;
 /// never will.
 const ENOUGH: u64 = 60;
 const SHORT: u64 = 2;
-/// What a new version may be like. Every third or so is good.
-const KINDS: [&str; 10] =
-    ["good", "exits", "good", "silent", "broken", "good", "dies", "alien", "hangs", "good"];
+/// What a new version may be like. Every third or so is good. Of a .deb that is installed half, a
+/// script has failed.
+const KINDS: [&str; 11] =
+    ["good", "exits", "good", "silent", "broken", "good", "dies", "alien", "hangs", "good", "half"];
 
 fn from_environment(name: &str, otherwise: usize) -> usize {
     std::env::var(name).map_or(otherwise, |text| text.parse().expect(name))
@@ -39,8 +45,23 @@ fn is_helper() -> bool {
     true
 }
 
+/// Whether a .deb can be installed here; that it cannot is said aloud.
+fn has_dpkg() -> bool {
+    let has = is_root() && Path::new("/usr/bin/dpkg-deb").exists();
+    if !has {
+        aloud("a .deb in place of boot: this takes root, and dpkg");
+    }
+    has
+}
+
+/// The first boot, which made room long ago.
+fn drop_boot(mut boot: Child) {
+    let _ = boot.kill();
+    let _ = boot.wait();
+}
+
 /// Helpers, as boot starts them, until there is nothing left to do; meanwhile somebody is killed.
-fn carry_out(host: &Host, mut kill: impl FnMut(Duration) -> bool) -> Plan {
+fn carry_out(host: &Host, mut strike: impl FnMut(Duration) -> bool) -> Plan {
     let begun = Instant::now();
     let mut helper = host.helper();
     loop {
@@ -54,7 +75,7 @@ fn carry_out(host: &Host, mut kill: impl FnMut(Duration) -> bool) -> Plan {
         if is_over {
             helper = host.helper();
         }
-        while kill(begun.elapsed()) {}
+        while strike(begun.elapsed()) {}
         assert!(begun.elapsed() < 6 * PATIENCE, "it takes too long: {}\n{}", plan.text(), host.log());
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -69,7 +90,10 @@ fn check(host: &Host, plan: &Plan, kind: &str) {
         let (pid, running) = host.running()?;
         (running == *version && host.all() == [pid]).then_some(())
     });
-    let installed = std::fs::read_to_string(&host.program).unwrap();
+    if let Some(packaged) = host.packaged().filter(|_| plan.installed().package.is_some()) {
+        assert_eq!(packaged, format!("installed {version}"), "{kind}: {}", host.log());
+    }
+    let installed = fs::read_to_string(&host.program).unwrap();
     assert!(installed.contains(&format!("version={version}\n")), "{kind}: {installed}");
 }
 
@@ -78,13 +102,15 @@ fn kill_again_and_again(mut host: Host, keeper: Option<Keeper>) {
     let seed = from_environment("HANDOVER_SEED", 1) as u64;
     let mut random = Rng::with_seed(seed);
     let is_kept = keeper.is_some();
-    let _boot = (!is_kept).then(|| host.boot(false));
+    let boot = (!is_kept).then(|| host.boot(false));
     let mut killed = 0;
     for number in 2.. {
         if killed >= kills {
             break;
         }
-        let kind = KINDS[random.usize(..KINDS.len())];
+        // An archive has no scripts.
+        let kinds = if host.packing == Packing::Deb { &KINDS[..] } else { &KINDS[..KINDS.len() - 1] };
+        let kind = kinds[random.usize(..kinds.len())];
         let deadline = if kind == "good" { ENOUGH } else { SHORT };
         let plan = host.prepare(&number.to_string(), kind, deadline, is_kept);
         assert_eq!(plan.stage, Stage::Prepared);
@@ -111,6 +137,7 @@ fn kill_again_and_again(mut host: Host, keeper: Option<Keeper>) {
         host.settle(&plan);
     }
     drop(keeper);
+    boot.into_iter().for_each(drop_boot);
 }
 
 #[test]
@@ -128,9 +155,99 @@ fn killed_helpers_leave_one_working_version_of_a_deb() {
     if is_helper() {
         return;
     }
-    if !is_root() || !Path::new("/usr/bin/dpkg-deb").exists() {
-        return aloud("a .deb in place of boot: this takes root, and dpkg");
+    if !has_dpkg() {
+        return;
     }
     let host = Host::new(Packing::Deb, "killed_helpers_leave_one_working_version_of_a_deb");
     kill_again_and_again(host, None);
+}
+
+#[test]
+fn a_package_whose_script_hangs_is_left_and_the_program_put_back() {
+    if is_helper() {
+        return;
+    }
+    if !has_dpkg() {
+        return;
+    }
+    let host = Host::new(Packing::Deb, "a_package_whose_script_hangs_is_left_and_the_program_put_back");
+    let boot = host.boot(false);
+    host.prepare("2", "stuck", ENOUGH, false);
+    let before = host.running();
+    let mut helper = host.helper();
+    until("the script to hang", || host.path("stuck").exists().then_some(()));
+    assert!(fs::read_to_string(&host.program).unwrap().contains("version=2\n"));
+    // What the kernel does in time.
+    let worker = *rig::process::children(helper.id()).first().expect("a worker");
+    kill(Pid::from_raw(worker.cast_signed()), Signal::SIGALRM).unwrap();
+    assert!(helper.wait().unwrap().success());
+    let plan = host.plan();
+    check(&host, &plan, "stuck");
+    let reason = plan.reason.unwrap();
+    assert!(reason.starts_with("its installation took longer than 900 s"), "{reason}");
+    assert_eq!(host.running(), before, "the old one was never stopped");
+    drop_boot(boot);
+}
+
+#[test]
+fn of_many_helpers_one_works_and_what_is_done_is_not_done_again() {
+    if is_helper() {
+        return;
+    }
+    let host = Host::new(Packing::Archive, "of_many_helpers_one_works_and_what_is_done_is_not_done_again");
+    let boot = host.boot(false);
+    host.prepare("2", "good", ENOUGH, false);
+    let helpers: Vec<Child> = (0..8).map(|_| host.helper()).collect();
+    for mut helper in helpers {
+        assert!(helper.wait().unwrap().success());
+    }
+    let plan = until("the end", || Some(host.plan()).filter(|plan| plan.stage.is_end()));
+    check(&host, &plan, "good");
+    let log = host.log();
+    for stage in ["installing", "replacing", "proving", "done"] {
+        assert_eq!(log.matches(&format!(" stage={stage} ")).count(), 1, "{stage}: {log}");
+    }
+    let running = host.running();
+    assert!(host.helper().wait().unwrap().success());
+    assert_eq!((host.running(), host.log()), (running, log));
+    // What is left: the program before, and the package of the one that runs.
+    let left = |path: PathBuf| -> BTreeSet<String> {
+        let names = fs::read_dir(path).unwrap();
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(left(host.paths.packages()), BTreeSet::from(["2.tar.gz".to_owned()]));
+    let own = left(host.path(".self"));
+    let expected = ["boot", "confirmed", "lock", "packages", "plan.json"].map(str::to_owned);
+    assert_eq!(own, BTreeSet::from(expected));
+    drop_boot(boot);
+}
+
+#[test]
+fn a_service_is_restarted_by_its_manager_and_enabled_as_it_was() {
+    if is_helper() {
+        return;
+    }
+    let host = Host::new(Packing::Archive, "a_service_is_restarted_by_its_manager_and_enabled_as_it_was");
+    let systemctl = host.path("bin/systemctl");
+    fs::create_dir(host.path("bin")).unwrap();
+    host::run(Command::new("install").args(["-m", "755", "tests/scripts/systemctl.sh"]).arg(&systemctl));
+    fs::write(host.path("enabled"), "").unwrap();
+    let keeper = Keeper::of(&host);
+    let mut plan = host.prepare("2", "good", ENOUGH, true);
+    plan.unit = Some("boot.service".into());
+    host.save(&plan);
+    let path = format!("{}:{}", host.path("bin").display(), std::env::var("PATH").unwrap());
+    let here = host.path("");
+    let mut helper = host.helper_with(&[("HERE", &here), ("PATH", Path::new(&path))]);
+    assert!(helper.wait().unwrap().success());
+    let plan = host.plan();
+    check(&host, &plan, "good");
+    assert_eq!((plan.unit.as_deref(), plan.is_enabled), (Some("boot.service"), true));
+    let asked = fs::read_to_string(host.path("asked")).unwrap();
+    let asked: Vec<&str> = asked.lines().collect();
+    let begin = ["show --property=MainPID --value -- boot.service", "--quiet is-enabled -- boot.service"];
+    assert_eq!(asked[..2], begin);
+    assert!(asked.contains(&"--quiet enable -- boot.service"), "{asked:?}");
+    assert_eq!(asked.last(), Some(&"--no-block restart -- boot.service"));
+    drop(keeper);
 }

@@ -3,11 +3,12 @@
 use super::own::{BOOT_ID, without_mark};
 use super::plan::{Confirmed, Life, Paths, Plan, Release, Stage};
 use super::stages::{Hands, Which};
-use crate::machine::limits::{HELPER_CALL, HELPER_WORDS_BYTES, PLAN_BYTES};
+use crate::machine::limits::{HELPER_CALL, HELPER_WORDS_BYTES, INSTALL_TIMEOUT, PLAN_BYTES};
 use crate::machine::{Content, FAMILY_VARIABLE, Instant, Launch, Placed, Process};
 use crate::reactor::{self, Clock, wall_clock};
 use crate::wire::Limits;
 use aspire_package::{Install, Kind, Uninstall};
+use nix::unistd::alarm;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -27,22 +28,24 @@ pub(super) struct RealHands {
     log: File,
     /// The kernel's id of the host's boot.
     boot: String,
+    /// An installation took too long.
+    is_late: bool,
 }
 
 impl RealHands {
     /// # Errors
     /// The log cannot be opened, or /proc is not there.
-    pub fn new(paths: Paths, plan: &Plan, is_first: bool) -> Result<RealHands, String> {
+    pub fn new(paths: Paths, plan: &Plan, is_late: bool) -> Result<RealHands, String> {
         let named = |error: io::Error| format!("{}: {error}", plan.log.display());
         plan.log.parent().map_or(Ok(()), fs::create_dir_all).map_err(named)?;
         let mut options = File::options();
         let options = options.append(true).create(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         let log = options.open(&plan.log).map_err(named)?;
-        if is_first {
+        if plan.stage == Stage::Prepared {
             log.set_len(0).map_err(named)?;
         }
         let boot = fs::read_to_string(BOOT_ID).map_err(|error| format!("{BOOT_ID}: {error}"))?;
-        Ok(RealHands { paths, clock: Clock::new(), log, boot: boot.trim().to_owned() })
+        Ok(RealHands { paths, clock: Clock::new(), log, boot: boot.trim().to_owned(), is_late })
     }
 
     fn install_package(&self, plan: &Plan, release: &Release, spare: Option<&Path>) -> Result<(), String> {
@@ -50,14 +53,18 @@ impl RealHands {
             return Err("its package is not on this host".into());
         };
         let tree = self.paths.tree();
-        aspire_package::install(&Install {
+        let install = Install {
             kind,
             file: file.clone(),
             folder: tree.clone(),
             version: release.version.clone(),
             spare: spare.map(Path::to_owned),
-        })
-        .map_err(|error| error.to_string())?;
+        };
+        // A script that hangs must not hang us: the kernel ends this process, and another goes on.
+        alarm::set(seconds(INSTALL_TIMEOUT));
+        let installed = aspire_package::install(&install);
+        alarm::cancel();
+        installed.map_err(|error| error.to_string())?;
         if kind != Kind::TarGz {
             return Ok(());
         }
@@ -75,7 +82,10 @@ impl RealHands {
     /// By its package, where that is kept and the system knows of it; and in any case by its program.
     fn put_back(&mut self, plan: &Plan) -> Result<(), String> {
         let is_the_systems = plan.before.kind().is_some_and(|kind| kind != Kind::TarGz);
-        if is_the_systems && let Err(reason) = self.install_package(plan, &plan.before, None) {
+        if is_the_systems
+            && !self.is_late
+            && let Err(reason) = self.install_package(plan, &plan.before, None)
+        {
             self.log(&format!("package=not_put_back version={} reason={reason:?}", plan.before.version));
         }
         let copy = self.paths.copy();
@@ -139,6 +149,11 @@ impl Hands for RealHands {
             plan.is_enabled = self.systemctl(&["--quiet", "is-enabled", "--", &unit]).is_ok();
             plan.unit = Some(unit);
         }
+    }
+
+    fn too_long(&self) -> Option<String> {
+        let seconds = INSTALL_TIMEOUT.as_secs();
+        self.is_late.then(|| format!("its installation took longer than {seconds} s, and may still go on"))
     }
 
     fn install(&mut self, plan: &Plan, which: Which) -> Result<(), String> {
@@ -321,7 +336,58 @@ fn last_words(words: &mut File) -> io::Result<String> {
     Ok(text.trim().to_owned())
 }
 
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
+}
+
 #[expect(clippy::disallowed_methods, reason = "the helper has no loop, and looks again")]
 fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{Flock, FlockArg};
+
+    #[test]
+    fn whoever_holds_a_file_s_lock_is_told_from_whoever_has_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
+        let file = File::create(&path).unwrap();
+        let pid = std::process::id().cast_signed();
+        assert!(!holds(pid, &path).unwrap());
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+        assert!(holds(pid, &path).unwrap());
+        // A file of that name is another, if the one that is held was removed.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(!holds(pid, &path).unwrap());
+        drop(lock);
+    }
+
+    #[test]
+    fn files_are_the_same_by_their_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (name, bytes) in [("a", "one"), ("b", "one"), ("c", "two"), ("d", "three")] {
+            fs::write(path(name), bytes).unwrap();
+        }
+        assert!(is_same(&path("a"), &path("b")));
+        for other in ["c", "d", "none"] {
+            assert!(!is_same(&path("a"), &path(other)) && !is_same(&path(other), &path("a")), "{other}");
+        }
+    }
+
+    #[test]
+    fn of_what_a_program_says_the_end_is_told_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = File::options();
+        let mut file =
+            options.read(true).write(true).create(true).truncate(true).open(folder.path().join("w")).unwrap();
+        write!(file, "{}\nthe\x1b[31m end\n", "x".repeat(5000)).unwrap();
+        let words = last_words(&mut file).unwrap();
+        assert!(words.ends_with("xxx the [31m end"), "{words}");
+        assert_eq!(words.len(), 1023);
+    }
 }

@@ -1,7 +1,7 @@
 //! The helper's program: one process works, and another sees that it comes to its end.
 
 use super::hands::RealHands;
-use super::plan::{Paths, Plan, Stage};
+use super::plan::{Paths, Plan};
 use super::stages::carry_out;
 use crate::machine::limits::{PLAN_BYTES, WORKER_TRIES};
 use nix::errno::Errno;
@@ -13,8 +13,10 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
-/// Set for the process that works.
+/// Set for the process that works: to [`LATE`] where the one before took too long.
 pub(super) const WORKER: &str = "ASPIRE_HANDOVER_WORKER";
+const FIRST: &str = "1";
+const LATE: &str = "late";
 
 /// Carries a plan out to its end, whoever is killed meanwhile: this process starts a copy of itself
 /// that works, and another one should that be killed. Where another helper is at work nothing is done.
@@ -23,35 +25,38 @@ pub(super) const WORKER: &str = "ASPIRE_HANDOVER_WORKER";
 /// # Errors
 /// It did not come to its end, and why; the plan is unfinished, and may be carried out again.
 pub fn take_over(plan: &Path) -> Result<(), String> {
-    if env::var_os(WORKER).is_some() {
-        return work(plan);
+    if let Some(word) = env::var_os(WORKER) {
+        return work(plan, word == LATE);
     }
+    let mut word = FIRST;
     for _ in 0..WORKER_TRIES {
-        match start_worker() {
-            Ok(status) if status.signal().is_none() => return ended(status),
-            Ok(_) => {}
+        match start_worker(word) {
+            Ok(status) => match status.signal() {
+                None => return ended(status),
+                Some(signal) => word = if signal == libc::SIGALRM { LATE } else { word },
+            },
             // There is no room for two of us.
-            Err(_) => return work(plan),
+            Err(_) => return work(plan, word == LATE),
         }
     }
     Err(format!("{WORKER_TRIES} workers were killed"))
 }
 
-fn start_worker() -> std::io::Result<ExitStatus> {
+fn start_worker(word: &str) -> std::io::Result<ExitStatus> {
     let mut words = env::args_os();
     // By this name it is our own program, whatever has its name now.
     let mut worker = Command::new("/proc/self/exe");
     if let Some(name) = words.next() {
         worker.arg0(name);
     }
-    worker.args(words).env(WORKER, "1").stdin(Stdio::null()).status()
+    worker.args(words).env(WORKER, word).stdin(Stdio::null()).status()
 }
 
 fn ended(status: ExitStatus) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("the worker failed ({status}); its log says why")) }
 }
 
-fn work(path: &Path) -> Result<(), String> {
+fn work(path: &Path, is_late: bool) -> Result<(), String> {
     let paths = Paths::of_plan(path);
     let Some(_lock) = lock(&paths.lock())? else { return Ok(()) };
     // Read once nobody else writes to it.
@@ -59,7 +64,7 @@ fn work(path: &Path) -> Result<(), String> {
     if plan.stage.is_end() {
         return Ok(());
     }
-    let mut hands = RealHands::new(paths, &plan, plan.stage == Stage::Prepared)?;
+    let mut hands = RealHands::new(paths, &plan, is_late)?;
     carry_out(&mut plan, &mut hands).map_err(|died| died.to_string())
 }
 

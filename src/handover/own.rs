@@ -42,12 +42,13 @@ impl Own {
         let program = env::current_exe().map_err(|error| format!("/proc/self/exe: {error}"))?;
         let named = |name: &str| fs::read_to_string(name).map_err(|error| format!("{name}: {error}"));
         let text = |word: std::ffi::OsString| word.into_string().ok();
+        let given = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
         Ok(Own {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             program: without_mark(program),
             image: "/proc/self/exe".into(),
+            given: without_secret(given.collect(), &arguments),
             arguments,
-            given: env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect(),
             pid_file: pid_file.to_owned(),
             life: Life::new(process, named(BOOT_ID)?.trim()),
             unit: unit_of(&named("/proc/self/cgroup").unwrap_or_default()),
@@ -62,6 +63,12 @@ impl Own {
 
 /// The kernel's id of the host's boot.
 pub(super) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// A token is written nowhere. Nobody else starts boot so: it enrols but once.
+fn without_secret(given: Vec<String>, otherwise: &[String]) -> Vec<String> {
+    let has_token = given.iter().any(|word| word.starts_with("--token"));
+    if has_token { otherwise.to_vec() } else { given }
+}
 
 /// The kernel's name for a program whose file was replaced.
 pub(super) fn without_mark(program: PathBuf) -> PathBuf {
@@ -81,6 +88,10 @@ mod tests {
         assert_eq!(own.program, env::current_exe().unwrap());
         assert_eq!(reactor::look(own.life.pid), own.life.process(&own.life.boot));
         assert!(fs::metadata(&own.image).unwrap().is_file());
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(without_secret(words("-f -P p"), &words("-f")), words("-f -P p"));
+        assert_eq!(without_secret(words("--enroll h --token secret"), &words("-f")), words("-f"));
+        assert_eq!(without_secret(words("--token=secret"), &words("-f")), words("-f"));
         assert_eq!(without_mark("/usr/bin/boot (deleted)".into()), Path::new("/usr/bin/boot"));
     }
 }

@@ -37,7 +37,10 @@ pub trait Hands {
     fn save(&mut self, plan: &Plan) -> Result<(), String>;
     /// Finds out whether a service manager runs boot, and whether it begins with the host.
     fn ask_manager(&mut self, plan: &mut Plan);
-    /// Has the version installed, and its program in its place.
+    /// Whether the helper before was ended because its installation took too long; why, in words.
+    fn too_long(&self) -> Option<String>;
+    /// Has the version installed, and its program in its place. After one that took too long, of the
+    /// old version only the program is put back.
     ///
     /// # Errors
     /// It is not, and why.
@@ -91,7 +94,7 @@ pub fn carry_out(plan: &mut Plan, hands: &mut impl Hands) -> Result<(), Died> {
                 // Before this nothing may be done of which the next would not know.
                 write_down(plan, hands)?;
             }
-            Stage::Installing => match hands.install(plan, Which::New).and_then(|()| hands.try_out(plan)) {
+            Stage::Installing => match install_new(plan, hands) {
                 Ok(()) => go_on(plan, hands, Stage::Replacing),
                 Err(reason) => roll_back(plan, hands, reason),
             },
@@ -150,6 +153,12 @@ fn write_down(plan: &Plan, hands: &mut impl Hands) -> Result<(), Died> {
     written.map_err(|reason| Died(format!("could not write the plan: {reason}")))
 }
 
+fn install_new(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
+    hands.too_long().map_or(Ok(()), Err)?;
+    hands.install(plan, Which::New)?;
+    hands.try_out(plan)
+}
+
 /// Whoever runs is ended, and nobody's word from before counts any more.
 fn make_room(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
     hands.forget_confirmed()?;
@@ -164,7 +173,9 @@ fn make_room(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
     {
         hands.log(&format!("unit=not_restarted reason={reason:?}"));
     }
-    running.iter().for_each(|process| hands.signal(*process, libc::SIGTERM));
+    for process in &running {
+        hands.signal(*process, libc::SIGTERM);
+    }
     let patience = plan.part(TO_END);
     let begun = hands.now();
     for process in running {
@@ -193,13 +204,13 @@ fn prove(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
         }
         starts.see_to_it(plan, hands, holder);
         if starts.ended >= NEW_STARTS {
-            return Err(format!("it ended {NEW_STARTS} times as soon as it was started: {}", starts.words));
+            return Err(format!("each of {NEW_STARTS} times it ended soon{}", starts.trouble));
         }
         if now.since(begun) >= plan.part(1) {
             let seconds = plan.deadline;
             return Err(match holder {
                 Some(_) => format!("within {seconds} s no server had answered a report of its"),
-                None => format!("within {seconds} s it did not come up: {}", starts.words),
+                None => format!("within {seconds} s it did not come up{}", starts.trouble),
             });
         }
         hands.pause(HELPER_LOOK);
@@ -238,7 +249,8 @@ fn bring_back(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
             return put_back;
         }
         if now.since(begun) >= plan.part(1) {
-            return Err(format!("it does not come up: {}", put_back.err().unwrap_or(starts.words)));
+            let not_put_back = put_back.err().map(|reason| format!(": {reason}"));
+            return Err(format!("it does not come up{}{}", not_put_back.unwrap_or_default(), starts.trouble));
         }
         starts.see_to_it(plan, hands, holder);
         hands.pause(HELPER_LOOK);
@@ -271,8 +283,8 @@ struct Starts {
     /// Whom we started last.
     last: Option<Process>,
     count: u32,
-    /// What is known of the last.
-    words: String,
+    /// Why the last came to nothing, behind a colon.
+    trouble: String,
 }
 
 impl Starts {
@@ -280,7 +292,7 @@ impl Starts {
     fn new(plan: &Plan, now: Instant) -> Starts {
         let is_kept = plan.unit.is_some() || plan.arguments.iter().any(|argument| argument == "-f");
         let moment = if is_kept { plan.part(FOR_A_MANAGER) } else { Duration::ZERO };
-        Starts { ended: 0, next: now + moment, last: None, count: 0, words: "nobody started it".into() }
+        Starts { ended: 0, next: now + moment, last: None, count: 0, trouble: String::new() }
     }
 
     fn see_to_it(&mut self, plan: &Plan, hands: &mut impl Hands, holder: Option<Process>) {
@@ -299,15 +311,14 @@ impl Starts {
         self.next = now + again;
         // Where the manager would not, it may have lost the service: that a boot runs counts for more.
         if plan.unit.is_some() && hands.restart_unit(plan).is_ok() {
-            self.words = "its service was started, and ended".into();
             return;
         }
         match hands.start(plan) {
             Ok(process) => {
                 self.last = Some(process);
-                self.words = "it was started, and ended".into();
+                self.trouble.clear();
             }
-            Err(reason) => self.words = reason,
+            Err(reason) => self.trouble = format!(": {reason}"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Processes, for a program of ours that has no loop: it blocks, and looks again.
 
+use super::cgroup::{self, open_folder};
+use super::lasting::agent_of;
 use super::process::Stat;
 use super::spawn::{self, Cgroups, Ignored, Inherited, OpenFiles};
 use super::sys;
@@ -18,7 +20,8 @@ pub fn signal(process: Process, signal: i32) {
 }
 
 /// Starts a program in a session of its own, which hears and says nothing. It is our child, and does
-/// not end with us.
+/// not end with us; where we are of an agent's [`crate::machine::Lasting`] family it takes the agent's
+/// place, and is not of that family.
 ///
 /// # Errors
 /// The step that failed, and the system's reason.
@@ -28,7 +31,10 @@ pub fn start(launch: &Launch) -> Result<Process, StartError> {
         null.map_err(|error| StartError { step: "open /dev/null".into(), reason: error.to_string() })?;
     let inherited = Inherited { ignored: Ignored::look(), open_files: OpenFiles::inherited() };
     let stdio = [null.as_fd(); 3];
-    let started = spawn::spawn(launch, stdio, &inherited, Cgroups::default())?;
+    // Else one that is replaced again and again would be ever deeper below the first.
+    let place = cgroup::own().and_then(|own| agent_of(&own)).and_then(|place| open_folder(&place).ok());
+    let cgroups = Cgroups { unified: place.as_ref().map(File::as_fd), ..Cgroups::default() };
+    let started = spawn::spawn(launch, stdio, &inherited, cgroups)?;
     // Not reaped yet, so it is there however short its life was.
     let stat = Stat::read(started.pid);
     stat.map(|stat| stat.process())

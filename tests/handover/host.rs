@@ -5,6 +5,7 @@ use crate::rig::{process, until};
 use aspire::handover::{Job, Life, Paths, Plan, Release, Stage};
 use aspire::machine::Process;
 use aspire::reactor;
+use aspire_package::{Install, Kind};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -46,7 +47,8 @@ impl Host {
     /// With the first version installed, and nobody who runs it. `test` is the caller's name.
     pub fn new(packing: Packing, test: &'static str) -> Host {
         let folder = tempfile::tempdir().unwrap();
-        let name = format!("aspire-test-boot-{}", std::process::id());
+        // Tests in the same process have packages of their own.
+        let name = format!("aspire-test-boot-{}-{}", std::process::id(), test.len());
         let program = match packing {
             Packing::Archive => folder.path().join("installed/boot"),
             Packing::Deb => PathBuf::from(format!("/opt/{name}/bin/boot")),
@@ -60,7 +62,12 @@ impl Host {
                 fs::create_dir(host.path("installed")).unwrap();
                 host.script(&host.program, "1", "good");
             }
-            Packing::Deb => run(Command::new("dpkg").arg("--install").arg(&package)),
+            Packing::Deb => {
+                // Which waits for whoever else is at work with dpkg.
+                let (kind, folder) = (Kind::Deb, host.path("tree"));
+                let install = Install { kind, file: package, folder, version: "1".into(), spare: None };
+                aspire_package::install(&install).unwrap();
+            }
         }
         host
     }
@@ -94,11 +101,11 @@ impl Host {
 
     /// All processes with this host's arguments, of whatever version.
     pub fn all(&self) -> Vec<i32> {
-        self.processes(&self.arguments(false).join("\0"))
+        processes(&self.arguments(false).join("\0"))
     }
 
     pub fn helpers(&self) -> Vec<i32> {
-        self.processes(self.paths.plan().to_str().unwrap())
+        processes(self.paths.plan().to_str().unwrap())
     }
 
     /// What boot leaves for the helper, to become this version.
@@ -140,21 +147,34 @@ impl Host {
         self.current = plan.installed().clone();
     }
 
-    /// The real helper, in a process and a session of its own.
+    /// The real helper, in a process of its own.
     pub fn helper(&self) -> Child {
+        self.helper_with(&[])
+    }
+
+    /// With these variables besides.
+    pub fn helper_with(&self, variables: &[(&str, &Path)]) -> Child {
         let plan = self.paths.plan();
         let mut command = Command::new(std::env::current_exe().unwrap());
         // The last is no test's name; it is found by it.
         command.args(["--exact", self.test, "--test-threads=1"]).arg(&plan).env(PLAN, &plan);
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.process_group(0).spawn().unwrap()
+    }
+
+    /// What dpkg has of it.
+    pub fn packaged(&self) -> Option<String> {
+        let query = ["--show", "--showformat=${db:Status-Status} ${Version}", &self.name];
+        let output = Command::new("dpkg-query").args(query).output().unwrap();
+        (self.packing == Packing::Deb).then(|| String::from_utf8(output.stdout).unwrap())
     }
 
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("boot-upgrade.log")).unwrap_or_default()
     }
 
-    fn save(&self, plan: &Plan) {
+    pub fn save(&self, plan: &Plan) {
         let new = self.path(".self/new");
         fs::write(&new, plan.text()).unwrap();
         fs::rename(new, self.paths.plan()).unwrap();
@@ -194,9 +214,14 @@ impl Host {
                      Maintainer: Test <test@example.org>\nDescription: a test's\n"
                 );
                 fs::write(&control, fields).unwrap();
-                if kind == "half" {
+                let here = self.path("");
+                let here = here.display();
+                let waits = format!("while [ -d {here} ] && [ ! -e {here}/go ]; do sleep 0.05; done");
+                let scripts =
+                    [("half", "exit 1".to_owned()), ("stuck", format!("echo >{here}/stuck; {waits}"))];
+                if let Some((_, text)) = scripts.iter().find(|(of, _)| *of == kind) {
                     let script = tree.join("DEBIAN/postinst");
-                    fs::write(&script, "#!/bin/sh\nexit 1\n").unwrap();
+                    fs::write(&script, format!("#!/bin/sh\n{text}\n")).unwrap();
                     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
                 }
                 let mut command = Command::new("dpkg-deb");
@@ -205,16 +230,6 @@ impl Host {
             }
         }
         file
-    }
-
-    fn processes(&self, words: &str) -> Vec<i32> {
-        let pids = fs::read_dir("/proc").unwrap();
-        let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-        let has_words = |pid: &i32| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(words)
-        };
-        pids.filter(has_words).filter(|pid| process::is_alive(pid.cast_unsigned())).collect()
     }
 }
 
@@ -227,6 +242,7 @@ impl Drop for Host {
         for pid in self.helpers().into_iter().chain(self.all()) {
             end(pid);
         }
+        let _ = fs::write(self.path("go"), "");
         if self.packing == Packing::Deb {
             let purge = ["--force-all", "--purge", &self.name];
             // Another dpkg may be at work, one of a test that failed among them.
@@ -285,4 +301,14 @@ pub fn end(pid: i32) {
 pub fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+fn processes(words: &str) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").unwrap();
+    let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let has_words = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(words)
+    };
+    pids.filter(has_words).filter(|pid| process::is_alive(pid.cast_unsigned())).collect()
 }

@@ -107,7 +107,7 @@ impl Rig {
     fn is_read(&mut self, plan: Option<&Plan>) {
         assert_eq!(self.fx.take(), [Effect::ReadFile { path: PLAN.into() }]);
         let text = plan.map(Plan::text);
-        let content = Ok(text.as_ref().map(|text| text.as_bytes()));
+        let content = Ok(text.as_ref().map(String::as_bytes));
         self.event(&Event::FileRead(Path::new(PLAN), content));
     }
 

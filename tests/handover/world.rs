@@ -26,6 +26,8 @@ pub enum New {
     NotInstalled,
     /// It is installed half, and has no program.
     HalfInstalled,
+    /// A script of its package never ends.
+    HangsInstalling,
     /// It does not run here.
     Alien,
     ExitsAtOnce,
@@ -96,6 +98,8 @@ pub struct World {
     kept_at: Option<Duration>,
     last_pid: i32,
     left_of_mishap: u32,
+    /// The helper before was ended for the time that it took.
+    is_late: bool,
 }
 
 /// What the helper dies of.
@@ -136,6 +140,7 @@ impl World {
             kept_at: None,
             last_pid: 0,
             left_of_mishap: 3,
+            is_late: false,
         };
         world.launch(keeper != Keeper::Nobody);
         world.pass(Duration::from_secs(1));
@@ -167,7 +172,7 @@ impl World {
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.now < until {
-            self.now += (until - self.now).min(Duration::from_millis(1));
+            self.now += until.saturating_sub(self.now).min(Duration::from_millis(1));
             self.live();
         }
     }
@@ -177,7 +182,7 @@ impl World {
         let now = self.now;
         let mut held = self.procs.iter().any(|proc| proc.holds);
         for proc in &mut self.procs {
-            let age = now - proc.born;
+            let age = now.saturating_sub(proc.born);
             let is_bad = |new| proc.program == Program::New && self.new == new;
             if is_bad(New::ExitsAtOnce) {
                 proc.end = Some(now);
@@ -283,6 +288,10 @@ impl Hands for World {
         });
     }
 
+    fn too_long(&self) -> Option<String> {
+        self.is_late.then(|| "it took too long".into())
+    }
+
     fn install(&mut self, _: &Plan, which: Which) -> Result<(), String> {
         self.call(|world| match which {
             Which::New => {
@@ -294,6 +303,12 @@ impl Hands for World {
                 world.pass(Duration::from_millis(50));
                 match world.new {
                     New::NotInstalled => return Err("it is no package".into()),
+                    New::HangsInstalling => {
+                        world.installed = Program::Missing;
+                        world.pass(Duration::from_secs(5));
+                        world.is_late = true;
+                        resume_unwind(Box::new(Killed));
+                    }
                     New::HalfInstalled => {
                         world.installed = Program::Missing;
                         return Err("a script failed".into());
@@ -367,7 +382,9 @@ impl Hands for World {
             assert_eq!(world.keeper, Keeper::Systemd, "another's service is none of ours");
             let kept: Vec<Process> =
                 world.procs.iter().filter(|proc| proc.is_kept).map(|proc| proc.process).collect();
-            kept.into_iter().for_each(|process| world.end(process, Duration::ZERO));
+            for process in kept {
+                world.end(process, Duration::ZERO);
+            }
             Ok(())
         })
     }

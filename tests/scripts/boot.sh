@@ -46,10 +46,10 @@ is_under_way() {
 confirm() {
     boot=$(cat /proc/sys/kernel/random/boot_id)
     # Its name has no spaces.
-    set -- $(cat /proc/$$/stat)
-    shift 21
+    read -r stat </proc/$$/stat
+    start=$(echo "$stat" | cut -d ' ' -f 22)
     printf '{"life": {"pid": %s, "start": %s, "boot": "%s"}, "program": "%s"}' \
-        $$ "$1" "$boot" "$0" >"$home/.self/confirmed.$$"
+        $$ "$start" "$boot" "$0" >"$home/.self/confirmed.$$"
     mv "$home/.self/confirmed.$$" "$home/.self/confirmed"
 }
 

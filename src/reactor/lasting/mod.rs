@@ -296,6 +296,15 @@ fn home_in(own: &Path) -> PathBuf {
     }
 }
 
+/// The cgroup of the agent who has a family in this one, or below this one's folder. `None` where it is
+/// of no family.
+pub(super) fn agent_of(cgroup: &Path) -> Option<PathBuf> {
+    let home = cgroup.ancestors().find(|folder| folder.ends_with(HOME))?;
+    let place = home.parent()?;
+    let delegated = place.join(AGENT);
+    Some(if delegated.is_dir() { delegated } else { place.to_owned() })
+}
+
 fn is_plain(family: &str) -> bool {
     !["", ".", ".."].contains(&family) && !family.contains(|c: char| c == '/' || c.is_control())
 }
