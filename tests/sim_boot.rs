@@ -9,7 +9,8 @@ use aspire::machine::Signal;
 use aspire::store::Store;
 use aspire::wire::boot::ConfigChange;
 use aspire::wire::server_list;
-use bootworld::{World, conversation};
+use bootworld::World;
+use bootworld::server::conversation;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 

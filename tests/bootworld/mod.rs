@@ -4,10 +4,10 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 mod played;
-mod server;
+pub mod server;
 
 pub use played::Tree;
-pub use server::{Server, conversation};
+pub use server::Server;
 
 use aspire::boot::{Boot, Config, ConfigSource, Host};
 use aspire::machine::{

@@ -119,7 +119,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the agent's log:\n{}", self.log());
+            eprintln!("the agent's log:\n{}{}", self.log(), self.boot_log());
         }
         for pid in self.processes() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
