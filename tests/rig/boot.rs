@@ -184,7 +184,7 @@ pub fn redirecting_for_ever() -> String {
 /// An FTP server that says that a file is there, and sends another.
 pub fn lying_ftp() -> String {
     serving(|mut caller| {
-        let mut say = |caller: &mut TcpStream, text: &str| {
+        let say = |caller: &mut TcpStream, text: &str| {
             let _ = caller.write_all(text.as_bytes());
         };
         say(&mut caller, "220 ready\r\n");
