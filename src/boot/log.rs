@@ -88,6 +88,9 @@ pub fn job(fact: &Fact) {
         Fact::Left(key, why) => {
             warn!("job=left id={:?} action={:?} name={:?} reason={why:?}", key.id, key.action, key.name);
         }
+        Fact::Accepted(key) => {
+            info!("job=accepted id={:?} action={} name={:?}", key.id, key.action, key.name)
+        }
         Fact::ToldAgain | Fact::Configured => {}
         Fact::StoreFailed(error) => store_failed("jobs", error),
     }

@@ -10,6 +10,7 @@ pub use played::Tree;
 pub use server::Server;
 
 use aspire::boot::{Boot, Config, ConfigSource, Host};
+use aspire::handover::{Life, Own};
 use aspire::machine::{
     ChildId, ConnId, ConnectionEnd, Effect, Effects, Event, Exit, Identity, Instant, Kin, Machine as _, Now,
     Process, Program, Protocol, Security, Signal, Stream, Task,
@@ -79,12 +80,25 @@ pub fn root() -> Identity {
     }
 }
 
-fn host() -> Host {
+/// The host, of the boot with this number.
+fn host(life: u64) -> Host {
     Host {
         node_name: "web-1".into(),
         boot_id: "boot".into(),
         own: root(),
         packages: vec!["deb".into(), "tar.gz".into()],
+        program: Own {
+            version: "1".into(),
+            program: "/usr/bin/boot".into(),
+            image: "/proc/self/exe".into(),
+            arguments: vec!["-f".into()],
+            given: vec!["-f".into()],
+            pid_file: "/run/boot.pid".into(),
+            life: Life { pid: 7, start: 7 + life, boot: "boot".into() },
+            unit: None,
+            systemd_run: None,
+            env: Vec::new(),
+        },
     }
 }
 
@@ -128,7 +142,7 @@ impl World {
         self.seed += 1;
         let config = Config::parse(&self.config, None).unwrap();
         let source = ConfigSource { path: "/etc/cargo/boot.conf".into(), was_named: true, servers: None };
-        self.boot = Some(Boot::new(self.now, host(), source, config, store, self.seed).unwrap());
+        self.boot = Some(Boot::new(self.now, host(self.seed), source, config, store, self.seed).unwrap());
     }
 
     /// Boot is killed, and another begins. What it started goes on, but for its tasks.
@@ -233,9 +247,9 @@ impl World {
                 self.hand_over(&Event::Surveyed(&kin.family, &survey));
             }
             Happening::File(path, is_config) => {
-                let config = self.config.clone();
-                let content = is_config.then_some(config.as_bytes());
-                self.hand_over(&Event::FileRead(&path, Ok(content)));
+                let content =
+                    if is_config { Some(self.config.clone()) } else { self.tree.files.get(&path).cloned() };
+                self.hand_over(&Event::FileRead(&path, Ok(content.as_deref().map(str::as_bytes))));
             }
             Happening::Connected(conn) if self.conns.contains_key(&conn) => {
                 self.hand_over(&Event::Connected(conn));
