@@ -340,17 +340,20 @@ fn what_changes_is_reported_soon_and_not_too_often() {
     assert!(agent["reason"].as_str().unwrap().contains("exit status 1"), "{agent}");
 }
 
+/// What is the matter with a host.
+type Trouble = fn(&mut World);
+
 #[test]
 fn an_install_that_fails_leaves_nothing_behind() {
-    let refused = |world: &mut World| world.tree.refused = vec!["1".into()];
-    let broken = |world: &mut World| world.tree.broken = vec!["1".into()];
-    let wrong = |world: &mut World| world.tree.wrong = vec!["web-1".into()];
-    let missing = |world: &mut World| world.tree.missing = vec!["web-1".into()];
-    let ways: [(&dyn Fn(&mut World), u64, &str); 4] = [
-        (&refused, 3303, "dpkg does not take it"),
-        (&broken, 3101, "exit status 1"),
-        (&wrong, 3302, "checksum"),
-        (&missing, 3301, "404"),
+    let refused: Trouble = |world| world.tree.refused = vec!["1".into()];
+    let broken: Trouble = |world| world.tree.broken = vec!["1".into()];
+    let wrong: Trouble = |world| world.tree.wrong = vec!["web-1".into()];
+    let missing: Trouble = |world| world.tree.missing = vec!["web-1".into()];
+    let ways: [(Trouble, u64, &str); 4] = [
+        (refused, 3303, "dpkg does not take it"),
+        (broken, 3101, "exit status 1"),
+        (wrong, 3302, "checksum"),
+        (missing, 3301, "404"),
     ];
     for (way, errcode, word) in ways {
         let mut world = World::new();
@@ -370,15 +373,15 @@ fn an_install_that_fails_leaves_nothing_behind() {
 
 #[test]
 fn an_upgrade_that_fails_brings_the_one_before_back() {
-    let refused = |world: &mut World| world.tree.refused = vec!["2".into()];
-    let broken = |world: &mut World| world.tree.broken = vec!["2".into()];
-    let wrong = |world: &mut World| world.tree.wrong = vec!["web-2".into()];
-    let missing = |world: &mut World| world.tree.missing = vec!["web-2".into()];
-    let ways: [(&dyn Fn(&mut World), u64, &str, bool); 4] = [
-        (&refused, 3303, "dpkg does not take it", false),
-        (&broken, 3303, "exit status 1", false),
-        (&wrong, 3302, "checksum", true),
-        (&missing, 3301, "404", true),
+    let refused: Trouble = |world| world.tree.refused = vec!["2".into()];
+    let broken: Trouble = |world| world.tree.broken = vec!["2".into()];
+    let wrong: Trouble = |world| world.tree.wrong = vec!["web-2".into()];
+    let missing: Trouble = |world| world.tree.missing = vec!["web-2".into()];
+    let ways: [(Trouble, u64, &str, bool); 4] = [
+        (refused, 3303, "dpkg does not take it", false),
+        (broken, 3303, "exit status 1", false),
+        (wrong, 3302, "checksum", true),
+        (missing, 3301, "404", true),
     ];
     for (way, errcode, word, goes_on) in ways {
         for action in ["upgrade", "install"] {

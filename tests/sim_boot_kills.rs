@@ -51,16 +51,26 @@ fn bare_with_broken_one() -> World {
 }
 
 /// Kills boot after each effect of a job, once in each run, and twice: the second time so many
-/// effects later.
+/// effects later. And after each change of its database.
 fn killed_everywhere(given: Given, job: &Value, errcodes: &[u64], running: &[&str]) {
-    let clean = |mut world: World| {
-        let begun = world.effects;
-        world.server.jobs.push(job.clone());
-        settle(&mut world);
-        world.effects - begun
+    let mut clean = given();
+    let (effects, changes) = (clean.effects, clean.changes());
+    clean.server.jobs.push(job.clone());
+    settle(&mut clean);
+    let (effects, changes) = (clean.effects - effects, clean.changes() - changes);
+    assert!(effects > 10 && changes > 5, "{effects} {changes}");
+    let check = |world: &mut World, what: &str| {
+        settle(world);
+        assert!(world.kills > 0, "{what}");
+        let results = &world.server.results;
+        let told: Vec<u64> = results.iter().map(|result| result["errcode"].as_u64().unwrap()).collect();
+        assert!(!told.is_empty() && told.iter().all(|code| *code == told[0]), "{what}: {results:?}");
+        assert!(errcodes.contains(&told[0]), "{what}: {results:?}");
+        assert_eq!(world.tree.running("web"), running, "{what}: {results:?}");
+        let installed: Vec<&str> = world.tree.installed.values().map(String::as_str).collect();
+        assert_eq!(installed, running, "{what}: {results:?}");
+        assert_eq!(world.server.jobs, [] as [Value; 0], "{what}");
     };
-    let effects = clean(given());
-    assert!(effects > 10, "{effects}");
     for goes_on in [false, true] {
         for after in 1..=effects {
             for second in [0, 1, 7] {
@@ -72,19 +82,15 @@ fn killed_everywhere(given: Given, job: &Value, errcodes: &[u64], running: &[&st
                     world.until("the first kill", |world| world.kills == 1);
                     world.kill_after = Some(world.effects + second);
                 }
-                settle(&mut world);
-                assert!(world.kills > 0, "{after}");
-                let what = format!("killed after {after}, then {second}, tasks go on {goes_on}");
-                let results = &world.server.results;
-                let told: Vec<u64> =
-                    results.iter().map(|result| result["errcode"].as_u64().unwrap()).collect();
-                assert!(!told.is_empty() && told.iter().all(|code| *code == told[0]), "{what}: {results:?}");
-                assert!(errcodes.contains(&told[0]), "{what}: {results:?}");
-                assert_eq!(world.tree.running("web"), running, "{what}: {results:?}");
-                let installed: Vec<&str> = world.tree.installed.values().map(String::as_str).collect();
-                assert_eq!(installed, running, "{what}: {results:?}");
-                assert_eq!(world.server.jobs, [] as [Value; 0], "{what}");
+                check(&mut world, &format!("killed after {after}, then {second}, tasks go on {goes_on}"));
             }
+        }
+        for after in 0..changes {
+            let mut world = given();
+            world.tasks_go_on = goes_on;
+            world.server.jobs.push(job.clone());
+            world.kill_after_changes = Some(world.changes() + after);
+            check(&mut world, &format!("killed after {after} changes, tasks go on {goes_on}"));
         }
     }
 }

@@ -21,7 +21,7 @@ const UNDONE: &str = "undone";
 pub struct Job {
     pub place: i64,
     pub key: BootJobKey,
-    job: BootJob,
+    asked: BootJob,
     /// Whose answer had it.
     pub server: Server,
     stage: Stage,
@@ -53,9 +53,9 @@ pub enum Step {
 }
 
 impl Job {
-    pub fn new(place: i64, key: BootJobKey, job: BootJob, server: Server) -> Job {
+    pub fn new(place: i64, key: BootJobKey, asked: BootJob, server: Server) -> Job {
         let (stage, course) = (Stage::Waiting, Course::default());
-        Job { place, key, job, server, stage, is_ordered: false, until: None, course, handover: None }
+        Job { place, key, asked, server, stage, is_ordered: false, until: None, course, handover: None }
     }
 
     pub fn restored(row: BootJobRow) -> Result<Job, (u32, String)> {
@@ -74,18 +74,18 @@ impl Job {
 
     /// Whose jobs are done one after another.
     pub fn owner(&self) -> String {
-        let name = self.job.action.agent().unwrap_or_default();
+        let name = self.asked.action.agent().unwrap_or_default();
         KnownAgent::named(name).map_or(name, |known| known.program).to_owned()
     }
 
     /// Whether it is about this agent, and is being done.
     pub fn is_at_work_on(&self, name: &str) -> bool {
-        self.is_ordered && self.job.action.agent() == Some(name)
+        self.is_ordered && self.asked.action.agent() == Some(name)
     }
 
     /// Whether it is the upgrade of boot that has this id.
     pub fn is_upgrade(&self, id: &str) -> bool {
-        matches!(self.job.action, Action::UpgradeBoot(_)) && self.key.id == id
+        matches!(self.asked.action, Action::UpgradeBoot(_)) && self.key.id == id
     }
 
     pub fn agent_failed(&mut self, outcome: &Outcome, seen: Option<&Seen>) {
@@ -98,20 +98,20 @@ impl Job {
             let limit = if matches!(self.stage, Stage::Begun(_)) { self.limit() } else { UNDO_TIMEOUT };
             self.course.late = Some(limit.as_secs());
         }
-        let Some(name) = self.job.action.agent().map(str::to_owned) else { return self.own(reach) };
+        let Some(name) = self.asked.action.agent().map(str::to_owned) else { return self.own(reach) };
         match &self.stage {
             Stage::Waiting => self.begin(&name, reach),
             Stage::Begun(before) if !self.is_ordered => {
                 let before = before.clone();
                 self.goes_on_until(now + self.limit());
-                match order(&self.job.action, &before, true, reach) {
-                    Ok(()) => Ok(Step::Ordered),
-                    Err(outcome) => self.fails(*before, &outcome, reach),
+                match order(&self.asked.action, &before, true, reach) {
+                    None => Ok(Step::Ordered),
+                    Some(refusal) => self.fails(*before, &refusal, reach),
                 }
             }
             Stage::Begun(before) => {
                 let seen = reach.daemons.seen(&name);
-                match judge(&self.job.action, before, seen.as_ref(), &self.course) {
+                match judge(&self.asked.action, before, seen.as_ref(), &self.course) {
                     Verdict::NotYet => Ok(Step::Waits),
                     Verdict::Done => self.succeeds(&name, reach),
                     Verdict::Failed(outcome) => {
@@ -137,7 +137,7 @@ impl Job {
     }
 
     fn limit(&self) -> Duration {
-        Duration::from_secs(self.job.timeout)
+        Duration::from_secs(self.asked.timeout)
     }
 
     fn goes_on_until(&mut self, until: Instant) {
@@ -146,7 +146,7 @@ impl Job {
 
     /// Boot's own.
     fn own(&mut self, reach: &mut Reach<'_>) -> Result<Step, StoreError> {
-        match &self.job.action {
+        match &self.asked.action {
             Action::Config(change) => {
                 reach.kept.change(change, reach.store)?;
                 reach.facts.push(Fact::Configured);
@@ -158,7 +158,7 @@ impl Job {
     }
 
     fn begin_upgrade(&mut self, reach: &mut Reach<'_>) -> Result<Step, StoreError> {
-        let Action::UpgradeBoot(wish) = &self.job.action else { return Ok(Step::Waits) };
+        let Action::UpgradeBoot(wish) = &self.asked.action else { return Ok(Step::Waits) };
         let init = match wish.definition(None, &self.server) {
             Ok(init) => init,
             Err(reason) => return Ok(Step::Ended(Outcome::with_detail(Retcode::InvalidParams, reason))),
@@ -206,18 +206,18 @@ impl Job {
     }
 
     fn begin(&mut self, name: &str, reach: &mut Reach<'_>) -> Result<Step, StoreError> {
-        if let Some(refusal) = refusal(&self.job.action, name, reach.daemons) {
+        if let Some(refusal) = refusal(&self.asked.action, name, reach.daemons) {
             return Ok(Step::Ended(refusal));
         }
         let seen = reach.daemons.seen(name);
         let former = seen.as_ref().map(Former::from);
-        let target = match target(&self.job.action, former.as_ref(), &self.server) {
+        let target = match target(&self.asked.action, former.as_ref(), &self.server) {
             Ok(target) => target,
             Err(reason) => return Ok(Step::Ended(Outcome::with_detail(Retcode::InvalidParams, reason))),
         };
         let before = Before { agent: former, target, failure: None };
-        if before.target.is_some() && is_so_already(&self.job.action, &before) {
-            let verdict = judge(&self.job.action, &before, seen.as_ref(), &Course::default());
+        if before.target.is_some() && is_so_already(&self.asked.action, &before) {
+            let verdict = judge(&self.asked.action, &before, seen.as_ref(), &Course::default());
             if matches!(verdict, Verdict::Done) {
                 return self.succeeds(name, reach);
             }
@@ -226,14 +226,14 @@ impl Job {
         reach.facts.push(Fact::Begun(self.key.clone()));
         self.goes_on_until(reach.now.mono + self.limit());
         self.stage = Stage::Begun(Box::new(before.clone()));
-        match order(&self.job.action, &before, false, reach) {
-            Ok(()) => Ok(Step::Ordered),
-            Err(refusal) => Ok(Step::Ended(refusal)),
+        match order(&self.asked.action, &before, false, reach) {
+            None => Ok(Step::Ordered),
+            Some(refusal) => Ok(Step::Ended(refusal)),
         }
     }
 
     fn succeeds(&self, name: &str, reach: &mut Reach<'_>) -> Result<Step, StoreError> {
-        if matches!(self.job.action, Action::Install(_) | Action::Uninstall(_)) {
+        if matches!(self.asked.action, Action::Install(_) | Action::Uninstall(_)) {
             reach.kept.unwant(name, reach.store)?;
         }
         Ok(Step::Ended(Outcome::new(Retcode::NormalTermination)))
@@ -297,39 +297,43 @@ fn is_so_already(action: &Action, before: &Before) -> bool {
     is_wanted && Some(&former.definition) == before.target.as_ref()
 }
 
-/// Asks it of the daemons. To ask again changes nothing.
-fn order(action: &Action, before: &Before, is_again: bool, reach: &mut Reach<'_>) -> Result<(), Outcome> {
+/// Asks it of the daemons, and returns why they will not. To ask again changes nothing.
+fn order(action: &Action, before: &Before, is_again: bool, reach: &mut Reach<'_>) -> Option<Outcome> {
     let (now, daemons, store) = (reach.now, &mut *reach.daemons, &mut *reach.store);
-    match action {
+    let outcome = match action {
         Action::Install(_) | Action::Upgrade(_) => {
-            if let Some(target) = &before.target {
-                accepted(daemons.init(now, target.clone(), store))?;
+            let target = before.target.clone()?;
+            let outcome = daemons.init(now, target, store);
+            match action {
+                Action::Install(wish) if !is_refusal(&outcome) => {
+                    daemons.want(&wish.name, Wanted::Running, store)
+                }
+                _ => outcome,
             }
-            if let Action::Install(wish) = action {
-                accepted(daemons.want(&wish.name, Wanted::Running, store))?;
-            }
-            Ok(())
         }
         Action::Uninstall(name) => {
             // One that has gone is what is wanted.
             daemons.want(name, Wanted::Removed, store);
-            Ok(())
+            return None;
         }
-        Action::Start(name) => accepted(daemons.want(name, Wanted::Running, store)),
-        Action::Stop(name) => accepted(daemons.want(name, Wanted::Stoped, store)),
+        Action::Start(name) => daemons.want(name, Wanted::Running, store),
+        Action::Stop(name) => daemons.want(name, Wanted::Stoped, store),
         Action::Restart(name) => {
             let family = before.agent.as_ref().and_then(|former| former.family.clone());
             let is_begun = daemons.seen(name).is_some_and(|seen| seen.renew || seen.family != family);
-            if is_again && is_begun { Ok(()) } else { accepted(daemons.restart(name, store)) }
+            if is_again && is_begun {
+                return None;
+            }
+            daemons.restart(name, store)
         }
-        Action::Config(_) | Action::UpgradeBoot(_) => Ok(()),
-    }
+        Action::Config(_) | Action::UpgradeBoot(_) => return None,
+    };
+    Some(outcome).filter(is_refusal)
 }
 
 /// What could not be written yet is, as soon as it can.
-fn accepted(outcome: Outcome) -> Result<(), Outcome> {
-    let is_taken = outcome.is_success() || outcome.retcode == Retcode::StorageFailure.code();
-    if is_taken { Ok(()) } else { Err(outcome) }
+fn is_refusal(outcome: &Outcome) -> bool {
+    !outcome.is_success() && outcome.retcode != Retcode::StorageFailure.code()
 }
 
 /// Asks for what was there before.

@@ -254,7 +254,7 @@ impl Boot {
             let mut reach = Reach { now, store, daemons, kept, upgrade, fx, facts: &mut news.jobs };
             let has_moved = jobs.advance(&mut reach);
             for fact in std::mem::take(&mut news.jobs) {
-                self.job_fact(now, fact);
+                self.job_fact(now, &fact);
             }
             if !has_moved {
                 return;
@@ -278,8 +278,8 @@ impl Boot {
         }
     }
 
-    fn job_fact(&mut self, now: Now, fact: jobs::Fact) {
-        log::job(&fact);
+    fn job_fact(&mut self, now: Now, fact: &jobs::Fact) {
+        log::job(fact);
         match fact {
             jobs::Fact::Ended(..) => {
                 self.configure_daemons();

@@ -135,7 +135,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.promise(|db| {
             db.prepare_cached(
-                "UPDATE boot_job SET state = ?, errcode = ?, message = ?, told = 0, ended = ? WHERE place = ?",
+                "UPDATE boot_job SET state = ?, errcode = ?, message = ?, told = 0, ended = ? \
+                 WHERE place = ?",
             )?
             .execute(params![ENDED, errcode, message, milliseconds(now), place])?;
             db.prepare_cached(

@@ -20,6 +20,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// How long what the host does takes at least.
@@ -53,6 +55,11 @@ pub struct World {
     pub kill_after: Option<usize>,
     /// Effects that were carried out.
     pub effects: usize,
+    /// After so many changes of its database boot is killed, and does no effect of that turn.
+    pub kill_after_changes: Option<usize>,
+    /// Changes of the database that were allowed, or asked for.
+    changes: Arc<AtomicUsize>,
+    most_changes: Arc<AtomicUsize>,
     /// How often boot was killed.
     pub kills: usize,
     /// How often boot was woken.
@@ -122,6 +129,9 @@ impl World {
             names: BTreeMap::new(),
             kill_after: None,
             effects: 0,
+            kill_after_changes: None,
+            changes: Arc::default(),
+            most_changes: Arc::default(),
             kills: 0,
             wakes: 0,
             started: Vec::new(),
@@ -138,8 +148,12 @@ impl World {
     }
 
     /// Boot begins with this database.
-    fn begin(&mut self, store: Store) {
+    fn begin(&mut self, mut store: Store) {
         self.seed += 1;
+        let (changes, most) = (self.changes.clone(), self.most_changes.clone());
+        self.most_changes.store(usize::MAX, Ordering::Relaxed);
+        let may_be = move || changes.fetch_add(1, Ordering::Relaxed) < most.load(Ordering::Relaxed);
+        store.before_each_change(may_be).unwrap();
         let config = Config::parse(&self.config, None).unwrap();
         let source = ConfigSource { path: "/etc/cargo/boot.conf".into(), was_named: true, servers: None };
         self.boot = Some(Boot::new(self.now, host(self.seed), source, config, store, self.seed).unwrap());
@@ -179,7 +193,7 @@ impl World {
         let mut turns = 0;
         let mut at = self.now.mono;
         while !is_so(self) {
-            let deadline = self.boot.as_ref().and_then(|boot| boot.deadline());
+            let deadline = self.boot.as_ref().and_then(Boot::deadline);
             let coming = self.coming.first_key_value().map(|((at, _), _)| *at);
             let exits = self.tree.next_end();
             let next = [deadline, coming, exits].into_iter().flatten().min();
@@ -201,6 +215,11 @@ impl World {
             }
         }
         true
+    }
+
+    /// How often boot has changed its database, or would have.
+    pub fn changes(&self) -> usize {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Agents as boot told them last: name, version, status.
@@ -280,7 +299,15 @@ impl World {
     fn hand_over(&mut self, event: &Event<'_>) {
         let Some(boot) = &mut self.boot else { return };
         self.wakes += 1;
+        if let Some(most) = self.kill_after_changes {
+            self.most_changes.store(most, Ordering::Relaxed);
+        }
         boot.handle(self.now, copy(event), &mut self.fx);
+        if self.kill_after_changes.is_some_and(|most| self.changes() > most) {
+            self.kill_after_changes = None;
+            self.next_boot();
+            return;
+        }
         for effect in self.fx.take() {
             self.apply(effect);
             self.effects += 1;
@@ -299,9 +326,8 @@ impl World {
             }
             Effect::Send { conn, bytes } => {
                 let to = self.conns[&conn];
-                if let Some(answer) = self.server.receive(to, &bytes) {
-                    self.soon(Happening::Received(conn, answer));
-                }
+                let answer = self.server.receive(to, &bytes);
+                self.soon(Happening::Received(conn, answer));
             }
             Effect::Close { conn } => drop(self.conns.remove(&conn)),
             Effect::Spawn { child, program: Program::Exec(launch) } => {

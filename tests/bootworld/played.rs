@@ -102,7 +102,7 @@ impl Tree {
                         Content::Nothing => drop(self.files.remove(to)),
                         Content::Text(text) => drop(self.files.insert(to.clone(), text.clone())),
                         Content::CopyOf(from) => {
-                            drop(self.files.insert(to.clone(), from.display().to_string()))
+                            drop(self.files.insert(to.clone(), from.display().to_string()));
                         }
                     }
                 }

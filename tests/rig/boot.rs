@@ -94,11 +94,12 @@ impl Reports {
                 };
                 // One that hangs up is killed, and calls again.
                 if let Ok(mut link) = polaris.shake_hands(socket)
-                    && let Some((head, body)) = link.try_http_request()
+                    && let Some((asked, body)) = link.try_http_request()
                 {
-                    let answer = heard.lock().unwrap().answer(&head, &body).to_string();
-                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
-                    link.send_what_goes(&[head.as_bytes(), answer.as_bytes()].concat());
+                    let answer = heard.lock().unwrap().answer(&asked, &body).to_string();
+                    let length = answer.len();
+                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{answer}");
+                    link.send_what_goes(answer.as_bytes());
                 }
             }
         });
@@ -142,13 +143,13 @@ impl Drop for Reports {
 }
 
 impl Heard {
-    fn answer(&mut self, head: &str, body: &[u8]) -> Value {
+    fn answer(&mut self, asked: &str, body: &[u8]) -> Value {
         let body: Value = serde_json::from_slice(body).unwrap();
-        if head.starts_with("POST /agent/status ") {
+        if asked.starts_with("POST /agent/status ") {
             self.reports.push(body);
             return json!({"errcode": 0, "jobs": self.jobs});
         }
-        assert!(head.starts_with("POST /agent/job/result "), "{head}");
+        assert!(asked.starts_with("POST /agent/job/result "), "{asked}");
         for result in body.as_array().unwrap() {
             self.jobs.retain(|job| job["id"] != result["id"]);
             self.results.push(result.clone());
