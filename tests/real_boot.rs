@@ -7,13 +7,14 @@
 mod rig;
 
 use nix::sys::signal::Signal;
-use rig::agent::Host;
+use rig::agent::{Agent, Host};
 use rig::boot::{Reports, lying_ftp, redirecting_for_ever, until};
 use rig::daemons::{STAYS, packed};
 use rig::pki::Ca;
 use rig::polaris::Polaris;
 use serde_json::{Value, json};
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 /// A host and its server.
@@ -179,6 +180,49 @@ fn servers_that_mean_no_good_are_passed_over() {
     assert_eq!(reports.end_of("1"), (0, "success".into()), "the last of the list is asked");
     assert!(boot.is_alive());
     pid(&host);
+}
+
+/// Of a process: whether it runs.
+fn runs(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn boot_is_replaced_and_a_version_that_does_not_work_is_not_kept() {
+    let (host, reports, _ca) = host();
+    reports.send(&[job(&host, "1", "install", "1", STAYS)]);
+    // A copy, as it is going to be replaced.
+    let installed = host.path("installed");
+    fs::create_dir(&installed).unwrap();
+    let program = installed.join("boot");
+    fs::copy(env!("CARGO_BIN_EXE_boot"), &program).unwrap();
+    let mut old = Agent::of(host.boot_command_of(&program).arg("-f").stdin(Stdio::null()).spawn().unwrap());
+    assert_eq!(reports.end_of("1").0, 0);
+    let agent = pid(&host);
+    let upgrade = |id: &str, version: &str, script: Option<&str>| {
+        let name = format!("boot-{version}");
+        let mut package = packed(&host, &name, &[("boot", script.unwrap_or("x"))]);
+        if script.is_none() {
+            fs::copy(env!("CARGO_BIN_EXE_boot"), host.path(&format!("{name}.files/boot"))).unwrap();
+            package = packed(&host, &name, &[]);
+        }
+        json!({"id": id, "action": "upgrade", "name": "BootAgent", "url": package.0, "checksum": package.1})
+    };
+    reports.send(&[upgrade("2", "2.0", None)]);
+    let first = old.pid();
+    assert_eq!(reports.end_with("2", |errcode| errcode != 1), (0, "success".into()));
+    assert!(old.ended().success());
+    let second = until("another boot", || host.boot_pid().filter(|pid| *pid != first && runs(*pid)));
+    // Both results are told: that it goes on, and how it ended.
+    assert_eq!(reports.errcodes_of("2"), [1, 0]);
+    assert_eq!(pid(&host), agent, "agents go on");
+    reports.send(&[upgrade("3", "3.0", Some("#!/bin/sh\necho no good >&2\nexit 3\n"))]);
+    let (errcode, message) = reports.end_with("3", |errcode| errcode != 1);
+    assert_eq!(errcode, 3303, "{message}");
+    assert!(message.contains("no good"), "{message}");
+    assert!(host.boot_pid() == Some(second) && runs(second), "{second}");
+    assert_eq!(fs::read(&program).unwrap(), fs::read(env!("CARGO_BIN_EXE_boot")).unwrap());
+    assert_eq!(pid(&host), agent);
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Drop for Host {
         // Only a daemon of this very host: the number might be another's by now.
         let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let ours = |pid: &u32| text(&arguments(*pid)).contains(&*self.folder.path().to_string_lossy());
-        if let Some(pid) = self.pid().filter(ours) {
+        for pid in [self.pid(), self.boot_pid()].into_iter().flatten().filter(ours) {
             signal(pid, Signal::SIGKILL);
         }
     }

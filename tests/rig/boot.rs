@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,7 +35,12 @@ impl Host {
 
     /// `boot` with this host's files.
     pub fn boot_command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_boot"));
+        self.boot_command_of(env!("CARGO_BIN_EXE_boot").as_ref())
+    }
+
+    /// The same of a copy of it.
+    pub fn boot_command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.arg("-C").arg(self.path("boot.conf"));
         command.arg("-L").arg(self.path("boot.log"));
         command.arg("-P").arg(self.path("boot.pid"));
@@ -45,6 +51,11 @@ impl Host {
     pub fn start_boot(&self) -> Agent {
         let mut command = self.boot_command();
         Agent::of(command.args(["-f", "-l", "debug"]).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Who says in the pid file that it is boot.
+    pub fn boot_pid(&self) -> Option<u32> {
+        fs::read_to_string(self.path("boot.pid")).ok()?.trim().parse().ok()
     }
 
     pub fn boot_log(&self) -> String {
@@ -113,12 +124,25 @@ impl Reports {
 
     /// The last result of this job.
     pub fn end_of(&self, id: &str) -> (u64, String) {
+        self.end_with(id, |_| true)
+    }
+
+    /// Its result with such an errcode.
+    pub fn end_with(&self, id: &str, is_it: impl Fn(u64) -> bool) -> (u64, String) {
         until(&format!("the end of {id}"), || {
             let heard = self.heard.lock().unwrap();
-            let result = heard.results.iter().rev().find(|result| result["id"] == id)?;
-            let message = result["message"].as_str().unwrap().to_owned();
-            Some((result["errcode"].as_u64().unwrap(), message))
+            let of_it = heard.results.iter().rev().filter(|result| result["id"] == id);
+            let results = of_it.map(|result| (result["errcode"].as_u64().unwrap(), &result["message"]));
+            let (errcode, message) = results.into_iter().find(|(errcode, _)| is_it(*errcode))?;
+            Some((errcode, message.as_str().unwrap().to_owned()))
         })
+    }
+
+    /// Of all of its results.
+    pub fn errcodes_of(&self, id: &str) -> Vec<u64> {
+        let heard = self.heard.lock().unwrap();
+        let of_it = heard.results.iter().filter(|result| result["id"] == id);
+        of_it.map(|result| result["errcode"].as_u64().unwrap()).collect()
     }
 
     /// How many results of this job have come.
@@ -151,7 +175,9 @@ impl Heard {
         }
         assert!(asked.starts_with("POST /agent/job/result "), "{asked}");
         for result in body.as_array().unwrap() {
-            self.jobs.retain(|job| job["id"] != result["id"]);
+            if result["errcode"] != 1 {
+                self.jobs.retain(|job| job["id"] != result["id"]);
+            }
             self.results.push(result.clone());
         }
         json!({"errcode": 0})
