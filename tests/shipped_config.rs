@@ -1,12 +1,12 @@
-//! The configuration that is shipped: gearman takes it as it stands, and with
-//! every key switched on; the keys are the documented ones with the defaults.
+//! The configurations that are shipped: each agent takes its own as it stands, and with every key
+//! switched on; the keys are the documented ones with the defaults.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-fn shipped() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/etc/gearman.conf");
+fn shipped(agent: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("packaging/etc/{agent}.conf"));
     fs::read_to_string(path).expect("it is there")
 }
 
@@ -16,33 +16,37 @@ fn switched_on(text: &str) -> String {
     text.lines().map(|line| if key(line) { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
 }
 
-fn check(text: &str) -> String {
+fn check(program: &str, text: &str) -> String {
     let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("gearman.conf");
+    let path = dir.path().join("agent.conf");
     fs::write(&path, text).expect("a file");
-    let output = Command::new(env!("CARGO_BIN_EXE_gearman")).arg("-t").arg("-C").arg(&path).output();
-    let output = output.expect("gearman can be run");
+    let output = Command::new(program).arg("-t").arg("-C").arg(&path).output();
+    let output = output.expect("the agent can be run");
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
 #[test]
-fn gearman_takes_it() {
-    assert_eq!(check(&shipped()), "Success\n");
-    let all = switched_on(&shipped());
-    assert_eq!(
-        all.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(),
-        21,
-        "{all}"
-    );
-    assert_eq!(check(&all), "Success\n", "{all}");
+fn each_agent_takes_its_own() {
+    let (gearman, boot) = (env!("CARGO_BIN_EXE_gearman"), env!("CARGO_BIN_EXE_boot"));
+    for (agent, program, keys) in [("gearman", gearman, 21), ("boot", boot, 11)] {
+        assert_eq!(check(program, &shipped(agent)), "Success\n", "{agent}");
+        let all = switched_on(&shipped(agent));
+        let is_key = |line: &&str| line.contains(" = ") && !line.starts_with('#');
+        assert_eq!(all.lines().filter(is_key).count(), keys, "{all}");
+        assert_eq!(check(program, &all), "Success\n", "{all}");
+    }
 }
 
 #[test]
-fn what_it_says_are_the_defaults() {
-    let all = switched_on(&shipped());
-    let config = |text: &str| {
+fn what_they_say_are_the_defaults() {
+    let gearman = |text: &str| {
         let config = aspire::gearman::Config::parse(text, None).expect("it was checked");
         format!("{config:?}")
     };
-    assert_eq!(config(&all), config(""));
+    let boot = |text: &str| {
+        let config = aspire::boot::Config::parse(text, None).expect("it was checked");
+        format!("{config:?}")
+    };
+    assert_eq!(gearman(&switched_on(&shipped("gearman"))), gearman(""));
+    assert_eq!(boot(&switched_on(&shipped("boot"))), boot(""));
 }
