@@ -1,12 +1,13 @@
 //! The configurations that are shipped: each agent takes its own as it stands, and with every key
 //! switched on; the keys are the documented ones with the defaults.
 
+use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-fn shipped(agent: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("packaging/etc/{agent}.conf"));
+fn shipped(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/etc").join(name);
     fs::read_to_string(path).expect("it is there")
 }
 
@@ -25,28 +26,25 @@ fn check(program: &str, text: &str) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-#[test]
-fn each_agent_takes_its_own() {
-    let (gearman, boot) = (env!("CARGO_BIN_EXE_gearman"), env!("CARGO_BIN_EXE_boot"));
-    for (agent, program, keys) in [("gearman", gearman, 21), ("boot", boot, 11)] {
-        assert_eq!(check(program, &shipped(agent)), "Success\n", "{agent}");
-        let all = switched_on(&shipped(agent));
-        let is_key = |line: &&str| line.contains(" = ") && !line.starts_with('#');
-        assert_eq!(all.lines().filter(is_key).count(), keys, "{all}");
-        assert_eq!(check(program, &all), "Success\n", "{all}");
-    }
+/// As it stands and with all of its `keys`, which say what holds without them.
+fn holds<C: Debug>(program: &str, name: &str, keys: usize, parse: impl Fn(&str) -> C) {
+    let text = shipped(name);
+    assert_eq!(check(program, &text), "Success\n");
+    let all = switched_on(&text);
+    let switched = all.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
+    assert_eq!(switched, keys, "{all}");
+    assert_eq!(check(program, &all), "Success\n", "{all}");
+    assert_eq!(format!("{:?}", parse(&all)), format!("{:?}", parse("")));
 }
 
 #[test]
-fn what_they_say_are_the_defaults() {
-    let gearman = |text: &str| {
-        let config = aspire::gearman::Config::parse(text, None).expect("it was checked");
-        format!("{config:?}")
-    };
-    let boot = |text: &str| {
-        let config = aspire::boot::Config::parse(text, None).expect("it was checked");
-        format!("{config:?}")
-    };
-    assert_eq!(gearman(&switched_on(&shipped("gearman"))), gearman(""));
-    assert_eq!(boot(&switched_on(&shipped("boot"))), boot(""));
+fn gearman_takes_its_own_and_it_says_the_defaults() {
+    let parse = |text: &str| aspire::gearman::Config::parse(text, None).expect("it was checked");
+    holds(env!("CARGO_BIN_EXE_gearman"), "gearman.conf", 21, parse);
+}
+
+#[test]
+fn boot_takes_its_own_and_it_says_the_defaults() {
+    let parse = |text: &str| aspire::boot::Config::parse(text, None).expect("it was checked");
+    holds(env!("CARGO_BIN_EXE_boot"), "boot.conf", 11, parse);
 }
