@@ -9,9 +9,11 @@ use aspire::machine::Signal;
 use aspire::store::Store;
 use aspire::wire::boot::ConfigChange;
 use aspire::wire::server_list;
-use bootworld::{World, conversation};
+use bootworld::World;
+use bootworld::server::conversation;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 const SUM: &str = "SHA256:4a34b8d7d3009bb9ef9475fbf33e7bbe4a1e8db003aefc578a241c2f51c2c2f2";
 
@@ -162,7 +164,7 @@ fn what_is_wrong_with_a_job_is_told_with_the_field() {
         ("g", json!({"action": "stop", "name": "../x"}), 3021, "name"),
         ("h", json!({}), 3021, "action"),
         ("i", json!({"action": "stop", "name": "x", "y": "z".repeat(70_000)}), 3021, "65536 bytes"),
-        ("j", json!({"action": "upgrade", "name": "boot", "url": "/boot-2.deb"}), 3022, "upgrade"),
+        ("j", json!({"action": "upgrade", "name": "boot", "url": "http://h/boot-2.deb"}), 3021, "checksum"),
     ] {
         let mut bad = bad;
         bad["id"] = json!(id);
@@ -338,17 +340,20 @@ fn what_changes_is_reported_soon_and_not_too_often() {
     assert!(agent["reason"].as_str().unwrap().contains("exit status 1"), "{agent}");
 }
 
+/// What is the matter with a host.
+type Trouble = fn(&mut World);
+
 #[test]
 fn an_install_that_fails_leaves_nothing_behind() {
-    let refused = |world: &mut World| world.tree.refused = vec!["1".into()];
-    let broken = |world: &mut World| world.tree.broken = vec!["1".into()];
-    let wrong = |world: &mut World| world.tree.wrong = vec!["web-1".into()];
-    let missing = |world: &mut World| world.tree.missing = vec!["web-1".into()];
-    let ways: [(&dyn Fn(&mut World), u64, &str); 4] = [
-        (&refused, 3303, "dpkg does not take it"),
-        (&broken, 3101, "exit status 1"),
-        (&wrong, 3302, "checksum"),
-        (&missing, 3301, "404"),
+    let refused: Trouble = |world| world.tree.refused = vec!["1".into()];
+    let broken: Trouble = |world| world.tree.broken = vec!["1".into()];
+    let wrong: Trouble = |world| world.tree.wrong = vec!["web-1".into()];
+    let missing: Trouble = |world| world.tree.missing = vec!["web-1".into()];
+    let ways: [(Trouble, u64, &str); 4] = [
+        (refused, 3303, "dpkg does not take it"),
+        (broken, 3101, "exit status 1"),
+        (wrong, 3302, "checksum"),
+        (missing, 3301, "404"),
     ];
     for (way, errcode, word) in ways {
         let mut world = World::new();
@@ -368,15 +373,15 @@ fn an_install_that_fails_leaves_nothing_behind() {
 
 #[test]
 fn an_upgrade_that_fails_brings_the_one_before_back() {
-    let refused = |world: &mut World| world.tree.refused = vec!["2".into()];
-    let broken = |world: &mut World| world.tree.broken = vec!["2".into()];
-    let wrong = |world: &mut World| world.tree.wrong = vec!["web-2".into()];
-    let missing = |world: &mut World| world.tree.missing = vec!["web-2".into()];
-    let ways: [(&dyn Fn(&mut World), u64, &str, bool); 4] = [
-        (&refused, 3303, "dpkg does not take it", false),
-        (&broken, 3303, "exit status 1", false),
-        (&wrong, 3302, "checksum", true),
-        (&missing, 3301, "404", true),
+    let refused: Trouble = |world| world.tree.refused = vec!["2".into()];
+    let broken: Trouble = |world| world.tree.broken = vec!["2".into()];
+    let wrong: Trouble = |world| world.tree.wrong = vec!["web-2".into()];
+    let missing: Trouble = |world| world.tree.missing = vec!["web-2".into()];
+    let ways: [(Trouble, u64, &str, bool); 4] = [
+        (refused, 3303, "dpkg does not take it", false),
+        (broken, 3303, "exit status 1", false),
+        (wrong, 3302, "checksum", true),
+        (missing, 3301, "404", true),
     ];
     for (way, errcode, word, goes_on) in ways {
         for action in ["upgrade", "install"] {
@@ -530,4 +535,81 @@ fn agents_go_on_when_boot_stops_and_are_found_again() {
     world.signal(Signal::Stop);
     assert!(world.boot.is_none());
     assert_eq!(world.tree.running("web"), ["1"]);
+}
+
+/// The plan that boot has written.
+fn plan(world: &World) -> (PathBuf, Value) {
+    let path = PathBuf::from("/var/lib/cargo/boot/.self/plan.json");
+    let text = world.tree.files.get(&path).expect("a plan");
+    (path, serde_json::from_str(text).unwrap())
+}
+
+/// Boot has told that it goes on, and a helper is at work, which comes to this.
+fn handed_over(world: &mut World, stage: &str) {
+    let upgrade =
+        json!({"id": "self", "action": "upgrade", "name": "BootAgent", "url": "/packages/boot_2_all.deb"});
+    world.server.jobs.push(upgrade);
+    world.until("a helper", |world| world.tree.helpers == 1);
+    assert_eq!(world.server.results_of("self").iter().map(|(errcode, _)| *errcode).collect::<Vec<_>>(), [1]);
+    let (path, mut plan) = plan(world);
+    assert_eq!((&plan["stage"], &plan["wanted"]["version"]), (&json!("prepared"), &json!("2")));
+    plan["stage"] = json!("proving");
+    world.tree.files.insert(path.clone(), plan.to_string());
+    // Another boot runs now, and proves itself.
+    world.next_boot();
+    let confirmed = path.with_file_name("confirmed");
+    world.until("its word", |world| world.tree.files.contains_key(&confirmed));
+    plan["stage"] = json!(stage);
+    plan["reason"] = json!("it was no good");
+    plan["failed_at"] = json!("proving");
+    world.tree.files.insert(path, plan.to_string());
+}
+
+#[test]
+fn boot_hands_over_to_another_version_and_tells_how_that_ended() {
+    for (stage, errcode) in [("done", 0), ("rolled_back", 3304)] {
+        let mut world = with_web();
+        handed_over(&mut world, stage);
+        ends(&mut world, "self");
+        let results = world.server.results_of("self");
+        assert_eq!(results.last().unwrap().0, errcode, "{results:?}");
+        // It is told again where somebody asks, and not done again.
+        world.server.results.clear();
+        let again =
+            json!({"id": "self", "action": "upgrade", "name": "boot", "url": "/packages/boot_2_all.deb"});
+        world.next_boot();
+        assert_eq!(does(&mut world, again).0, errcode);
+        assert_eq!((world.tree.helpers, world.tree.running("web")), (1, vec!["1"]));
+    }
+}
+
+#[test]
+fn nothing_is_handed_over_before_the_server_knows_of_it() {
+    let mut world = with_web();
+    world.server.result_errcode = 7;
+    let upgrade =
+        json!({"id": "self", "action": "upgrade", "name": "boot", "url": "/packages/boot_2_all.deb"});
+    world.server.jobs.push(upgrade);
+    world.until("some tries", |world| world.server.results_of("self").len() == 3);
+    world.next_boot();
+    world.until("more tries", |world| world.server.results_of("self").len() == 6);
+    assert_eq!(world.tree.helpers, 0);
+    world.server.result_errcode = 0;
+    world.until("a helper", |world| world.tree.helpers == 1);
+}
+
+#[test]
+fn a_package_of_boot_that_is_not_to_be_had_is_told_and_leaves_nothing() {
+    let mut world = with_web();
+    world.tree.missing = vec!["boot_2".into()];
+    let mut upgrade =
+        json!({"id": "self", "action": "upgrade", "name": "boot", "url": "/packages/boot_2_all.deb"});
+    upgrade["timeout"] = json!(100);
+    let (errcode, message) = does(&mut world, upgrade);
+    assert_eq!((errcode, world.tree.helpers, world.tree.files.len()), (3301, 0, 0), "{message}");
+    assert_eq!(
+        does(&mut world, json!({"id": "c", "action": "config", "step": 60})).0,
+        0,
+        "it is not held up"
+    );
 }

@@ -2,6 +2,7 @@
 
 use aspire::boot::{self, Boot, Config, ConfigSource, Host, Kept};
 use aspire::cli::{self, CommandLine, Mode};
+use aspire::handover;
 use aspire::machine::Now;
 use aspire::reactor::{self, Reactor};
 use aspire::store::Store;
@@ -21,6 +22,7 @@ type Enrolled<'a> = (&'a Server, &'a [String]);
 fn main() -> ExitCode {
     cli::main("boot", &boot::version(), |line| match &line.mode {
         Mode::Check => Ok(cli::verdict(config(line))),
+        Mode::TakeOver(plan) => handover::take_over(plan).map(|()| ExitCode::SUCCESS),
         Mode::Enroll { server, token, install } => enroll(line, server, token, install),
         _ => run(line, config(line)?, None),
     })
@@ -66,7 +68,9 @@ fn begin(line: &CommandLine, config: Config, enrolled: Option<Enrolled>, now: No
     reactor::common_name(&config.tls_dir.join("cert.pem")).map_err(|reason| {
         format!("this host is not enrolled: boot --enroll HOST:PORT --token TOKEN: {reason}")
     })?;
+    let program = handover::Own::look(line.again(), &line.pid_file)?;
     let host = Host {
+        program,
         node_name: cli::node_name()?,
         boot_id: cli::boot_id(),
         own: cli::own_identity()?,

@@ -2,6 +2,7 @@
 //! what is there every now and then, and the answer may have jobs.
 
 mod config;
+mod job;
 mod jobs;
 mod judge;
 mod kept;
@@ -15,8 +16,10 @@ pub use config::Config;
 pub use kept::Kept;
 
 use crate::daemon::{self, Daemons};
+use crate::handover::{self, Own, SelfUpgrade};
 use crate::machine::{Effect, Effects, Event, Identity, Instant, Machine, Now, Signal, earliest};
-use crate::store::{Store, StoreError};
+use crate::store::{KeptResult, Store, StoreError};
+use crate::wire::Retcode;
 use crate::wire::boot::MAX_BOOT_JOBS;
 use crate::wire::server_list::Server;
 use jobs::{Jobs, Reach};
@@ -37,6 +40,8 @@ pub struct Host {
     pub own: Identity,
     /// Kinds of packages that the host takes, as reports name them.
     pub packages: Vec<String>,
+    /// Boot itself.
+    pub program: Own,
 }
 
 #[derive(Debug)]
@@ -50,6 +55,8 @@ pub struct Boot {
     daemons: Daemons,
     jobs: Jobs,
     talk: Talk,
+    /// From the first event on.
+    upgrade: Option<SelfUpgrade>,
     stopping: bool,
 }
 
@@ -82,6 +89,7 @@ impl Boot {
             started: now.mono,
             daemons: daemons.untold(),
             talk: Talk::new(now, step, seed),
+            upgrade: None,
             stopping: false,
             host,
             source,
@@ -180,13 +188,23 @@ impl Boot {
         self.talk.begin_anew(now);
     }
 
-    fn heard(&mut self, now: Now, heard: Heard, news: &mut News) {
+    fn heard(
+        &mut self,
+        now: Now,
+        heard: Heard,
+        upgrade: &mut SelfUpgrade,
+        fx: &mut Effects,
+        news: &mut News,
+    ) {
         match heard {
             Heard::Answer(answered, is_new) => {
                 let (server, answer) = (answered.server, answered.answer);
                 log::answered(&server, &answer, is_new);
+                if answer.is_ok() {
+                    upgrade.report_answered(now, fx);
+                }
                 let Boot { jobs, store, daemons, kept, .. } = self;
-                let mut reach = Reach { now, store, daemons, kept, facts: &mut news.jobs };
+                let mut reach = Reach { now, store, daemons, kept, upgrade, fx, facts: &mut news.jobs };
                 for job in answer.jobs.iter().take(MAX_BOOT_JOBS) {
                     jobs.take(job.get(), &server, &mut reach);
                 }
@@ -202,13 +220,30 @@ impl Boot {
                         self.talk.results_fail(now);
                     }
                 }
+                for result in results.iter().filter(|result| goes_on(result)) {
+                    upgrade.acknowledged(now, &job::upgrade_of(&result.id));
+                }
             }
             Heard::Failed(what, reason, wait) => log::not_heard(what, &reason, wait),
         }
     }
 
     /// Brings the agents and the jobs about them on, until nothing more can be done now.
-    fn bring_on(&mut self, now: Now, event: &Event<'_>, fx: &mut Effects, news: &mut News) {
+    fn bring_on(
+        &mut self,
+        now: Now,
+        event: &Event<'_>,
+        upgrade: &mut SelfUpgrade,
+        fx: &mut Effects,
+        news: &mut News,
+    ) {
+        if let Some(fact) = upgrade.handle(now, event, fx)
+            && !self.jobs.handed_over(fact.clone())
+            && let handover::Fact::Accepted(job) = fact
+        {
+            // Nobody is left who would tell it, and it was ordered all the same.
+            upgrade.acknowledged(now, &job);
+        }
         let mut event = event;
         loop {
             self.daemons.handle(now, event, fx, &mut self.store, &mut news.daemons);
@@ -216,10 +251,10 @@ impl Boot {
                 self.daemon_fact(now, fact);
             }
             let Boot { jobs, store, daemons, kept, .. } = self;
-            let mut reach = Reach { now, store, daemons, kept, facts: &mut news.jobs };
+            let mut reach = Reach { now, store, daemons, kept, upgrade, fx, facts: &mut news.jobs };
             let has_moved = jobs.advance(&mut reach);
             for fact in std::mem::take(&mut news.jobs) {
-                self.job_fact(now, fact);
+                self.job_fact(now, &fact);
             }
             if !has_moved {
                 return;
@@ -243,15 +278,15 @@ impl Boot {
         }
     }
 
-    fn job_fact(&mut self, now: Now, fact: jobs::Fact) {
-        log::job(&fact);
+    fn job_fact(&mut self, now: Now, fact: &jobs::Fact) {
+        log::job(fact);
         match fact {
             jobs::Fact::Ended(..) => {
                 self.configure_daemons();
                 self.talk.has_results(now);
                 self.talk.has_news(now);
             }
-            jobs::Fact::ToldAgain => self.talk.has_results(now),
+            jobs::Fact::ToldAgain | jobs::Fact::Accepted(_) => self.talk.has_results(now),
             jobs::Fact::Configured => self.is_configured(now),
             _ => {}
         }
@@ -277,21 +312,26 @@ impl Boot {
 
 impl Machine for Boot {
     fn handle(&mut self, now: Now, event: Event<'_>, fx: &mut Effects) {
-        let mut news = News::default();
-        match &event {
-            Event::Signal(signal) => self.signal(now, *signal, fx),
-            _ if self.stopping => {}
-            Event::FileRead(path, file) if *path == self.source.path => self.reload(now, file.clone()),
-            event => {
-                if let Some(heard) = self.talk.handle(now, event, fx) {
-                    self.heard(now, heard, &mut news);
-                }
-            }
+        if let Event::Signal(signal) = event {
+            self.signal(now, signal, fx);
         }
         if self.stopping {
             return;
         }
-        self.bring_on(now, &event, fx, &mut news);
+        let mut news = News::default();
+        let begun = self.upgrade.take();
+        let mut upgrade = begun
+            .unwrap_or_else(|| SelfUpgrade::restore(self.host.program.clone(), self.daemons.settings(), fx));
+        match &event {
+            Event::FileRead(path, file) if *path == self.source.path => self.reload(now, file.clone()),
+            event => {
+                if let Some(heard) = self.talk.handle(now, event, fx) {
+                    self.heard(now, heard, &mut upgrade, fx, &mut news);
+                }
+            }
+        }
+        self.bring_on(now, &event, &mut upgrade, fx, &mut news);
+        self.upgrade = Some(upgrade);
         self.speak(now, fx);
     }
 
@@ -299,6 +339,12 @@ impl Machine for Boot {
         if self.stopping {
             return None;
         }
-        earliest([Some(self.talk.deadline()), self.daemons.deadline(), self.jobs.deadline()])
+        let upgrade = self.upgrade.as_ref().and_then(SelfUpgrade::deadline);
+        earliest([Some(self.talk.deadline()), self.daemons.deadline(), self.jobs.deadline(), upgrade])
     }
+}
+
+/// Whether another result of the same job follows.
+fn goes_on(result: &KeptResult) -> bool {
+    result.errcode == u32::from(Retcode::Accepted.code())
 }

@@ -292,9 +292,9 @@ fn ask<T: DeserializeOwned>(to: &Servers, path: &'static str, body: Vec<u8>) -> 
     }
 }
 
-fn read<T: DeserializeOwned>(response: Response) -> Result<T, String> {
-    if response.status != 200 {
-        return Err(format!("HTTP status {}", response.status));
+fn read<T: DeserializeOwned>(Response { status, body }: Response) -> Result<T, String> {
+    if status != 200 {
+        return Err(format!("HTTP status {status}"));
     }
-    serde_json::from_slice(&response.body).map_err(|error| format!("its answer is not understood: {error}"))
+    serde_json::from_slice(&body).map_err(|error| format!("its answer is not understood: {error}"))
 }

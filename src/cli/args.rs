@@ -186,6 +186,25 @@ fn level(name: Option<&str>) -> Result<LevelFilter, String> {
 }
 
 impl CommandLine {
+    /// Arguments that start the agent again as it runs now: what it was started for besides, such as
+    /// enrolment, is done.
+    pub fn again(&self) -> Vec<String> {
+        let text = |path: &Path| path.display().to_string();
+        let mut words = vec!["-P".to_owned(), text(&self.pid_file)];
+        words.extend(["-L".to_owned(), self.log.as_deref().map_or_else(|| "-".to_owned(), text)]);
+        words.extend(["-l".to_owned(), self.level.as_str().to_ascii_lowercase()]);
+        if self.config_was_named {
+            words.extend(["-C".to_owned(), text(&self.config)]);
+        }
+        if let Some(servers) = &self.servers {
+            words.extend(["-S".to_owned(), servers.clone()]);
+        }
+        if self.foreground {
+            words.push("-f".to_owned());
+        }
+        words
+    }
+
     /// The configuration's text. Without `-C` a file that is not there is an empty one.
     ///
     /// # Errors
@@ -305,6 +324,19 @@ mod tests {
         }
         let error = boot(&["--install", "gearman"]).unwrap_err().reason;
         assert_eq!(error, "--install goes with --enroll");
+    }
+
+    #[test]
+    fn an_agent_is_started_again_as_it_runs() {
+        let enrolled = ["--enroll", "h:1", "--token"].map(str::to_owned);
+        let token = Token { secret: [1; 32], fingerprint: [2; 32] }.to_string();
+        let given =
+            ["-f", "-C", "/c", "-L", "-", "-P", "/p", "-l", "debug", "-S", "a,b:1"].map(str::to_owned);
+        let line = parse(BOOT, &[given.to_vec(), enrolled.to_vec(), vec![token]].concat()).unwrap();
+        let again = parse(BOOT, &line.again()).unwrap();
+        assert_eq!(again, CommandLine { mode: Mode::Run, ..line });
+        let defaults = parse(BOOT, &[]).unwrap();
+        assert_eq!(parse(BOOT, &defaults.again()).unwrap(), defaults);
     }
 
     #[test]

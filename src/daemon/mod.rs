@@ -116,6 +116,11 @@ impl Daemons {
         is_same
     }
 
+    /// Those that hold from now on.
+    pub fn settings(&self) -> &DaemonSettings {
+        &self.place.settings
+    }
+
     pub fn count(&self) -> usize {
         self.by_name.len()
     }
@@ -190,18 +195,25 @@ impl Daemons {
         if let AsWhom::NotPermitted(reason) = own.as_whom(init.user.as_ref(), init.group.as_ref()) {
             return Some(Outcome::with_detail(Retcode::NotPermitted, reason));
         }
-        if let Err(reason) = aspire_package::check_url(&init.url) {
-            return Some(Outcome::with_detail(Retcode::InvalidParams, reason));
-        }
-        if init.checksum.is_none() && !self.place.settings.is_own_server(&init.url) {
-            let detail = "checksum: missing; only a package that comes from the link's own server by https \
-                          may be without";
-            return Some(Outcome::with_detail(Retcode::InvalidParams, detail));
+        if let Some(refusal) = self.refusal_of_package(init) {
+            return Some(refusal);
         }
         let is_new = !self.by_name.contains_key(&init.name);
         (is_new && self.by_name.len() >= MAX_DAEMONS).then(|| {
             let detail = format!("there are {MAX_DAEMONS} daemons already; remove some");
             Outcome::with_detail(Retcode::Busy, detail)
+        })
+    }
+
+    /// Why its package would not be taken, as far as its definition says.
+    pub fn refusal_of_package(&self, init: &DaemonInit) -> Option<Outcome> {
+        if let Err(reason) = aspire_package::check_url(&init.url) {
+            return Some(Outcome::with_detail(Retcode::InvalidParams, reason));
+        }
+        (init.checksum.is_none() && !self.place.settings.is_own_server(&init.url)).then(|| {
+            let detail = "checksum: missing; only a package that comes from the agent's own server by https \
+                          may be without";
+            Outcome::with_detail(Retcode::InvalidParams, detail)
         })
     }
 

@@ -154,6 +154,10 @@ impl Plan {
         serde_json::from_slice(text).map_err(|error| error.to_string())
     }
 
+    /// As it is on disk.
+    ///
+    /// # Panics
+    /// Never: texts and numbers always serialise.
     #[must_use]
     pub fn text(&self) -> String {
         let text = serde_json::to_string_pretty(self).expect("texts and numbers always serialise");

@@ -164,7 +164,9 @@ fn make_room(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
     {
         hands.log(&format!("unit=not_restarted reason={reason:?}"));
     }
-    running.iter().for_each(|process| hands.signal(*process, libc::SIGTERM));
+    for process in &running {
+        hands.signal(*process, libc::SIGTERM);
+    }
     let patience = plan.part(TO_END);
     let begun = hands.now();
     for process in running {

@@ -106,6 +106,14 @@ impl Store {
         })
     }
 
+    /// What is, or was, to be told of it: the errcode, and whether that was told.
+    pub fn boot_job_said(&self, place: i64) -> Result<Option<(u32, bool)>, StoreError> {
+        let mut select = self
+            .db
+            .prepare_cached("SELECT errcode, told FROM boot_job WHERE place = ? AND errcode IS NOT NULL")?;
+        Ok(select.query_row([place], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+    }
+
     /// It goes on, and this is to be told of it.
     pub fn boot_job_says(&mut self, place: i64, errcode: u32, message: &str) -> Result<(), StoreError> {
         self.promise(|db| {
@@ -127,7 +135,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.promise(|db| {
             db.prepare_cached(
-                "UPDATE boot_job SET state = ?, errcode = ?, message = ?, told = 0, ended = ? WHERE place = ?",
+                "UPDATE boot_job SET state = ?, errcode = ?, message = ?, told = 0, ended = ? \
+                 WHERE place = ?",
             )?
             .execute(params![ENDED, errcode, message, milliseconds(now), place])?;
             db.prepare_cached(
@@ -210,7 +219,9 @@ mod tests {
         store.boot_job_is(place, "begun", "was so").unwrap();
         let row = store.boot_jobs().unwrap().remove(0);
         assert_eq!((row.state.as_str(), row.before.as_deref()), ("begun", Some("was so")));
+        assert_eq!(store.boot_job_said(place).unwrap(), None);
         store.boot_job_says(place, 1, "goes on").unwrap();
+        assert_eq!(store.boot_job_said(place).unwrap(), Some((1, false)));
         let said = store.boot_results(9).unwrap();
         store.boot_job_ended(place, 0, "success", SystemTime::UNIX_EPOCH, 9).unwrap();
         store.boot_results_told(&said).unwrap();

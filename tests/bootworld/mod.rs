@@ -4,12 +4,13 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 mod played;
-mod server;
+pub mod server;
 
 pub use played::Tree;
-pub use server::{Server, conversation};
+pub use server::Server;
 
 use aspire::boot::{Boot, Config, ConfigSource, Host};
+use aspire::handover::{Life, Own};
 use aspire::machine::{
     ChildId, ConnId, ConnectionEnd, Effect, Effects, Event, Exit, Identity, Instant, Kin, Machine as _, Now,
     Process, Program, Protocol, Security, Signal, Stream, Task,
@@ -19,6 +20,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// How long what the host does takes at least.
@@ -52,6 +55,11 @@ pub struct World {
     pub kill_after: Option<usize>,
     /// Effects that were carried out.
     pub effects: usize,
+    /// After so many changes of its database boot is killed, and does no effect of that turn.
+    pub kill_after_changes: Option<usize>,
+    /// Changes of the database that were allowed, or asked for.
+    changes: Arc<AtomicUsize>,
+    most_changes: Arc<AtomicUsize>,
     /// How often boot was killed.
     pub kills: usize,
     /// How often boot was woken.
@@ -79,12 +87,25 @@ pub fn root() -> Identity {
     }
 }
 
-fn host() -> Host {
+/// The host, of the boot with this number.
+fn host(life: u64) -> Host {
     Host {
         node_name: "web-1".into(),
         boot_id: "boot".into(),
         own: root(),
         packages: vec!["deb".into(), "tar.gz".into()],
+        program: Own {
+            version: "1".into(),
+            program: "/usr/bin/boot".into(),
+            image: "/proc/self/exe".into(),
+            arguments: vec!["-f".into()],
+            given: vec!["-f".into()],
+            pid_file: "/run/boot.pid".into(),
+            life: Life { pid: 7, start: 7 + life, boot: "boot".into() },
+            unit: None,
+            systemd_run: None,
+            env: Vec::new(),
+        },
     }
 }
 
@@ -108,6 +129,9 @@ impl World {
             names: BTreeMap::new(),
             kill_after: None,
             effects: 0,
+            kill_after_changes: None,
+            changes: Arc::default(),
+            most_changes: Arc::default(),
             kills: 0,
             wakes: 0,
             started: Vec::new(),
@@ -124,11 +148,15 @@ impl World {
     }
 
     /// Boot begins with this database.
-    fn begin(&mut self, store: Store) {
+    fn begin(&mut self, mut store: Store) {
         self.seed += 1;
+        let (changes, most) = (self.changes.clone(), self.most_changes.clone());
+        self.most_changes.store(usize::MAX, Ordering::Relaxed);
+        let may_be = move || changes.fetch_add(1, Ordering::Relaxed) < most.load(Ordering::Relaxed);
+        store.before_each_change(may_be).unwrap();
         let config = Config::parse(&self.config, None).unwrap();
         let source = ConfigSource { path: "/etc/cargo/boot.conf".into(), was_named: true, servers: None };
-        self.boot = Some(Boot::new(self.now, host(), source, config, store, self.seed).unwrap());
+        self.boot = Some(Boot::new(self.now, host(self.seed), source, config, store, self.seed).unwrap());
     }
 
     /// Boot is killed, and another begins. What it started goes on, but for its tasks.
@@ -165,7 +193,7 @@ impl World {
         let mut turns = 0;
         let mut at = self.now.mono;
         while !is_so(self) {
-            let deadline = self.boot.as_ref().and_then(|boot| boot.deadline());
+            let deadline = self.boot.as_ref().and_then(Boot::deadline);
             let coming = self.coming.first_key_value().map(|((at, _), _)| *at);
             let exits = self.tree.next_end();
             let next = [deadline, coming, exits].into_iter().flatten().min();
@@ -187,6 +215,11 @@ impl World {
             }
         }
         true
+    }
+
+    /// How often boot has changed its database, or would have.
+    pub fn changes(&self) -> usize {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Agents as boot told them last: name, version, status.
@@ -233,9 +266,9 @@ impl World {
                 self.hand_over(&Event::Surveyed(&kin.family, &survey));
             }
             Happening::File(path, is_config) => {
-                let config = self.config.clone();
-                let content = is_config.then_some(config.as_bytes());
-                self.hand_over(&Event::FileRead(&path, Ok(content)));
+                let content =
+                    if is_config { Some(self.config.clone()) } else { self.tree.files.get(&path).cloned() };
+                self.hand_over(&Event::FileRead(&path, Ok(content.as_deref().map(str::as_bytes))));
             }
             Happening::Connected(conn) if self.conns.contains_key(&conn) => {
                 self.hand_over(&Event::Connected(conn));
@@ -266,7 +299,15 @@ impl World {
     fn hand_over(&mut self, event: &Event<'_>) {
         let Some(boot) = &mut self.boot else { return };
         self.wakes += 1;
+        if let Some(most) = self.kill_after_changes {
+            self.most_changes.store(most, Ordering::Relaxed);
+        }
         boot.handle(self.now, copy(event), &mut self.fx);
+        if self.kill_after_changes.is_some_and(|most| self.changes() > most) {
+            self.kill_after_changes = None;
+            self.next_boot();
+            return;
+        }
         for effect in self.fx.take() {
             self.apply(effect);
             self.effects += 1;
@@ -285,9 +326,8 @@ impl World {
             }
             Effect::Send { conn, bytes } => {
                 let to = self.conns[&conn];
-                if let Some(answer) = self.server.receive(to, &bytes) {
-                    self.soon(Happening::Received(conn, answer));
-                }
+                let answer = self.server.receive(to, &bytes);
+                self.soon(Happening::Received(conn, answer));
             }
             Effect::Close { conn } => drop(self.conns.remove(&conn)),
             Effect::Spawn { child, program: Program::Exec(launch) } => {

@@ -1,9 +1,10 @@
 //! What is installed on the simulated host, and its processes.
 
-use aspire::machine::{ChildId, Exit, Instant, Launch, Process, Survey, Task};
+use aspire::machine::{ChildId, Content, Exit, Instant, Launch, Placed, Process, Survey, Task};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A process of an agent.
@@ -33,6 +34,10 @@ pub struct Tree {
     pub missing: Vec<String>,
     /// Versions that do not let themselves be installed.
     pub refused: Vec<String>,
+    /// Files that boot has placed.
+    pub files: BTreeMap<PathBuf, String>,
+    /// Helpers of boot's own upgrade that were started.
+    pub helpers: usize,
     /// What the name service says next.
     pub addresses: Option<Vec<SocketAddr>>,
     watched: Vec<(ChildId, Process)>,
@@ -91,6 +96,18 @@ impl Tree {
                 }
                 (0, json!({"Ok": null}).to_string())
             }
+            Task::Place(files) => {
+                for Placed { to, content, .. } in files {
+                    match content {
+                        Content::Nothing => drop(self.files.remove(to)),
+                        Content::Text(text) => drop(self.files.insert(to.clone(), text.clone())),
+                        Content::CopyOf(from) => {
+                            drop(self.files.insert(to.clone(), from.display().to_string()));
+                        }
+                    }
+                }
+                (0, "null".into())
+            }
             other => panic!("nobody plays {other:?}"),
         }
     }
@@ -98,11 +115,16 @@ impl Tree {
     /// `None` where it is a command that comes to its end.
     pub fn execute(&mut self, child: ChildId, launch: &Launch, now: Instant) -> Option<Process> {
         let lasting = launch.lasting.as_ref()?;
+        self.last_pid += 1;
+        let process = Process { pid: self.last_pid, start: 1 };
+        if launch.argv.iter().any(|word| word == "--take-over") {
+            self.helpers += 1;
+            self.watched.push((child, process));
+            return Some(process);
+        }
         let name = lasting.family.rsplit_once('.').unwrap().0.to_owned();
         let version = self.installed.get(&name).expect("what is started is installed").clone();
         assert_eq!(self.running(&name), [""; 0], "one of it at a time");
-        self.last_pid += 1;
-        let process = Process { pid: self.last_pid, start: 1 };
         let ends = self.broken.contains(&version).then(|| now + Duration::from_millis(500));
         self.processes.push(Played { name, family: lasting.family.clone(), version, process, ends });
         self.watched.push((child, process));

@@ -119,7 +119,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the agent's log:\n{}", self.log());
+            eprintln!("the agent's log:\n{}{}", self.log(), self.boot_log());
         }
         for pid in self.processes() {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -127,7 +127,7 @@ impl Drop for Host {
         // Only a daemon of this very host: the number might be another's by now.
         let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let ours = |pid: &u32| text(&arguments(*pid)).contains(&*self.folder.path().to_string_lossy());
-        if let Some(pid) = self.pid().filter(ours) {
+        for pid in [self.pid(), self.boot_pid()].into_iter().flatten().filter(ours) {
             signal(pid, Signal::SIGKILL);
         }
     }

@@ -10,6 +10,7 @@
 #![allow(clippy::print_stderr, reason = "a test that fails shows the agent's log")]
 
 pub mod agent;
+pub mod boot;
 pub mod daemons;
 pub mod pki;
 pub mod plugins;

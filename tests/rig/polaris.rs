@@ -41,6 +41,13 @@ impl Polaris {
         Self::bind("127.0.0.1:0".parse().unwrap(), config).unwrap()
     }
 
+    /// The short exchanges of hosts: both sides show a certificate.
+    pub fn exchanges(ca: &Ca) -> Polaris {
+        let mut config = link_config(ca, &ca.issue(Role::Server, "polaris"));
+        config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+        Self::bind("127.0.0.1:0".parse().unwrap(), config).unwrap()
+    }
+
     fn bind(address: SocketAddr, config: ServerConfig) -> io::Result<Polaris> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
@@ -179,6 +186,18 @@ impl Link {
         let mut body = vec![0; length.parse().unwrap()];
         self.stream.read_exact(&mut body).unwrap();
         (head, body)
+    }
+
+    /// As [`Link::http_request`], of a client that may end before it has sent it all.
+    pub fn try_http_request(&mut self) -> Option<(String, Vec<u8>)> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            self.stream.read_line(&mut head).ok().filter(|length| *length > 0)?;
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "))?;
+        let mut body = vec![0; length.parse().ok()?];
+        self.stream.read_exact(&mut body).ok()?;
+        Some((head, body))
     }
 
     /// Asks for a command to be run.
