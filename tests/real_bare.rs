@@ -220,14 +220,24 @@ fn boot_upgraded(world: &World) {
     let second = world.pid("boot");
     assert_ne!(second, before);
 
-    let broken = [("/usr/bin/boot", What::Script("echo no such luck >&2; exit 1"))];
-    world.publish("boot", "3.0", &world.packages.deb("boot", "3.0", &broken));
-    let end = world.job(json!({"action": "upgrade", "name": "boot", "version": "3.0"}));
-    assert_eq!(end["state"], "failed", "{end}");
-    assert_eq!(world.installed("boot"), "installed 2.0");
+    // One that cannot run at all disturbs nobody.
+    let version = world.bare.says("boot -V");
+    refused(world, "3.0", "echo no such luck >&2; exit 1");
+    assert_eq!((world.pid("boot"), world.bare.says("boot -V")), (second, version));
+    // One that is found wanting only when it runs has the one before started again.
+    refused(world, "4.0", "case $* in *-t) exit 0 ;; esac; exit 1");
     assert_eq!(world.bare.says("readlink /proc/$(cat /run/cargo/boot.pid)/exe"), "/usr/bin/boot");
     assert_eq!(world.pid("gearman"), gearman);
     assert_eq!(world.run("echo on")["data"], "on\n");
+}
+
+/// A boot that does not work is asked for, and the version before is there in the end.
+fn refused(world: &World, version: &str, script: &str) {
+    let broken = [("/usr/bin/boot", What::Script(script))];
+    world.publish("boot", version, &world.packages.deb("boot", version, &broken));
+    let end = world.job(json!({"action": "upgrade", "name": "boot", "version": version}));
+    assert_eq!(end["state"], "failed", "{end}");
+    assert_eq!(world.installed("boot"), "installed 2.0");
 }
 
 fn uninstalled(world: &World) {
