@@ -53,9 +53,7 @@ fn the_keys_of_its_configuration_are_those_of_the_code() {
     assert_eq!(items.len(), begins.len());
     for ((head, text), (key, begin)) in items.iter().zip(&begins) {
         assert!(head == key && text.starts_with(begin), "{head}: {text}");
-        let Some((_, range)) = text.split_once("from ").filter(|_| text.contains(", from ")) else {
-            continue;
-        };
+        let Some((_, range)) = text.split_once(", from ") else { continue };
         let (least, most) = range.trim().trim_end_matches('.').split_once(" to ").unwrap();
         let (least, most): (i64, i64) = (least.parse().unwrap(), most.parse().unwrap());
         let (section, key) = head.split_once('.').unwrap();
