@@ -8,6 +8,10 @@
 //! ([`machine`]): it is handed events and the time, and answers with effects.
 //! What runs at its time begins in [`cron`], and [`gearctl`] is what a host's
 //! own people ask.
+//!
+//! The other agent, [`boot`], has no link: by short exchanges ([`http`]) it
+//! reports the agents that it looks after ([`daemon`]), and has its jobs in the
+//! answers. It makes room for another version of itself by [`handover`].
 
 pub use aspire_wire as wire;
 

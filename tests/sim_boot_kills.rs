@@ -146,3 +146,31 @@ fn a_restart_is_done_once() {
         assert_eq!(world.server.results[0]["errcode"], 0);
     }
 }
+
+#[test]
+fn boot_hands_over_once_the_server_knows_whenever_it_is_killed() {
+    let upgrade = json!({"id": "s", "action": "upgrade", "name": "boot", "url": "/packages/boot_2_all.deb"});
+    let given = || {
+        let mut world = with_web();
+        world.tree.helper_leaves = Some("done".into());
+        world.server.jobs.push(upgrade.clone());
+        world
+    };
+    let mut clean = given();
+    let begun = clean.effects;
+    settle(&mut clean);
+    for after in 1..=clean.effects - begun {
+        let mut world = given();
+        world.kill_after = Some(world.effects + after);
+        // Whatever is handed over, its beginning has been told before.
+        world.until("a helper", |world| world.tree.helpers > 0);
+        assert!(world.server.results.iter().any(|result| result["errcode"] == 1), "killed after {after}");
+        settle(&mut world);
+        let told: Vec<u64> =
+            world.server.results.iter().map(|result| result["errcode"].as_u64().unwrap()).collect();
+        let goes_on = told.iter().take_while(|errcode| **errcode == 1).count();
+        assert!(goes_on > 0 && told[goes_on..].iter().all(|errcode| *errcode == 0), "{after}: {told:?}");
+        assert!(told.len() > goes_on, "killed after {after}: {told:?}");
+        assert_eq!((world.tree.running("web"), world.tree.helpers), (vec!["1"], 1), "killed after {after}");
+    }
+}

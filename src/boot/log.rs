@@ -73,13 +73,13 @@ pub fn not_heard(what: Due, reason: &str, wait: Duration) {
 
 pub fn job(fact: &Fact) {
     match fact {
-        Fact::Taken(key) => info!("job=taken id={:?} action={} name={:?}", key.id, key.action, key.name),
-        Fact::Begun(key) => info!("job=begun id={:?} action={} name={:?}", key.id, key.action, key.name),
+        Fact::Taken(key) => info!("job=taken id={:?} action={:?} name={:?}", key.id, key.action, key.name),
+        Fact::Begun(key) => info!("job=begun id={:?} action={:?} name={:?}", key.id, key.action, key.name),
         Fact::Failing(key, why) => {
-            warn!("job=undone id={:?} action={} name={:?} reason={why:?}", key.id, key.action, key.name);
+            warn!("job=undone id={:?} action={:?} name={:?} reason={why:?}", key.id, key.action, key.name);
         }
         Fact::Ended(key, end) if end.errcode == 0 => {
-            info!("job=ended id={:?} action={} name={:?} errcode=0", key.id, key.action, key.name);
+            info!("job=ended id={:?} action={:?} name={:?} errcode=0", key.id, key.action, key.name);
         }
         Fact::Ended(key, end) => warn!(
             "job=ended id={:?} action={:?} name={:?} errcode={} reason={:?}",
@@ -89,7 +89,7 @@ pub fn job(fact: &Fact) {
             warn!("job=left id={:?} action={:?} name={:?} reason={why:?}", key.id, key.action, key.name);
         }
         Fact::Accepted(key) => {
-            info!("job=accepted id={:?} action={} name={:?}", key.id, key.action, key.name);
+            info!("job=accepted id={:?} action={:?} name={:?}", key.id, key.action, key.name);
         }
         Fact::ToldAgain | Fact::Configured => {}
         Fact::StoreFailed(error) => store_failed("jobs", error),

@@ -38,6 +38,8 @@ pub struct Tree {
     pub files: BTreeMap<PathBuf, String>,
     /// Helpers of boot's own upgrade that were started.
     pub helpers: usize,
+    /// What a helper brings the plan to, at once.
+    pub helper_leaves: Option<String>,
     /// What the name service says next.
     pub addresses: Option<Vec<SocketAddr>>,
     watched: Vec<(ChildId, Process)>,
@@ -119,6 +121,12 @@ impl Tree {
         let process = Process { pid: self.last_pid, start: 1 };
         if launch.argv.iter().any(|word| word == "--take-over") {
             self.helpers += 1;
+            if let Some(stage) = &self.helper_leaves {
+                let (_, plan) = self.files.iter_mut().find(|(path, _)| path.ends_with("plan.json")).unwrap();
+                let mut changed: serde_json::Value = serde_json::from_str(plan).unwrap();
+                changed["stage"] = json!(stage);
+                *plan = changed.to_string();
+            }
             self.watched.push((child, process));
             return Some(process);
         }
