@@ -85,7 +85,7 @@ impl World {
 
     /// Waits until the server knows an agent to be so.
     fn agent(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        self.wait(what, || {
+        wait(what, || {
             let agents = self.polaris.get("/api/v1/boot/agents?name=gearman");
             Some(agents["agents"][0].clone()).filter(&is_it).ok_or(agents)
         })
@@ -99,25 +99,12 @@ impl World {
         // It need not wait for its step.
         self.bare.says("kill -HUP $(cat /run/cargo/boot.pid)");
         let path = format!("/api/v1/boot/jobs/{}", job["id"].as_str().unwrap());
-        self.wait(&format!("the end of {job}"), || {
+        wait(&format!("the end of {job}"), || {
             let host = self.polaris.get(&path)["hosts"][0].clone();
             Some(host.clone())
                 .filter(|host| ["done", "failed"].iter().any(|end| host["state"] == *end))
                 .ok_or(host)
         })
-    }
-
-    fn wait<T>(&self, what: &str, look: impl Fn() -> Result<T, Value>) -> T {
-        let begun = Instant::now();
-        loop {
-            match look() {
-                Ok(found) => return found,
-                Err(seen) => {
-                    assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}, but {seen}")
-                }
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
     }
 
     /// What the host answers to a command.
@@ -137,7 +124,7 @@ impl World {
     }
 
     fn online(&self) {
-        self.wait("the host is online", || {
+        wait("the host is online", || {
             let host = self.host();
             if host["status"] == "online" { Ok(()) } else { Err(host) }
         });
@@ -152,6 +139,18 @@ impl Drop for World {
                 eprintln!("the host's {name}.log:\n{}", log.unwrap_or_default());
             }
         }
+    }
+}
+
+/// Until there is what is looked for; what is there meanwhile is told where it never comes.
+fn wait<T>(what: &str, look: impl Fn() -> Result<T, Value>) -> T {
+    let begun = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(seen) => assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}, but {seen}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -245,7 +244,7 @@ fn uninstalled(world: &World) {
     assert_eq!(end["state"], "done", "{end}");
     assert_eq!(world.bare.read("/usr/bin/gearman"), None);
     assert!(!world.installed("gearman").starts_with("installed"));
-    world.wait("no agent is left", || {
+    wait("no agent is left", || {
         let agents = world.polaris.get("/api/v1/boot/agents");
         if agents["count"] == 0 { Ok(()) } else { Err(agents) }
     });
