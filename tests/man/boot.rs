@@ -114,6 +114,13 @@ fn its_jobs_and_results_are_as_boot_reads_and_writes_them() {
 }
 
 #[test]
+fn the_pace_of_reports_is_that_of_the_code() {
+    let sentence = format!("within {} seconds of the last one", limits::REPORT_PACE.as_secs());
+    let text = page("boot.8").section("When and where").text();
+    assert!(text.contains(&sentence), "{sentence:?} is not in:\n{text}");
+}
+
+#[test]
 fn the_time_that_a_new_boot_has_is_that_of_the_code() {
     let sentence = format!("within {} seconds", limits::HANDOVER_SECONDS);
     let text = page("boot.8").section("ITS OWN UPGRADE").text();
