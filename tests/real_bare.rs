@@ -85,7 +85,7 @@ impl World {
 
     /// Waits until the server knows an agent to be so.
     fn agent(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        self.wait(what, || {
+        wait(what, || {
             let agents = self.polaris.get("/api/v1/boot/agents?name=gearman");
             Some(agents["agents"][0].clone()).filter(&is_it).ok_or(agents)
         })
@@ -99,25 +99,12 @@ impl World {
         // It need not wait for its step.
         self.bare.says("kill -HUP $(cat /run/cargo/boot.pid)");
         let path = format!("/api/v1/boot/jobs/{}", job["id"].as_str().unwrap());
-        self.wait(&format!("the end of {job}"), || {
+        wait(&format!("the end of {job}"), || {
             let host = self.polaris.get(&path)["hosts"][0].clone();
             Some(host.clone())
                 .filter(|host| ["done", "failed"].iter().any(|end| host["state"] == *end))
                 .ok_or(host)
         })
-    }
-
-    fn wait<T>(&self, what: &str, look: impl Fn() -> Result<T, Value>) -> T {
-        let begun = Instant::now();
-        loop {
-            match look() {
-                Ok(found) => return found,
-                Err(seen) => {
-                    assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}, but {seen}")
-                }
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
     }
 
     /// What the host answers to a command.
@@ -137,7 +124,7 @@ impl World {
     }
 
     fn online(&self) {
-        self.wait("the host is online", || {
+        wait("the host is online", || {
             let host = self.host();
             if host["status"] == "online" { Ok(()) } else { Err(host) }
         });
@@ -152,6 +139,18 @@ impl Drop for World {
                 eprintln!("the host's {name}.log:\n{}", log.unwrap_or_default());
             }
         }
+    }
+}
+
+/// Until there is what is looked for; what is there meanwhile is told where it never comes.
+fn wait<T>(what: &str, look: impl Fn() -> Result<T, Value>) -> T {
+    let begun = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(seen) => assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}, but {seen}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -220,14 +219,24 @@ fn boot_upgraded(world: &World) {
     let second = world.pid("boot");
     assert_ne!(second, before);
 
-    let broken = [("/usr/bin/boot", What::Script("echo no such luck >&2; exit 1"))];
-    world.publish("boot", "3.0", &world.packages.deb("boot", "3.0", &broken));
-    let end = world.job(json!({"action": "upgrade", "name": "boot", "version": "3.0"}));
-    assert_eq!(end["state"], "failed", "{end}");
-    assert_eq!(world.installed("boot"), "installed 2.0");
+    // One that cannot run at all disturbs nobody.
+    let version = world.bare.says("boot -V");
+    refused(world, "3.0", "echo no such luck >&2; exit 1");
+    assert_eq!((world.pid("boot"), world.bare.says("boot -V")), (second, version));
+    // One that is found wanting only when it runs has the one before started again.
+    refused(world, "4.0", "case $* in *-t) exit 0 ;; esac; exit 1");
     assert_eq!(world.bare.says("readlink /proc/$(cat /run/cargo/boot.pid)/exe"), "/usr/bin/boot");
     assert_eq!(world.pid("gearman"), gearman);
     assert_eq!(world.run("echo on")["data"], "on\n");
+}
+
+/// A boot that does not work is asked for, and the version before is there in the end.
+fn refused(world: &World, version: &str, script: &str) {
+    let broken = [("/usr/bin/boot", What::Script(script))];
+    world.publish("boot", version, &world.packages.deb("boot", version, &broken));
+    let end = world.job(json!({"action": "upgrade", "name": "boot", "version": version}));
+    assert_eq!(end["state"], "failed", "{end}");
+    assert_eq!(world.installed("boot"), "installed 2.0");
 }
 
 fn uninstalled(world: &World) {
@@ -235,7 +244,7 @@ fn uninstalled(world: &World) {
     assert_eq!(end["state"], "done", "{end}");
     assert_eq!(world.bare.read("/usr/bin/gearman"), None);
     assert!(!world.installed("gearman").starts_with("installed"));
-    world.wait("no agent is left", || {
+    wait("no agent is left", || {
         let agents = world.polaris.get("/api/v1/boot/agents");
         if agents["count"] == 0 { Ok(()) } else { Err(agents) }
     });

@@ -36,9 +36,9 @@ impl Packages {
         for (place, what) in files {
             let path = stage.join(place.trim_start_matches('/'));
             match what {
-                Built(program) => strip(Path::new(program), &path),
-                Script(text) => write(&path, &format!("#!/bin/sh\n{text}\n"), 0o755),
-                Config(source) => {
+                What::Built(program) => strip(Path::new(program), &path),
+                What::Script(text) => write(&path, &format!("#!/bin/sh\n{text}\n"), 0o755),
+                What::Config(source) => {
                     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
                     write(&path, &fs::read_to_string(source).unwrap(), 0o644);
                     conffiles.push_str(place);
@@ -52,13 +52,11 @@ impl Packages {
         let deb = self.0.path().join(format!("{name}_{version}_{}.deb", architecture()));
         let mut build = Command::new("dpkg-deb");
         build.args(["--root-owner-group", "-Zgzip", "-z1", "--build"]).arg(stage).arg(&deb);
-        let built = build.output().unwrap();
-        assert!(built.status.success(), "{built:?}");
+        let output = build.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
         deb
     }
 }
-
-use What::{Built, Config, Script};
 
 /// As Debian calls this machine's.
 fn architecture() -> String {

@@ -53,9 +53,7 @@ fn the_keys_of_its_configuration_are_those_of_the_code() {
     assert_eq!(items.len(), begins.len());
     for ((head, text), (key, begin)) in items.iter().zip(&begins) {
         assert!(head == key && text.starts_with(begin), "{head}: {text}");
-        let Some((_, range)) = text.split_once("from ").filter(|_| text.contains(", from ")) else {
-            continue;
-        };
+        let Some((_, range)) = text.split_once(", from ") else { continue };
         let (least, most) = range.trim().trim_end_matches('.').split_once(" to ").unwrap();
         let (least, most): (i64, i64) = (least.parse().unwrap(), most.parse().unwrap());
         let (section, key) = head.split_once('.').unwrap();
@@ -113,6 +111,13 @@ fn its_jobs_and_results_are_as_boot_reads_and_writes_them() {
             assert!(code == 0 || Retcode::ALL.iter().any(|known| known.code() == code), "{code}");
         }
     }
+}
+
+#[test]
+fn the_pace_of_reports_is_that_of_the_code() {
+    let sentence = format!("within {} seconds of the last one", limits::REPORT_PACE.as_secs());
+    let text = page("boot.8").section("When and where").text();
+    assert!(text.contains(&sentence), "{sentence:?} is not in:\n{text}");
 }
 
 #[test]

@@ -175,9 +175,14 @@ impl Drop for Agent {
 /// The binary under test: the built one, or what GEARMAN names, a word a line,
 /// such as another build behind a program that watches it.
 pub fn gearman() -> Command {
-    let watched = std::env::var(WATCHED).unwrap_or_default();
-    let mut words = watched.lines();
-    let mut command = Command::new(words.next().unwrap_or(env!("CARGO_BIN_EXE_gearman")));
+    watched(WATCHED, env!("CARGO_BIN_EXE_gearman"))
+}
+
+/// The program, or what the variable names in its place.
+pub fn watched(variable: &str, program: &str) -> Command {
+    let words = std::env::var(variable).unwrap_or_default();
+    let mut words = words.lines();
+    let mut command = Command::new(words.next().unwrap_or(program));
     command.args(words);
     command
 }

@@ -1,6 +1,6 @@
 //! The built boot, and a server of the test's own that it reports to.
 
-use super::agent::{Agent, Host};
+use super::agent::{Agent, Host, watched};
 use super::pki::Ca;
 use super::polaris::Polaris;
 use serde_json::{Value, json};
@@ -33,14 +33,17 @@ impl Host {
         fs::write(self.path("boot.conf"), text).unwrap();
     }
 
-    /// `boot` with this host's files.
+    /// `boot` with this host's files: the built one, or what BOOT names, as GEARMAN does of gearman.
     pub fn boot_command(&self) -> Command {
-        self.boot_command_of(env!("CARGO_BIN_EXE_boot").as_ref())
+        self.boot_with(watched("BOOT", env!("CARGO_BIN_EXE_boot")))
     }
 
     /// The same of a copy of it.
     pub fn boot_command_of(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        self.boot_with(Command::new(program))
+    }
+
+    fn boot_with(&self, mut command: Command) -> Command {
         command.arg("-C").arg(self.path("boot.conf"));
         command.arg("-L").arg(self.path("boot.log"));
         command.arg("-P").arg(self.path("boot.pid"));
