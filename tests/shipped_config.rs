@@ -48,3 +48,13 @@ fn boot_takes_its_own_and_it_says_the_defaults() {
     let parse = |text: &str| aspire::boot::Config::parse(text, None).expect("it was checked");
     holds(env!("CARGO_BIN_EXE_boot"), "boot.conf", 11, parse);
 }
+
+/// What was an outage elsewhere: agents, or the helper that replaces boot, ended with its service.
+#[test]
+fn boot_s_service_ends_boot_alone_and_brings_it_back() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd/boot.service");
+    let unit = fs::read_to_string(path).expect("the unit");
+    for line in ["ExecStart=/usr/bin/boot -f", "KillMode=process", "Delegate=yes", "Restart=always"] {
+        assert!(unit.lines().any(|there| there == line), "{line}");
+    }
+}
