@@ -56,7 +56,7 @@ confirm() {
 while :; do
     if [ "$kind" != silent ] && is_under_way; then
         confirm
-        [ "$kind" != dies ] || { pause; exit 4; }
+        [ "$kind" != dies ] || exit 4
     fi
     pause
 done
