@@ -108,3 +108,25 @@ fn add(client: &Client, plugin: &PluginsAdd, output: Output) -> Result<(), Error
     writeln!(out, "{}", printable(&added.id))?;
     out.flush().map_err(Error::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::PluginsAdd;
+
+    #[test]
+    fn a_package_is_for_the_architecture_that_its_name_says() {
+        for (file, said, arch) in [
+            ("pool/gearman_0.1.0_amd64.deb", None, Some("x86_64")),
+            ("gearman-0.1.0-1.aarch64.rpm", None, Some("aarch64")),
+            ("gearman_0.1.0_amd64.deb", Some("any"), Some("any")),
+            ("gearman_0.1.0_all.deb", None, None),
+            ("amd64/gearman_0.1.0_all.deb", None, None),
+            ("cpu_amd64.so", None, None),
+        ] {
+            let [name, version, file] = ["gearman", "0.1.0", file].map(str::to_owned);
+            let arch_said = said.map(str::to_owned);
+            let plugin = PluginsAdd { name, version, file, arch: arch_said, os: None, checksum: None };
+            assert_eq!(plugin.with_arch().arch.as_deref(), arch, "{}", plugin.file);
+        }
+    }
+}
