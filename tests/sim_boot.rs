@@ -462,6 +462,12 @@ fn what_is_asked_for_on_the_host_is_reported_until_it_is_there() {
     assert_eq!(does(&mut world, json!({"id": "2", "action": "uninstall", "name": "BasicAgent"})).0, 0);
     world.pass(60);
     assert_eq!(world.server.reports.last().unwrap()["wanted"], json!(["logagent"]));
+    // Nor does who takes away what never came, by whichever name.
+    let uninstall = |id: &str| json!({"id": id, "action": "uninstall", "name": "LogAgent"});
+    assert_eq!(does(&mut world, uninstall("3")).0, 0);
+    world.pass(60);
+    assert_eq!(world.server.reports.last().unwrap()["wanted"], json!(null));
+    assert_eq!(does(&mut world, uninstall("4")).0, 3024);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The parts of the server, built once and shared by every task.
 
 use crate::agents::hub::Hub;
-use crate::clock;
+use crate::clock::{self, EpochMs};
 use crate::config::Config;
 use crate::hosts::Directory;
 use crate::jobs::Jobs;
@@ -20,7 +20,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use subtle::ConstantTimeEq as _;
 
 /// What hosts, links and callers are told at the end.
@@ -46,6 +46,7 @@ pub struct App {
     /// SHA-256 of the administrator's token.
     admin: [u8; 32],
     stopping: AtomicBool,
+    heard_since: AtomicI64,
 }
 
 impl App {
@@ -87,6 +88,7 @@ impl App {
             refusals: Sparing::new(LOGGED_REFUSALS, LOGGED_REFUSALS_EVERY),
             admin: Sha256::digest(admin_token).into(),
             stopping: AtomicBool::new(false),
+            heard_since: AtomicI64::new(now),
         })
     }
 
@@ -99,6 +101,16 @@ impl App {
     /// From now on nothing new is taken.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// The agents' port is open from then on.
+    pub fn hears_from(&self, at: EpochMs) {
+        self.heard_since.store(at, Ordering::SeqCst);
+    }
+
+    /// Since when hosts can report.
+    pub fn heard_since(&self) -> EpochMs {
+        self.heard_since.load(Ordering::SeqCst)
     }
 
     pub fn is_stopping(&self) -> bool {

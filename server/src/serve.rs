@@ -79,6 +79,7 @@ impl Running {
         let Config { web: crate::config::Web { pace, .. }, limits, .. } = &app.config;
         let web_server =
             Web::new(web_tls, routes::web(&app), *pace, limits.connections_per_address, app.metrics.clone());
+        app.hears_from(crate::clock::now());
         let accepting = [
             tokio::spawn(web_server.serve(web_listener, stopped.clone())),
             tokio::spawn(port.serve(agents_listener, stopped.clone())),

@@ -207,6 +207,11 @@ impl Job {
 
     fn begin(&mut self, name: &str, reach: &mut Reach<'_>) -> Result<Step, StoreError> {
         if let Some(refusal) = refusal(&self.asked.action, name, reach.daemons) {
+            let is_gone = refusal.retcode == Retcode::NotFound.code();
+            if is_gone && matches!(self.asked.action, Action::Uninstall(_)) && reach.kept.wants(name) {
+                // It never came here: what is taken away is the wish for it.
+                return self.succeeds(name, reach);
+            }
             return Ok(Step::Ended(refusal));
         }
         let seen = reach.daemons.seen(name);

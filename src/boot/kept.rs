@@ -73,6 +73,12 @@ impl Kept {
         Ok(())
     }
 
+    /// Whether this agent is asked for, by whichever of its names.
+    #[must_use]
+    pub fn wants(&self, name: &str) -> bool {
+        self.wanted.iter().any(|wanted| wanted == name || other_name(name) == Some(wanted))
+    }
+
     /// This agent is here, or is not to be: it is asked for no more.
     ///
     /// # Errors

@@ -98,6 +98,19 @@ impl HostState {
     }
 }
 
+/// What a result of a job came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// There is no such job of this host.
+    Unknown,
+    /// It was known, or comes after the end.
+    Before,
+    /// The host goes on with it.
+    GoesOn,
+    /// Whether it succeeded.
+    Ended(bool),
+}
+
 /// The job as a host gets it that is to have this one of its files; `None` where it is damaged.
 pub fn text(row: &BootJobRow, file: Option<usize>) -> Option<Box<RawValue>> {
     let mut job: Map<String, Value> = serde_json::from_str(&row.job).ok()?;

@@ -35,7 +35,8 @@ pub async fn sweep(app: &App, now: EpochMs) -> Result<(), StoreError> {
     if gone > 0 {
         tracing::info!(jobs = gone, "boot jobs that ended long ago are forgotten");
     }
-    let hosts = |silent| FleetFilter { silent: Some(silent), now, ..FleetFilter::default() };
+    let heard_since = app.heard_since();
+    let hosts = |silent| FleetFilter { silent: Some(silent), now, heard_since, ..FleetFilter::default() };
     let (reporting, silent) =
         (store.count_boot_hosts(&hosts(false)).await?, store.count_boot_hosts(&hosts(true)).await?);
     let open = store.count_boot_jobs(&JobFilter { open: Some(true), ..JobFilter::default() }).await?;

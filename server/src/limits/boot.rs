@@ -17,8 +17,15 @@ pub const BOOT_JOBS_LOOKED_THROUGH: u64 = 512;
 pub const BOOT_TTL_SECONDS: RangeInclusive<u64> = 60..=2_592_000;
 /// The same where the caller does not say: a week.
 pub const DEFAULT_BOOT_TTL_SECONDS: u64 = 604_800;
-/// How much longer than the job's time and the host's step its result is waited for.
-pub const BOOT_RESULT_SLACK: Duration = Duration::from_mins(10);
+/// How much longer than the job's time and the host's step its result is waited for: others may come before
+/// it, and what fails is undone.
+pub const BOOT_RESULT_SLACK: Duration = Duration::from_mins(45);
+/// How much longer than the job's time a host that reports may have it.
+pub const BOOT_RESULT_LIMIT: Duration = Duration::from_hours(24);
+/// From the failure of a job that a host asked for itself to the next.
+pub const WANTED_RETRY: Duration = Duration::from_mins(10);
+/// Characters of why it failed that the host is told.
+pub const WANTED_REASON_CHARS: usize = 200;
 /// How often jobs are looked through for those whose time is over, and silent hosts are counted.
 pub const BOOT_SWEEP: Duration = Duration::from_secs(15);
 /// Rows of one turn of that.

@@ -1,7 +1,7 @@
 //! The table `boot_job_hosts`: where each job of boot is on each of its hosts.
 
 use super::{Store, StoreError, Transaction, retried};
-use crate::boot::HostState;
+use crate::boot::{HostState, Told};
 use crate::clock::EpochMs;
 use crate::limits::{BOOT_SWEPT_ROWS, MAX_BOOT_REASON_CHARS};
 use aspire_wire::Retcode;
@@ -17,8 +17,8 @@ pub struct OpenRow {
     pub action: String,
     /// The agent's.
     pub name: String,
-    /// Whether the host was given it.
-    pub sent: bool,
+    /// When the host was given it.
+    pub sent: Option<EpochMs>,
     /// The place of its file among the job's.
     pub file: Option<i64>,
 }
@@ -51,6 +51,7 @@ pub struct Place<'a> {
 const CANCELLED: &str = "the job was cancelled before this host fetched it";
 const STOPPED: &str = "more hosts failed than the job's max_errors: this one did not get it";
 const EXPIRED: &str = "the host did not fetch the job within its ttl";
+const OVERTAKEN: &str = "this host was given a newer job of the same agent first";
 const LATE: &str = "the host did not say in time what became of it";
 const REVOKED: &str = "the host was revoked";
 
@@ -58,7 +59,7 @@ impl Store {
     /// Those of a host that have not ended, the oldest first.
     pub async fn open_boot_jobs(&self, host: Uuid, limit: u64) -> Result<Vec<OpenRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT h.job, h.state, h.file, j.action, j.name FROM boot_job_hosts h \
+            "SELECT h.job, h.state, h.sent, h.file, j.action, j.name FROM boot_job_hosts h \
              JOIN boot_jobs j ON j.id = h.job \
              WHERE h.host = ? AND h.state IN ('waiting', 'sent') ORDER BY j.seq LIMIT ?",
         )
@@ -115,6 +116,24 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
+    /// The host was given the job again: its result is waited for until then.
+    pub async fn wait_for_boot_job(&self, job: &str, host: Uuid, due: EpochMs) -> Result<(), StoreError> {
+        let sql = "UPDATE boot_job_hosts SET due = ? WHERE job = ? AND host = ? AND state = 'sent'";
+        retried(async || {
+            let query = sqlx::query(sql).bind(due).bind(job).bind(host.to_string());
+            query.execute(&self.pool).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The host never gets the job: a newer one has undone it.
+    pub async fn overtake_boot_job(&self, job: &str, host: Uuid, at: EpochMs) -> Result<(), StoreError> {
+        let (host, reason) = (host.to_string(), (Retcode::CancelledBeforeDelivery, OVERTAKEN));
+        let states = (HostState::Waiting, HostState::Cancelled);
+        retried(|| self.end_boot_hosts_once(job, Some(&host), states, reason, at)).await
+    }
+
     /// The host never gets the job, for this reason. It is none of those that failed with it.
     pub async fn fail_waiting_boot_job(
         &self,
@@ -147,14 +166,13 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// What became of a job on a host, by its own word, which holds whatever was thought before. Whether
-    /// there is such a job of it.
+    /// What became of a job on a host, by its own word, which holds whatever was thought before.
     pub async fn end_boot_job(
         &self,
         host: Uuid,
         result: &BootResult,
         at: EpochMs,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Told, StoreError> {
         retried(|| self.end_boot_job_once(host, result, at)).await
     }
 
@@ -163,14 +181,30 @@ impl Store {
         host: Uuid,
         result: &BootResult,
         at: EpochMs,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Told, StoreError> {
         let mut transaction = self.pool.begin().await?;
         lock(&mut transaction, &result.id, at).await?;
+        let was = "SELECT host, state, errcode, message, sent, ended FROM boot_job_hosts \
+                   WHERE job = ? AND host = ?";
+        let was = sqlx::query(was).bind(result.id.as_str()).bind(host.to_string());
+        let Some(was) = was.fetch_optional(&mut *transaction).await? else {
+            transaction.rollback().await?;
+            return Ok(Told::Unknown);
+        };
+        let was = job_host(&was)?;
         let goes_on = result.errcode == u32::from(Retcode::Accepted.code());
         let succeeded = [OK, u32::from(Retcode::NormalTermination.code())].contains(&result.errcode);
         let state = if succeeded { HostState::Done } else { HostState::Failed };
+        let is_known = (was.errcode, was.message.as_deref())
+            == (Some(i64::from(result.errcode)), Some(result.message.as_str()));
+        // What has ended does not go on: an older word came late.
+        let is_before =
+            if goes_on { is_known || was.state != HostState::Sent } else { is_known && was.state == state };
+        if is_before {
+            transaction.rollback().await?;
+            return Ok(Told::Before);
+        }
         let sql = if goes_on {
-            // What has ended does not go on: an older word came late.
             "UPDATE boot_job_hosts SET errcode = ?, message = ? WHERE job = ? AND host = ? AND state = 'sent'"
         } else {
             "UPDATE boot_job_hosts SET errcode = ?, message = ?, state = ?, ended = ? \
@@ -181,19 +215,20 @@ impl Store {
             query = query.bind(state.name()).bind(at);
         }
         let query = query.bind(result.id.as_str()).bind(host.to_string());
-        let known = query.execute(&mut *transaction).await?.rows_affected() > 0;
-        if known && !goes_on {
+        query.execute(&mut *transaction).await?;
+        if !goes_on {
             stop(&mut transaction, &result.id, at).await?;
             close(&mut transaction, &result.id, at).await?;
         }
         transaction.commit().await?;
-        Ok(known)
+        Ok(if goes_on { Told::GoesOn } else { Told::Ended(succeeded) })
     }
 
     /// Jobs of which a host is late with its result, and those that hosts may not fetch any more.
     pub async fn boot_jobs_run_out(&self, now: EpochMs) -> Result<(Vec<String>, Vec<String>), StoreError> {
         let late = "SELECT DISTINCT job AS id FROM boot_job_hosts WHERE state = 'sent' AND due <= ? LIMIT ?";
-        let expired = "SELECT id FROM boot_jobs WHERE state = 'open' AND expires <= ? LIMIT ?";
+        let expired = "SELECT id FROM boot_jobs WHERE state = 'open' AND expires <= ? AND EXISTS \
+            (SELECT 1 FROM boot_job_hosts w WHERE w.job = boot_jobs.id AND w.state = 'waiting') LIMIT ?";
         let mut found = [Vec::new(), Vec::new()];
         for (sql, found) in [late, expired].into_iter().zip(&mut found) {
             let query = sqlx::query(sql).bind(now).bind(BOOT_SWEPT_ROWS);
@@ -332,11 +367,12 @@ async fn close(transaction: &mut Transaction<'_>, job: &str, at: EpochMs) -> Res
 }
 
 fn open(row: &AnyRow) -> Result<OpenRow, StoreError> {
+    let is_sent = row.try_get::<String, _>("state")? == HostState::Sent.name();
     Ok(OpenRow {
         job: row.try_get("job")?,
         action: row.try_get("action")?,
         name: row.try_get("name")?,
-        sent: row.try_get::<String, _>("state")? == HostState::Sent.name(),
+        sent: if is_sent { row.try_get("sent")? } else { None },
         file: row.try_get("file")?,
     })
 }

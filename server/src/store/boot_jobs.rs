@@ -52,6 +52,18 @@ pub struct BootJobRow {
     pub timeout: i64,
 }
 
+/// The last job that a host asked for itself to get an agent, where it has ended.
+#[derive(Debug)]
+pub struct Tried {
+    pub id: String,
+    /// Of the job.
+    pub state: JobState,
+    /// On the host.
+    pub on_host: HostState,
+    pub message: Option<String>,
+    pub ended: Option<EpochMs>,
+}
+
 /// Why a job was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobRefused {
@@ -198,6 +210,27 @@ impl Store {
         Ok(gone)
     }
 
+    /// The last one that the host asked for itself to get the agent of these names, if it has ended.
+    pub async fn last_wanted_boot_job(
+        &self,
+        host: Uuid,
+        names: &[&str],
+    ) -> Result<Option<Tried>, StoreError> {
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT j.id, j.state, h.state AS on_host, h.message, h.ended FROM boot_jobs j \
+             JOIN boot_job_hosts h ON h.job = j.id WHERE h.host = ",
+        );
+        query.push_bind(host.to_string()).push(" AND j.who = ").push_bind(WANTED).push(" AND j.name IN (");
+        let mut list = query.separated(", ");
+        for name in names {
+            list.push_bind((*name).to_owned());
+        }
+        query.push(") ORDER BY j.seq DESC LIMIT 1");
+        let row = query.build().persistent(self.pool.keeps_any()).fetch_optional(&self.pool).await?;
+        let tried = row.as_ref().map(tried).transpose()?;
+        Ok(tried.filter(|tried| tried.state != JobState::Open))
+    }
+
     /// The jobs that the host once asked for itself, to get this agent, and that have ended.
     pub async fn forget_wanted_boot_jobs(&self, host: Uuid, name: &str) -> Result<(), StoreError> {
         let rows = sqlx::query(
@@ -274,10 +307,26 @@ fn narrow(query: &mut QueryBuilder<Any>, wanted: &JobFilter<'_>) {
     }
 }
 
-fn summary(row: &AnyRow) -> Result<Summary, StoreError> {
+fn tried(row: &AnyRow) -> Result<Tried, StoreError> {
+    let on_host: String = row.try_get("on_host")?;
+    let on_host = HostState::named(&on_host)
+        .ok_or(StoreError::Damaged { what: "the state of a boot job's host", reason: on_host })?;
+    Ok(Tried {
+        id: row.try_get("id")?,
+        state: job_state(row)?,
+        on_host,
+        message: row.try_get("message")?,
+        ended: row.try_get("ended")?,
+    })
+}
+
+fn job_state(row: &AnyRow) -> Result<JobState, StoreError> {
     let state: String = row.try_get("state")?;
-    let state = JobState::named(&state)
-        .ok_or(StoreError::Damaged { what: "the state of a boot job", reason: state })?;
+    JobState::named(&state).ok_or(StoreError::Damaged { what: "the state of a boot job", reason: state })
+}
+
+fn summary(row: &AnyRow) -> Result<Summary, StoreError> {
+    let state = job_state(row)?;
     Ok(Summary {
         id: row.try_get("id")?,
         action: row.try_get("action")?,

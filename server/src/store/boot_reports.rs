@@ -69,12 +69,14 @@ pub struct FleetFilter<'a> {
     pub after: Option<(&'a str, Uuid)>,
     pub limit: u64,
     pub now: EpochMs,
+    /// Since when hosts can report: before, none is silent.
+    pub heard_since: EpochMs,
 }
 
 impl ReportRow {
-    /// Whether a report is overdue.
-    pub fn is_silent(&self, now: EpochMs) -> bool {
-        self.reported + self.step * SILENT_MS < now
+    /// Whether a report is overdue, of those that could be heard.
+    pub fn is_silent(&self, now: EpochMs, heard_since: EpochMs) -> bool {
+        is_silent(self.reported, self.step, now, heard_since)
     }
 }
 
@@ -135,15 +137,15 @@ impl Store {
         }
         query.push(" ORDER BY a.name, a.host LIMIT ").push_bind(limit(wanted));
         let rows = query.build().persistent(self.pool.keeps_any()).fetch_all(&self.pool).await?;
-        rows.iter().map(|row| agent(row, wanted.now)).collect()
+        rows.iter().map(|row| agent(row, wanted)).collect()
     }
 
     /// How many there are, on whatever page, by name, version and status.
     pub async fn count_boot_agents(&self, wanted: &FleetFilter<'_>) -> Result<Vec<AgentCount>, StoreError> {
         let mut query = QueryBuilder::<Any>::new(
-            "SELECT a.name, a.version, a.status, COUNT(*) AS hosts, COUNT(CASE WHEN r.gmt_modify + ",
+            "SELECT a.name, a.version, a.status, COUNT(*) AS hosts, COUNT(CASE WHEN ",
         );
-        query.push(format_args!("r.step * {SILENT_MS} < ")).push_bind(wanted.now);
+        push_silent(&mut query, wanted);
         query.push(
             " THEN 1 END) AS silent FROM boot_agents a JOIN boot_reports r ON r.host = a.host WHERE 1 = 1",
         );
@@ -249,9 +251,20 @@ async fn put_agents(
 fn narrow(query: &mut QueryBuilder<Any>, wanted: &FleetFilter<'_>) {
     among(query, "r.host", wanted.hosts.as_deref());
     if let Some(silent) = wanted.silent {
-        let sign = if silent { "<" } else { ">=" };
-        query.push(format_args!(" AND r.gmt_modify + r.step * {SILENT_MS} {sign} ")).push_bind(wanted.now);
+        query.push(if silent { " AND " } else { " AND NOT " });
+        push_silent(query, wanted);
     }
+}
+
+/// As [`is_silent`].
+fn push_silent(query: &mut QueryBuilder<Any>, wanted: &FleetFilter<'_>) {
+    query.push(format_args!("(r.gmt_modify + r.step * {SILENT_MS} < ")).push_bind(wanted.now);
+    query.push(format_args!(" AND r.step * {SILENT_MS} < "));
+    query.push_bind(wanted.now - wanted.heard_since).push(")");
+}
+
+fn is_silent(reported: EpochMs, step: i64, now: EpochMs, heard_since: EpochMs) -> bool {
+    reported.max(heard_since) + step * SILENT_MS < now
 }
 
 fn narrow_agents(query: &mut QueryBuilder<Any>, wanted: &FleetFilter<'_>) {
@@ -295,7 +308,7 @@ fn host_id(row: &AnyRow) -> Result<Uuid, StoreError> {
         .map_err(|error| StoreError::Damaged { what: "a host id", reason: format!("{host}: {error}") })
 }
 
-fn agent(row: &AnyRow, now: EpochMs) -> Result<AgentRow, StoreError> {
+fn agent(row: &AnyRow, wanted: &FleetFilter<'_>) -> Result<AgentRow, StoreError> {
     let (reported, step): (EpochMs, i64) = (row.try_get("gmt_modify")?, row.try_get("step")?);
     Ok(AgentRow {
         host: host_id(row)?,
@@ -307,7 +320,7 @@ fn agent(row: &AnyRow, now: EpochMs) -> Result<AgentRow, StoreError> {
         uptime: row.try_get("uptime")?,
         reason: row.try_get("reason")?,
         reported,
-        silent: reported + step * SILENT_MS < now,
+        silent: is_silent(reported, step, wanted.now, wanted.heard_since),
     })
 }
 

@@ -55,6 +55,8 @@ const ARCHITECTURES: [&str; 11] =
     ["x86_64", "amd64", "aarch64", "arm64", "armhf", "armv7hl", "i386", "i686", "noarch", "all", "any"];
 /// Of [`PACKAGES`], those that are unpacked into a folder of the agent's own.
 const ARCHIVES: [&str; 2] = [".tar.gz", ".tgz"];
+/// What says where files of the package are, which each kind has elsewhere.
+const PLACED_FIELDS: [&str; 2] = ["start", "check"];
 const PACKAGE_FIELDS: [&str; 4] = ["name", "url", "checksum", "version"];
 
 /// What a job says of an agent: fields of [`DaemonInit`], as far as it has them.
@@ -104,7 +106,8 @@ impl Wish {
     }
 
     /// What the agent is to be: what the job says, for the rest what `former` says, for the rest what is
-    /// usual. A URL that begins with `/` is on `server`, which is where the job came from.
+    /// usual. Where one of them is an archive and the other is not, `start` and `check` are not taken from
+    /// `former`. A URL that begins with `/` is on `server`, which is where the job came from.
     ///
     /// # Errors
     /// What is wrong with it, after the field's name.
@@ -116,6 +119,16 @@ impl Wish {
         // They are the other file's.
         object.remove("checksum");
         object.remove("version");
+        if former.is_some_and(|former| is_archive(&former.url) != is_archive(self.url())) {
+            // What the other kind of package has elsewhere.
+            let mut usual = self.usual();
+            for field in PLACED_FIELDS {
+                match usual.remove(field) {
+                    Some(value) => object.insert(field.into(), value),
+                    None => object.remove(field),
+                };
+            }
+        }
         object.extend(self.said.clone());
         if let Some(Value::String(url)) = object.get_mut("url") {
             if url.starts_with('/') {
@@ -135,10 +148,12 @@ impl Wish {
         Ok(init)
     }
 
+    fn url(&self) -> &str {
+        self.said.get("url").and_then(Value::as_str).unwrap_or_default()
+    }
+
     fn usual(&self) -> Map<String, Value> {
-        let url = self.said.get("url").and_then(Value::as_str).unwrap_or_default();
-        let path = url.split(['?', '#']).next().unwrap_or_default();
-        let is_archive = ARCHIVES.iter().any(|suffix| path.ends_with(suffix));
+        let is_archive = is_archive(self.url());
         let known = KnownAgent::named(&self.name);
         let program = known.map_or(self.name.as_str(), |known| known.program);
         let start = match known {
@@ -159,6 +174,11 @@ impl Wish {
         }
         usual
     }
+}
+
+fn is_archive(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    ARCHIVES.iter().any(|suffix| path.ends_with(suffix))
 }
 
 /// For a look at a job before it is known which server it is of.

@@ -93,6 +93,39 @@ fn an_upgrade_keeps_what_it_does_not_say() {
 }
 
 #[test]
+fn an_upgrade_to_another_kind_of_package_is_started_as_that_is() {
+    let wish = |action: &str, url: &str, said: &Value| {
+        let mut job = json!({"id": "1", "action": action, "name": "gearman", "url": url});
+        job.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+        match parse(&job).unwrap().action {
+            Action::Install(wish) | Action::Upgrade(wish) => wish,
+            other => panic!("{other:?}"),
+        }
+    };
+    let of = |first: &str, said: &Value, then: &str, more: &Value| {
+        let former = wish("install", first, said).definition(None, &server()).unwrap();
+        let (start, user) = (former.start.clone(), former.user.clone());
+        let init = wish("upgrade", then, more).definition(Some(&former), &server()).unwrap();
+        assert_eq!((&init.user, init.check_interval), (&user, former.check_interval));
+        (start, init.start, json!(init.check))
+    };
+    let (deb, archive) = ("/packages/gearman_1_all.deb", "/packages/gearman-2.tar.gz?x=1");
+    let usual = "/usr/bin/gearman -f".to_owned();
+    let script = json!("script:/usr/bin/gearctl -c status");
+    let none = json!({"user": "nobody"});
+    let archived = "bin/gearman -f".to_owned();
+    let unchecked = json!(wish("install", archive, &none).definition(None, &server()).unwrap().check);
+    assert_ne!(unchecked, script);
+    assert_eq!(of(deb, &none, archive, &json!({})), (usual.clone(), archived.clone(), unchecked));
+    assert_eq!(of(archive, &none, deb, &json!({})), (archived.clone(), usual.clone(), script.clone()));
+    // What the job says is so, and of the same kind the former's.
+    let said = json!({"start": "bin/own", "check": "process"});
+    let own = "bin/own".to_owned();
+    assert_eq!(of(deb, &none, archive, &said), (usual, own.clone(), json!("process")));
+    assert_eq!(of(archive, &said, "/gearman-3.tgz", &json!({})), (own.clone(), own, json!("process")));
+}
+
+#[test]
 fn boot_itself_is_upgraded_and_nothing_else() {
     let job = |action: &str| json!({"id": "1", "action": action, "name": "boot", "url": "/packages/boot_1_all.deb"});
     assert!(matches!(parse(&job("upgrade")).unwrap().action, Action::UpgradeBoot(_)));

@@ -4,7 +4,7 @@
 
 mod lists;
 mod order;
-mod package;
+pub mod package;
 mod watch;
 
 use super::args::{self, Output};

@@ -106,8 +106,8 @@ fn catalogued(client: &Client, plugin: &PluginsAdd) -> Result<(), Error> {
     if list.len() == 0 { Err(Error::Refused(refused)) } else { Ok(()) }
 }
 
-/// As hosts call it.
-fn arch_of(file: &str) -> Option<String> {
+/// As hosts call it; `None` where the file's name does not say it.
+pub fn arch_of(file: &str) -> Option<String> {
     let words: Vec<&str> = file.split(['_', '-', '.']).collect();
     // The underscore of x86_64 is no end of a word.
     let is_in = |name: &str| words.contains(&name) || (name == "x86_64" && file.contains(name));

@@ -224,6 +224,7 @@ impl Filter {
             silent: self.silent,
             versions,
             now: clock::now(),
+            heard_since: app.heard_since(),
             ..FleetFilter::default()
         })
     }

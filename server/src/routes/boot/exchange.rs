@@ -3,7 +3,7 @@
 use crate::agents::Caller;
 use crate::agents::listener::NOT_KNOWN;
 use crate::app::App;
-use crate::boot::{answer, report};
+use crate::boot::{Told, answer, report};
 use crate::clock;
 use crate::hosts::Host;
 use crate::openapi::shapes::{BootAnswer, BootReport, BootResultAnswer, BootResults};
@@ -105,13 +105,19 @@ pub async fn result(
 async fn keep(app: &App, host: &Host, results: &[BootResult]) -> Result<(), StoreError> {
     for result in results {
         let BootResult { id, errcode, message } = result;
-        if app.store.end_boot_job(host.id, result, clock::now()).await? {
-            tracing::info!(host = %host.id, job = id, errcode, message, "boot job");
-            if *errcode != u32::from(Retcode::Accepted.code()) {
-                app.metrics.boot.ended(*errcode == OK);
+        let told = app.store.end_boot_job(host.id, result, clock::now()).await?;
+        match told {
+            Told::Unknown => {
+                tracing::warn!(host = %host.id, job = id, errcode, "a result of no boot job of this host");
             }
-        } else {
-            tracing::warn!(host = %host.id, job = id, errcode, "a result of no boot job of this host");
+            // Its answer was lost.
+            Told::Before => tracing::debug!(host = %host.id, job = id, errcode, "boot job, once more"),
+            Told::GoesOn | Told::Ended(_) => {
+                tracing::info!(host = %host.id, job = id, errcode, message, "boot job");
+            }
+        }
+        if let Told::Ended(succeeded) = told {
+            app.metrics.boot.ended(succeeded);
         }
     }
     Ok(())

@@ -92,7 +92,8 @@ pub async fn list(
     let after = filter.after.as_deref().map(host_id).transpose()?.map(|host| ("", host));
     let hosts = listed(&app, &who, filter.host.as_deref(), filter.target.as_deref()).await?;
     let now = clock::now();
-    let wanted = FleetFilter { hosts, silent: filter.silent, after, limit, now, ..FleetFilter::default() };
+    let (silent, heard_since) = (filter.silent, app.heard_since());
+    let wanted = FleetFilter { hosts, silent, after, limit, now, heard_since, ..FleetFilter::default() };
     let rows = app.store.list_boot_hosts(&wanted).await?;
     let count = app.store.count_boot_hosts(&wanted).await?;
     let ids: Vec<_> = rows.iter().map(|row| row.host).collect();
@@ -112,7 +113,7 @@ fn host_id(text: &str) -> Result<Uuid, Problem> {
 }
 
 fn view(app: &App, row: ReportRow, agents: Vec<String>, now: clock::EpochMs) -> View {
-    let silent = row.is_silent(now);
+    let silent = row.is_silent(now, app.heard_since());
     let name = app.directory.by_id(row.host).and_then(|host| host.name());
     View {
         host: row.host.to_string(),

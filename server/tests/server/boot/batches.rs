@@ -116,6 +116,38 @@ async fn a_cancelled_job_has_no_more_places() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_place_does_not_undo_a_newer_job_later() {
+    let server = Server::start().await;
+    let boots = boots(&server, 2).await;
+    let of = |id: &str, action: &str, hosts: Value| {
+        let name = "gearman";
+        json!({"id": id, "hosts": hosts, "action": action, "name": name})
+    };
+    let both = json!(["h-0", "h-1"]);
+    for (id, action) in [("off", "stop"), ("again", "restart")] {
+        make(&server.rest, with(of(id, action, both.clone()), &json!({"batch": 1}))).await;
+        assert!(boots[0].ids().await.contains(&id.to_owned()));
+    }
+    let mut other = of("other", "stop", json!(["h-0", "h-1"]));
+    other["name"] = json!("nodus");
+    make(&server.rest, with(other, &json!({"batch": 1}))).await;
+    assert_eq!(boots[0].ids().await, ["off", "again", "other"]);
+    make(&server.rest, of("on", "start", json!(["h-1"]))).await;
+    // It does not wait for the older ones.
+    assert_eq!(boots[1].ids().await, ["on"]);
+    assert_eq!(states(&server, "off").await, ["sent", "cancelled 207"]);
+    let told = job(&server, "off").await["hosts"][1]["message"].as_str().unwrap().to_owned();
+    assert!(told.contains("a newer job of the same agent"), "{told}");
+    // To restart what was started undoes nothing, and what is another agent's neither.
+    for id in ["again", "other"] {
+        assert_eq!(states(&server, id).await, ["sent", "waiting"], "{id}");
+    }
+    boots[0].ends("off", 0, "success").await;
+    boots[0].ends("again", 0, "success").await;
+    assert_eq!(boots[1].ids().await, ["again", "on"]);
+}
+
+#[tokio::test]
 async fn many_hosts_are_to_be_confirmed() {
     let server = Server::with("[requests]\nconfirm_above = 2\n").await;
     let _boots = boots(&server, 3).await;

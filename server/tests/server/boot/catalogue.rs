@@ -106,6 +106,16 @@ async fn what_a_host_asks_for_becomes_a_job_once() {
     let id = given[0]["id"].as_str().unwrap();
     assert_eq!(job(&server, id).await["by"], "boot --install");
     web.ends(id, 3301, "Download failed").await;
+    // What fails fast is not tried again at once.
+    let braked = web.reports().await;
+    assert_eq!(braked["jobs"], json!([]));
+    let message = braked["message"].as_str().unwrap();
+    assert!(message.contains(&format!("job {id}, has failed")), "{message}");
+    assert!(message.contains(": Download failed") && message.contains("nodus: "), "{message}");
+    let mut database = server.database().await;
+    database.execute("UPDATE boot_job_hosts SET ended = ended - 590000").await;
+    assert_eq!(web.ids().await, [""; 0]);
+    database.execute("UPDATE boot_job_hosts SET ended = ended - 10000").await;
     // As long as it is asked for, it is tried again; of what failed the last is kept.
     let again = web.ids().await;
     assert!(again.len() == 1 && again[0] != id, "{again:?}");
@@ -114,6 +124,29 @@ async fn what_a_host_asks_for_becomes_a_job_once() {
     web.ends(&again[0], 0, "success").await;
     assert_eq!(web.reports().await, json!({"errcode": 0, "jobs": []}));
     assert_eq!(server.rest.get("/api/v1/boot/jobs").await.body["count"], 1);
+}
+
+#[tokio::test]
+async fn what_an_operator_turned_off_is_not_tried_again() {
+    let server = Server::start().await;
+    plugin(&server, "gearman", "1.0", "gearman_1.0_all.deb", "").await;
+    let (mut web, mut db) = (Boot::of(&server, "web-1").await, Boot::of(&server, "db-1").await);
+    web.report["wanted"] = json!(["gearman"]);
+    let id = web.ids().await.remove(0);
+    let cancelled = server.rest.call("DELETE", &format!("/api/v1/boot/jobs/{id}"), None).await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    assert_eq!(web.ids().await, [&*id], "who has it goes on");
+    web.ends(&id, 3301, "Download failed").await;
+    server.database().await.execute("UPDATE boot_job_hosts SET ended = 1").await;
+    let answer = web.reports().await;
+    assert_eq!(answer["jobs"], json!([]));
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.contains("was cancelled"), "{message}");
+    // Nor what is just being taken away.
+    db.report["wanted"] = json!(["BasicAgent"]);
+    let uninstall = json!({"id": "off", "hosts": ["db-1"], "action": "uninstall", "name": "gearman"});
+    make(&server.rest, uninstall).await;
+    assert_eq!(db.ids().await, ["off"]);
 }
 
 #[tokio::test]

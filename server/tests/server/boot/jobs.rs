@@ -88,7 +88,7 @@ async fn a_host_that_does_not_say_how_it_ended_has_failed_until_it_does() {
     assert_eq!(web.ids().await, ["r"]);
     let app = &server.running.app;
     // The job's time, the host's step and the slack.
-    let due = clock::now() + (60 + 600 + 600) * 1000;
+    let due = clock::now() + (60 + 600 + 2700) * 1000;
     sweep(app, due - 30_000).await.unwrap();
     assert_eq!(states(&server, "r").await, ["sent"]);
     sweep(app, due).await.unwrap();
@@ -97,6 +97,24 @@ async fn a_host_that_does_not_say_how_it_ended_has_failed_until_it_does() {
     assert_eq!(web.ids().await, [""; 0]);
     web.ends("r", 0, "success").await;
     assert_eq!(states(&server, "r").await, ["done 0"]);
+}
+
+#[tokio::test]
+async fn a_host_that_reports_has_the_time_anew_for_a_day() {
+    let server = Server::start().await;
+    let web = Boot::of(&server, "web-1").await;
+    make(&server.rest, restart("r", &json!(["web-1"]))).await;
+    assert_eq!(web.ids().await, ["r"]);
+    let (app, mut database) = (&server.running.app, server.database().await);
+    // As it would be hours later, and it waits there for others.
+    database.execute("UPDATE boot_job_hosts SET due = 1, sent = sent - 80000000").await;
+    assert_eq!(web.ids().await, ["r"]);
+    sweep(app, clock::now() + 3_600_000).await.unwrap();
+    assert_eq!(states(&server, "r").await, ["sent"]);
+    database.execute("UPDATE boot_job_hosts SET due = 1, sent = sent - 80000000").await;
+    assert_eq!(web.ids().await, ["r"]);
+    sweep(app, clock::now()).await.unwrap();
+    assert_eq!(states(&server, "r").await, ["failed 205"]);
 }
 
 #[tokio::test]
@@ -109,6 +127,9 @@ async fn what_is_not_fetched_in_time_expires() {
     assert_eq!(web.ids().await, ["r"]);
     sweep(&server.running.app, clock::now() + 3_600_000).await.unwrap();
     assert_eq!(states(&server, "r").await, ["sent", "expired 3109"]);
+    // Nothing is left to expire, though one still has it.
+    let run_out = server.running.app.store.boot_jobs_run_out(clock::now() + 3_600_000).await.unwrap();
+    assert_eq!(run_out, (Vec::new(), Vec::new()));
     assert_eq!(db.ids().await, [""; 0]);
     assert_eq!(job(&server, "r").await["state"], "open");
     web.ends("r", 0, "success").await;

@@ -88,6 +88,7 @@ async fn a_summary_counts_them() {
         [row("1.10", "running", 0, false), row("1.9", "fatal", 0, true), row("1.9", "running", 0, true)];
     assert_eq!(summary, json!({"summary": all, "count": 3}));
     server.database().await.execute("UPDATE boot_reports SET gmt_modify = 0").await;
+    server.running.app.hears_from(0);
     let summary = server.rest.get("/api/v1/boot/agents/summary?outdated=false").await.body;
     assert_eq!(summary["summary"], json!([row("1.10", "running", 1, false)]));
 }
@@ -103,6 +104,17 @@ async fn a_host_that_stopped_reporting_is_silent_after_two_and_a_half_steps() {
     let time = |key: &str| clock::of_rfc3339(shown[key].as_str().unwrap()).unwrap();
     assert_eq!(time("next") - time("reported"), 600_000);
     let mut database = server.database().await;
+    // As long as polaris was not there itself it does not count.
+    database.execute("UPDATE boot_reports SET gmt_modify = gmt_modify - 2000000").await;
+    assert_eq!(
+        (&hosts("?silent=true").await["count"], agents(&server, "?silent=false").await.1),
+        (&json!(0), 3)
+    );
+    assert_eq!(hosts("").await["hosts"][0]["silent"], false);
+    let summary = server.rest.get("/api/v1/boot/agents/summary").await.body;
+    assert_eq!(summary["summary"][0]["silent"], 0);
+    database.execute("UPDATE boot_reports SET gmt_modify = gmt_modify + 2000000").await;
+    server.running.app.hears_from(0);
     // Ten seconds short of it, and a second beyond.
     database.execute("UPDATE boot_reports SET gmt_modify = gmt_modify - 1490000").await;
     assert_eq!(hosts("?silent=true").await["count"], 0);
@@ -151,8 +163,14 @@ async fn it_is_counted() {
     let boots = fleet(&server).await;
     make(&server.rest, restart("a", &json!(["web-1"]))).await;
     make(&server.rest, restart("b", &json!(["web-1"]))).await;
+    make(&server.rest, restart("c", &json!(["web-1"]))).await;
     boots[0].reports().await;
-    boots[0].ends("a", 0, "success").await;
+    for _ in 0..3 {
+        boots[0].ends("a", 0, "success").await;
+    }
+    // As the seed's sample has it.
+    boots[0].ends("c", 2, "Normal termination").await;
+    boots[0].ends("nobody-s", 0, "success").await;
     boots[0].tell(&json!({"hostname": "x"})).await;
     let mut odd: Value = boots[0].report.clone();
     odd["step"] = json!(1);
@@ -161,10 +179,17 @@ async fn it_is_counted() {
     let count = async |name: &str| metrics::count(&server, name).await;
     assert_eq!(count("polaris_boot_reports_total{result=\"ok\"}").await, 4);
     assert_eq!(count("polaris_boot_reports_total{result=\"refused\"}").await, 1);
-    assert_eq!(count("polaris_boot_results_total{result=\"ok\"}").await, 1);
+    assert_eq!(count("polaris_boot_results_total{result=\"ok\"}").await, 2);
+    assert_eq!(count("polaris_boot_results_total{result=\"failed\"}").await, 0);
     // The server looks through them by itself, too, by its own clock.
     eventually("the number of open jobs", async || {
         (count("polaris_boot_jobs_open").await == 1).then_some(())
     })
     .await;
+    // Two, by whichever clock is looked through.
+    server.running.app.hears_from(0);
+    server.database().await.execute("UPDATE boot_reports SET gmt_modify = 0 WHERE hostname <> 'web-1'").await;
+    sweep(&server.running.app, clock::now()).await.unwrap();
+    assert_eq!(count("polaris_boot_hosts{state=\"silent\"}").await, 2);
+    assert_eq!(count("polaris_boot_hosts{state=\"reporting\"}").await, 1);
 }
