@@ -83,7 +83,7 @@ fn begin(line: &CommandLine, config: Config, enrolled: Option<Enrolled>, now: No
     };
     let path = config.store.clone();
     let store_failed = |error: &dyn Display| format!("store.path: {}: {error}", path.display());
-    let mut store = Store::open(&config.store, now.wall).map_err(|e| store_failed(&e))?;
+    let mut store = Store::open_patiently(&config.store, now.wall).map_err(|e| store_failed(&e))?;
     if let Some((server, wanted)) = enrolled {
         let mut kept = Kept::load(&store).map_err(|e| store_failed(&e))?;
         kept.enrolled(server, wanted, &mut store).map_err(|e| store_failed(&e))?;
