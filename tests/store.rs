@@ -289,6 +289,7 @@ fn one_of_a_newer_agent_is_gone_on_with_and_stays_the_newer_one_s() {
     assert!(number("SELECT count(*) FROM job WHERE colour = 'red'") >= 60);
     assert_eq!(number("SELECT count(*) FROM outbox WHERE weight = 7"), 402);
     assert_eq!(number("SELECT count(*) FROM tomorrow WHERE what = 'theirs'"), 1);
+    drop(db);
     assert_eq!(place.names(), ["gearman.db"]);
 }
 
