@@ -471,6 +471,71 @@ fn what_is_asked_for_on_the_host_is_reported_until_it_is_there() {
 }
 
 #[test]
+fn what_cannot_be_installed_is_asked_for_less_and_less_often() {
+    let mut store = Store::in_memory().unwrap();
+    let mut kept = Kept::load(&store).unwrap();
+    let server = server_list::entry("10.0.0.9").unwrap();
+    kept.enrolled(&server, &["web".into(), "other".into()], &mut store).unwrap();
+    let mut world = World::with("", store);
+    world.tree.refused = vec!["1".into()];
+    world.server.offer = Some(package("", "install", "1"));
+    world.pass(86_400);
+    let tries = world.server.results.len();
+    assert!((5..=9).contains(&tries), "{tries} tries in a day");
+    let reports = world.server.reports.len();
+    assert!(reports < 86_400 / 500, "{reports} reports in a day");
+    assert_eq!(world.server.reports.last().unwrap()["wanted"], json!(["other"]), "it is held back alone");
+    world.tree.refused.clear();
+    world.pass(2 * 86_400);
+    assert_eq!(world.tree.running("web"), ["1"]);
+    assert_eq!(world.server.results.last().unwrap()["errcode"], 0);
+    assert!(world.server.results.len() <= tries + 3, "{}", world.server.results.len());
+}
+
+#[test]
+fn no_job_takes_the_server_of_the_enrolment_away() {
+    let mut store = Store::in_memory().unwrap();
+    let mut kept = Kept::load(&store).unwrap();
+    kept.enrolled(&server_list::entry("10.0.0.9").unwrap(), &[], &mut store).unwrap();
+    let mut world = World::with("", store);
+    world.server.away = vec![address("10.0.0.77:8181")];
+    for (id, svrlist) in [("mistyped", "10.0.0.77"), ("empty", "")] {
+        let config = json!({"id": id, "action": "config", "svrlist": svrlist});
+        assert_eq!(does(&mut world, config).0, 0);
+        world.next_boot();
+        let reports = world.server.reports.len();
+        world.until("a report", |world| world.server.reports.len() > reports);
+        assert_eq!(world.server.asked.last().unwrap().0, address("10.0.0.9:8181"), "{id}");
+    }
+    // Those of jobs come first.
+    let config = json!({"id": "good", "action": "config", "svrlist": "10.0.0.5"});
+    assert_eq!(does(&mut world, config).0, 0);
+    let reports = world.server.reports.len();
+    world.until("a report", |world| world.server.reports.len() > reports);
+    assert_eq!(world.server.asked.last().unwrap().0, address("10.0.0.5:8181"));
+}
+
+#[test]
+fn a_package_of_a_server_that_is_asked_no_more_is_brought_back_too() {
+    let mut world = World::new();
+    let install = job("i", "install", &json!({"url": "/packages/web-1.tar.gz"}));
+    assert_eq!(does(&mut world, install).0, 0);
+    world.config = "[report]\nserver = \"10.0.0.2\"\n".into();
+    world.signal(Signal::Reload);
+    world.pass(60);
+    world.tree.missing = vec!["web-2".into()];
+    let before = world.tree.processes[0].process;
+    let mut upgrade = package("u", "upgrade", "2");
+    upgrade["timeout"] = json!(300);
+    let (errcode, message) = does(&mut world, upgrade);
+    assert_eq!(errcode, 3301, "{message}");
+    assert!(message.ends_with("version 1 is as it was"), "{message}");
+    world.pass(1000);
+    assert_eq!((world.tree.running("web"), world.tree.processes[0].process), (vec!["1"], before));
+    assert_eq!(world.agents(), [("web".into(), "1".into(), "running".into())]);
+}
+
+#[test]
 fn a_clock_that_jumps_does_not_matter() {
     let mut world = with_web();
     let reports = world.server.reports.len();

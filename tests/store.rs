@@ -270,13 +270,45 @@ fn another_programs_database_is_refused_and_not_touched() {
 }
 
 #[test]
-fn one_of_a_newer_agent_is_refused_and_not_touched() {
+fn one_of_a_newer_agent_is_gone_on_with_and_stays_the_newer_one_s() {
     let (place, _) = filled();
-    Connection::open(place.db()).unwrap().pragma_update(None, "user_version", 9).unwrap();
-    let before = fs::read(place.db()).unwrap();
-    assert!(matches!(place.open(), Err(OpenError::TooNew { found: 9, known: 3 })));
-    assert_eq!(fs::read(place.db()).unwrap(), before);
+    let newer = "ALTER TABLE job ADD COLUMN colour TEXT; ALTER TABLE outbox ADD COLUMN weight INTEGER \
+                 NOT NULL DEFAULT 7; CREATE TABLE tomorrow (place INTEGER PRIMARY KEY, what TEXT); \
+                 INSERT INTO tomorrow (what) VALUES ('theirs'); UPDATE job SET colour = 'red'; \
+                 PRAGMA user_version = 9";
+    Connection::open(place.db()).unwrap().execute_batch(newer).unwrap();
+    for round in 1..=2 {
+        let mut store = place.open().unwrap();
+        end(&mut store, &format!("of the older one {round}"));
+        assert_eq!(numbers(&store).len(), 400 + round);
+    }
+    let db = Connection::open(place.db()).unwrap();
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
+    assert_eq!(number("PRAGMA user_version"), 9);
+    assert_eq!(number("SELECT count(*) FROM job WHERE id LIKE 'of the older%' AND colour IS NULL"), 2);
+    assert!(number("SELECT count(*) FROM job WHERE colour = 'red'") >= 60);
+    assert_eq!(number("SELECT count(*) FROM outbox WHERE weight = 7"), 402);
+    assert_eq!(number("SELECT count(*) FROM tomorrow WHERE what = 'theirs'"), 1);
+    drop(db);
     assert_eq!(place.names(), ["gearman.db"]);
+}
+
+#[test]
+fn one_of_a_newer_agent_that_lacks_what_this_one_knows_is_refused_and_not_touched() {
+    for change in ["DROP TABLE cron", "ALTER TABLE job RENAME COLUMN due TO at"] {
+        let (place, _) = filled();
+        let newer = format!("{change}; PRAGMA user_version = 9");
+        Connection::open(place.db()).unwrap().execute_batch(&newer).unwrap();
+        let before = fs::read(place.db()).unwrap();
+        assert!(matches!(place.open(), Err(OpenError::TooNew { found: 9, known: 3 })), "{change}");
+        assert_eq!(fs::read(place.db()).unwrap(), before, "{change}");
+        assert_eq!(place.names(), ["gearman.db"]);
+    }
+}
+
+#[test]
+fn one_of_no_version_is_carried_over() {
+    let (place, _) = filled();
     Connection::open(place.db()).unwrap().pragma_update(None, "user_version", -1).unwrap();
     assert_eq!(numbers(&place.open().unwrap()).len(), 400, "of no agent: its rows are");
 }

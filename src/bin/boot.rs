@@ -11,10 +11,15 @@ use aspire::wire::enroll::Token;
 use aspire::wire::server_list::Server;
 use std::fmt::Display;
 use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The agent that boot can tell of its server, and its configuration.
 const GEARMAN: (&str, &str) = ("gearman", "/etc/cargo/gearman.conf");
+
+/// How long before the host's certificate ends the log says so.
+const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
 
 /// What enrolment has found out: the server, and the agents that the host is to have.
 type Enrolled<'a> = (&'a Server, &'a [String]);
@@ -68,6 +73,7 @@ fn begin(line: &CommandLine, config: Config, enrolled: Option<Enrolled>, now: No
     reactor::common_name(&config.tls_dir.join("cert.pem")).map_err(|reason| {
         format!("this host is not enrolled: boot --enroll HOST:PORT --token TOKEN: {reason}")
     })?;
+    warn_of_end(&config.tls_dir.join("cert.pem"), now);
     let program = handover::Own::look(line.again(), &line.pid_file)?;
     let host = Host {
         program,
@@ -83,11 +89,22 @@ fn begin(line: &CommandLine, config: Config, enrolled: Option<Enrolled>, now: No
     };
     let path = config.store.clone();
     let store_failed = |error: &dyn Display| format!("store.path: {}: {error}", path.display());
-    let mut store = Store::open(&config.store, now.wall).map_err(|e| store_failed(&e))?;
+    let mut store = Store::open_patiently(&config.store, now.wall).map_err(|e| store_failed(&e))?;
     if let Some((server, wanted)) = enrolled {
         let mut kept = Kept::load(&store).map_err(|e| store_failed(&e))?;
         kept.enrolled(server, wanted, &mut store).map_err(|e| store_failed(&e))?;
     }
     let seed = RandomState::new().hash_one(());
     Boot::new(now, host, source, config, store, seed).map_err(|e| store_failed(&e))
+}
+
+/// gearman renews the certificate of both; boot does not.
+fn warn_of_end(cert: &Path, now: Now) {
+    if let Some(end) = reactor::certificate_end(cert).filter(|end| *end <= now.wall + ENDS_SOON) {
+        log::warn!(
+            "certificate=ends at={} reason=\"where no gearman runs here, which renews it, enrol the host \
+             anew before: boot --enroll\"",
+            humantime::format_rfc3339_seconds(end)
+        );
+    }
 }

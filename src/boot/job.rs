@@ -6,7 +6,7 @@ use super::kept::other_name;
 use crate::daemon::{Daemons, Seen};
 use crate::handover;
 use crate::machine::Instant;
-use crate::machine::limits::UNDO_TIMEOUT;
+use crate::machine::limits::{REASON_CHARS, UNDO_TIMEOUT};
 use crate::store::{BootJobKey, BootJobRow, StoreError};
 use crate::wire::boot::{Action, BOOT_NAMES, BootJob, BootResult, KnownAgent, MAX_AGENTS};
 use crate::wire::daemon::Wanted;
@@ -255,6 +255,8 @@ impl Job {
             return Ok(Step::Ended(outcome.clone()));
         }
         let BootResult { errcode, message, .. } = BootResult::of(self.key.id.clone(), outcome);
+        // Words that say how the host is follow these, and are not to be cut off.
+        let message: String = message.chars().take(REASON_CHARS).collect();
         reach.facts.push(Fact::Failing(self.key.clone(), message.clone()));
         before.failure = Some((errcode, message));
         reach.store.boot_job_is(self.place, UNDONE, &kept(&before))?;
@@ -347,7 +349,7 @@ fn undo(name: &str, before: &Before, reach: &mut Reach<'_>) {
     match &before.agent {
         None => drop(daemons.want(name, Wanted::Removed, store)),
         Some(former) => {
-            daemons.init(reach.now, former.definition.clone(), store);
+            daemons.bring_back(reach.now, former.definition.clone(), store);
             daemons.want(name, former.wanted, store);
         }
     }

@@ -5,9 +5,7 @@ use super::kept::Kept;
 use super::taken::{known_key, refused_key};
 use crate::daemon::Daemons;
 use crate::handover::{self, SelfUpgrade};
-use crate::machine::limits::{
-    BOOT_JOB_BYTES, DONE_BOOT_JOBS, STORE_RETRY, UNFINISHED_BOOT_JOBS, UNTOLD_BOOT_JOBS,
-};
+use crate::machine::limits::{BOOT_JOB_BYTES, STORE_RETRY, UNFINISHED_BOOT_JOBS, UNTOLD_BOOT_JOBS};
 use crate::machine::{Effects, Instant, Now, earliest};
 use crate::store::{BootJobKey, NewBootJob, Store, StoreError};
 use crate::wire::boot::{BadBootJob, BootJob, BootResult};
@@ -65,7 +63,7 @@ impl Jobs {
             match Job::restored(row) {
                 Ok(job) => jobs.list.push(job),
                 Err((errcode, reason)) => {
-                    store.boot_job_ended(place, errcode, &reason, now.wall, DONE_BOOT_JOBS)?;
+                    store.boot_job_ended(place, errcode, &reason, now.wall)?;
                 }
             }
         }
@@ -185,7 +183,7 @@ impl Jobs {
                 }
             };
             let (errcode, message) = (end.errcode, end.message.as_str());
-            reach.store.boot_job_ended(job.place, errcode, message, reach.now.wall, DONE_BOOT_JOBS)?;
+            reach.store.boot_job_ended(job.place, errcode, message, reach.now.wall)?;
             let job = self.list.remove(index);
             reach.facts.push(Fact::Ended(job.key, end));
             has_moved = true;

@@ -5,14 +5,17 @@ use crate::wire::boot::{ConfigChange, KnownAgent, MAX_AGENTS, STEP_SECONDS};
 use crate::wire::server_list::{self, Server};
 
 const SERVERS: &str = "servers";
+const ENROLLED: &str = "enrolled";
 const STEP: &str = "step";
 const WANTED: &str = "wanted";
 
 /// Settings that come before those of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// Servers that come before its servers.
+    /// Servers of jobs, which come before all others.
     pub servers: Vec<Server>,
+    /// Those of enrolment, the latest first: they come next, and no job takes them away.
+    pub enrolled: Vec<Server>,
     /// Seconds, in [`STEP_SECONDS`].
     pub step: Option<u64>,
     /// Agents that somebody on this host has asked for, and that have not been here yet.
@@ -29,6 +32,7 @@ impl Kept {
         let step = setting(STEP)?.parse().ok().filter(|step| STEP_SECONDS.contains(step));
         Ok(Kept {
             servers: server_list::parse(&setting(SERVERS)?).unwrap_or_default(),
+            enrolled: server_list::parse(&setting(ENROLLED)?).unwrap_or_default(),
             step,
             wanted: serde_json::from_str(&setting(WANTED)?).unwrap_or_default(),
         })
@@ -42,7 +46,7 @@ impl Kept {
         let changed = Kept {
             servers: change.servers.clone().unwrap_or_else(|| self.servers.clone()),
             step: change.step.or(self.step),
-            wanted: self.wanted.clone(),
+            ..self.clone()
         };
         changed.save(store)?;
         *self = changed;
@@ -60,9 +64,9 @@ impl Kept {
         store: &mut Store,
     ) -> Result<(), StoreError> {
         let mut changed = self.clone();
-        changed.servers.retain(|other| other != server);
-        changed.servers.insert(0, server.clone());
-        changed.servers.truncate(server_list::MAX_SERVERS);
+        changed.enrolled.retain(|other| other != server);
+        changed.enrolled.insert(0, server.clone());
+        changed.enrolled.truncate(server_list::MAX_SERVERS);
         for name in wanted.iter().take(MAX_AGENTS) {
             if !changed.wanted.contains(name) {
                 changed.wanted.push(name.clone());
@@ -94,10 +98,18 @@ impl Kept {
     }
 
     fn save(&self, store: &mut Store) -> Result<(), StoreError> {
-        let servers: Vec<String> = self.servers.iter().map(Server::to_string).collect();
+        let list = |servers: &[Server]| {
+            let shown: Vec<String> = servers.iter().map(Server::to_string).collect();
+            shown.join(",")
+        };
         let wanted = serde_json::to_string(&self.wanted).expect("strings always serialise");
         let step = self.step.map(|step| step.to_string()).unwrap_or_default();
-        store.set_boot_settings(&[(SERVERS, servers.join(",")), (STEP, step), (WANTED, wanted)])
+        store.set_boot_settings(&[
+            (SERVERS, list(&self.servers)),
+            (ENROLLED, list(&self.enrolled)),
+            (STEP, step),
+            (WANTED, wanted),
+        ])
     }
 }
 
@@ -122,10 +134,11 @@ mod tests {
         assert_eq!(kept, Kept::default());
         kept.enrolled(&server("a"), &["gearman".into(), "x".into()], &mut store).unwrap();
         kept.enrolled(&server("b"), &["gearman".into()], &mut store).unwrap();
-        let change = ConfigChange { servers: None, step: Some(60) };
+        let change = ConfigChange { servers: Some(vec![server("c")]), step: Some(60) };
         kept.change(&change, &mut store).unwrap();
         let expected = Kept {
-            servers: vec![server("b"), server("a")],
+            servers: vec![server("c")],
+            enrolled: vec![server("b"), server("a")],
             step: Some(60),
             wanted: vec!["gearman".into(), "x".into()],
         };
@@ -139,8 +152,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_not_set() {
         let mut store = Store::in_memory().unwrap();
-        let odd = [("servers", "a b".to_owned()), ("step", "5".to_owned()), ("wanted", "{".to_owned())];
-        store.set_boot_settings(&odd).unwrap();
+        let odd = [("servers", "a b"), ("enrolled", "a b"), ("step", "5"), ("wanted", "{")];
+        store.set_boot_settings(&odd.map(|(name, value)| (name, value.to_owned()))).unwrap();
         assert_eq!(Kept::load(&store).unwrap(), Kept::default());
     }
 }

@@ -124,7 +124,7 @@ impl Boot {
             self.daemons.count(),
             self.jobs.len(),
             self.servers().len(),
-            self.kept.step.unwrap_or(self.config.step),
+            self.step(),
             if self.talk.is_failing() { "untold" } else { "told" },
             self.talk.deadline().since(now.mono).as_secs(),
         );

@@ -2,6 +2,7 @@
 //! what is there every now and then, and the answer may have jobs.
 
 mod config;
+mod held;
 mod job;
 mod jobs;
 mod judge;
@@ -20,8 +21,9 @@ use crate::handover::{self, Own, SelfUpgrade};
 use crate::machine::{Effect, Effects, Event, Identity, Instant, Machine, Now, Signal, earliest};
 use crate::store::{KeptResult, Store, StoreError};
 use crate::wire::Retcode;
-use crate::wire::boot::MAX_BOOT_JOBS;
+use crate::wire::boot::{MAX_BOOT_JOBS, OK};
 use crate::wire::server_list::Server;
+use held::Held;
 use jobs::{Jobs, Reach};
 use talk::{Due, Heard, Servers, Talk};
 
@@ -54,6 +56,7 @@ pub struct Boot {
     kept: Kept,
     daemons: Daemons,
     jobs: Jobs,
+    held: Held,
     talk: Talk,
     /// From the first event on.
     upgrade: Option<SelfUpgrade>,
@@ -97,6 +100,7 @@ impl Boot {
             store,
             kept,
             jobs,
+            held: Held::default(),
         };
         log::restored(&boot.daemons, boot.jobs.len());
         boot.configure_daemons();
@@ -110,10 +114,10 @@ impl Boot {
         self.store
     }
 
-    /// Those of jobs and of enrolment, then those of the configuration.
+    /// Those of jobs, then those of enrolment, then those of the configuration.
     fn servers(&self) -> Vec<Server> {
         let mut servers = self.kept.servers.clone();
-        for server in &self.config.servers {
+        for server in self.kept.enrolled.iter().chain(&self.config.servers) {
             if !servers.contains(server) {
                 servers.push(server.clone());
             }
@@ -184,8 +188,13 @@ impl Boot {
     /// Other servers may be there, and another step.
     fn is_configured(&mut self, now: Now) {
         self.configure_daemons();
-        self.talk.configure(now, self.kept.step.unwrap_or(self.config.step));
+        self.talk.configure(now, self.step());
         self.talk.begin_anew(now);
+    }
+
+    /// Seconds from one report to the next.
+    fn step(&self) -> u64 {
+        self.kept.step.unwrap_or(self.config.step)
     }
 
     fn heard(
@@ -281,10 +290,19 @@ impl Boot {
     fn job_fact(&mut self, now: Now, fact: &jobs::Fact) {
         log::job(fact);
         match fact {
-            jobs::Fact::Ended(..) => {
+            jobs::Fact::Ended(key, end) => {
                 self.configure_daemons();
                 self.talk.has_results(now);
-                self.talk.has_news(now);
+                let is_install = key.action == "install";
+                if is_install && end.errcode != OK {
+                    self.held.fails(now.mono, &key.name, self.step());
+                } else if is_install {
+                    self.held.forget(&key.name);
+                }
+                // Of what is not there nothing is new, and the report would bring the next such job.
+                if !is_install || end.errcode == OK || self.daemons.seen(&key.name).is_some() {
+                    self.talk.has_news(now);
+                }
             }
             jobs::Fact::ToldAgain | jobs::Fact::Accepted(_) => self.talk.has_results(now),
             jobs::Fact::Configured => self.is_configured(now),

@@ -29,7 +29,8 @@ impl Boot {
                 .flatten()
                 .any(|name| agents.iter().any(|agent| agent.name == name))
         };
-        let wanted = self.kept.wanted.iter().filter(|name| !is_there(name)).cloned().collect();
+        let is_asked_for = |name: &&String| !is_there(name) && !self.held.is_held(now.mono, name);
+        let wanted = self.kept.wanted.iter().filter(is_asked_for).cloned().collect();
         Status {
             hostname: match self.config.name.as_str() {
                 "" => self.host.node_name.clone(),
@@ -38,7 +39,7 @@ impl Boot {
             version: version(),
             uptime: now.mono.since(self.started).as_secs(),
             timestamp: wall.as_secs(),
-            step: self.kept.step.unwrap_or(self.config.step),
+            step: self.step(),
             agents,
             packages: self.host.packages.clone(),
             wanted,

@@ -171,10 +171,20 @@ impl Daemons {
 
     /// `daemon.init`: when the answer is Accepted, the definition is on disk.
     pub fn init(&mut self, now: Now, init: DaemonInit, store: &mut Store) -> Outcome {
-        let name = init.name.clone();
-        if let Some(refusal) = self.refusal(&init) {
-            return refusal;
+        match self.refusal(&init) {
+            Some(refusal) => refusal,
+            None => self.take_on(now, init, store),
         }
+    }
+
+    /// Brings back a definition that was good when it was taken on: that its package came from the
+    /// agent's own server then is not asked again.
+    pub fn bring_back(&mut self, now: Now, init: DaemonInit, store: &mut Store) -> Outcome {
+        self.take_on(now, init, store)
+    }
+
+    fn take_on(&mut self, now: Now, init: DaemonInit, store: &mut Store) -> Outcome {
+        let name = init.name.clone();
         if let Some(known) = self.by_name.get_mut(&name) {
             if !known.daemon.define(now, init) && !known.daemon.is_changed {
                 return accepted(&known.daemon);

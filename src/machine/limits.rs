@@ -87,6 +87,11 @@ pub const BOOT_KEY_CHARS: usize = 64;
 pub const UNFINISHED_BOOT_JOBS: usize = 128;
 /// Jobs whose end no server has taken. More are not taken in.
 pub const UNTOLD_BOOT_JOBS: usize = 1000;
+/// Characters of what the result of a job says: as many results as are told at once stay far below the
+/// largest body, whatever is in them.
+pub const BOOT_MESSAGE_CHARS: usize = 1100;
+/// The longest that an agent which could not be installed is not asked for. It begins with a step.
+pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(86_400);
 /// Jobs that are known to be done.
 pub const DONE_BOOT_JOBS: usize = 1000;
 /// How long it may take until a host is as it was before a job that failed.

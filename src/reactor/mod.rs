@@ -36,7 +36,7 @@ pub use clock::{Clock, wall_clock};
 pub use loopless::{look, reap, signal, start};
 pub use place::place;
 pub use renew::finish as finish_renewal;
-pub use tls::identity::{common_name, fingerprint, identity_fits};
+pub use tls::identity::{certificate_end, common_name, fingerprint, identity_fits};
 
 use crate::machine::limits::{LONG_SLEEP, READ_BUDGET_BYTES, TRIM_AFTER_BYTES, WATCH_STDERR_AFTER};
 use crate::machine::{

@@ -1,5 +1,5 @@
 use super::*;
-use crate::reactor::tls::identity::common_name;
+use crate::reactor::tls::identity::{certificate_end, common_name};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair,
@@ -72,6 +72,14 @@ impl Fleet {
     fn is_usable(&self) -> bool {
         fits(self.dir.path(), CERT) || fits(self.dir.path(), NEW_CERT)
     }
+}
+
+#[test]
+fn a_certificate_says_when_it_ends() {
+    let fleet = Fleet::new();
+    let left = certificate_end(&fleet.dir().join(CERT)).unwrap().duration_since(wall_clock()).unwrap();
+    assert!(left <= DAY && left > DAY / 2, "{left:?}");
+    assert_eq!(certificate_end(&fleet.dir().join(KEY)), None);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Table `boot_job`: what servers have asked boot to do, and what became of it.
 
 use super::{Store, StoreError, milliseconds, text};
+use crate::machine::limits::{BOOT_MESSAGE_CHARS, DONE_BOOT_JOBS};
 use rusqlite::{OptionalExtension as _, Row, params};
 use std::time::SystemTime;
 
@@ -89,7 +90,7 @@ impl Store {
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?;
             let state = if end.is_some() { ENDED } else { "waiting" };
-            let (errcode, message) = (end.map(|end| end.0), end.map(|end| end.1));
+            let (errcode, message) = (end.map(|end| end.0), end.map(|end| cut(end.1)));
             let ended = end.map(|_| at);
             let BootJobKey { id, action, name } = key;
             Ok(insert.insert(params![id, action, name, job, server, state, errcode, message, at, ended])?)
@@ -119,31 +120,25 @@ impl Store {
         self.promise(|db| {
             let mut update =
                 db.prepare_cached("UPDATE boot_job SET errcode = ?, message = ?, told = 0 WHERE place = ?")?;
-            update.execute(params![errcode, message, place])?;
+            update.execute(params![errcode, cut(message), place])?;
             Ok(())
         })
     }
 
-    /// It has ended, and this is to be told of it. Of those whose end has been told so many are kept.
+    /// It has ended, and this is to be told of it.
     pub fn boot_job_ended(
         &mut self,
         place: i64,
         errcode: u32,
         message: &str,
         now: SystemTime,
-        kept: usize,
     ) -> Result<(), StoreError> {
         self.promise(|db| {
             db.prepare_cached(
                 "UPDATE boot_job SET state = ?, errcode = ?, message = ?, told = 0, ended = ? \
                  WHERE place = ?",
             )?
-            .execute(params![ENDED, errcode, message, milliseconds(now), place])?;
-            db.prepare_cached(
-                "DELETE FROM boot_job WHERE place IN (SELECT place FROM boot_job WHERE state = ? AND told \
-                 ORDER BY place DESC LIMIT -1 OFFSET ?)",
-            )?
-            .execute(params![ENDED, kept])?;
+            .execute(params![ENDED, errcode, cut(message), milliseconds(now), place])?;
             Ok(())
         })
     }
@@ -172,7 +167,7 @@ impl Store {
         Ok(rows.query_map([most], row)?.collect::<Result<_, _>>()?)
     }
 
-    /// A server has taken these.
+    /// A server has taken these. Of those whose end has been told the latest [`DONE_BOOT_JOBS`] are kept.
     pub fn boot_results_told(&mut self, results: &[KeptResult]) -> Result<(), StoreError> {
         self.promise(|db| {
             // Meanwhile there may be another result of the same job.
@@ -181,6 +176,11 @@ impl Store {
             for result in results {
                 update.execute(params![result.place, result.errcode])?;
             }
+            db.prepare_cached(
+                "DELETE FROM boot_job WHERE place IN (SELECT place FROM boot_job WHERE state = ? AND told \
+                 ORDER BY place DESC LIMIT -1 OFFSET ?)",
+            )?
+            .execute(params![ENDED, DONE_BOOT_JOBS])?;
             Ok(())
         })
     }
@@ -194,9 +194,20 @@ impl Store {
     }
 }
 
+/// Words of a server's, of a package's or of an agent's own may be in it, however many.
+fn cut(message: &str) -> String {
+    let mut shown: String = message.chars().take(BOOT_MESSAGE_CHARS).collect();
+    if shown.len() < message.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::boot::{BootResult, MAX_BOOT_BODY_BYTES, MAX_BOOT_JOBS};
+    use crate::wire::request::MAX_ID_BYTES;
 
     fn key(id: &str, action: &str) -> BootJobKey {
         BootJobKey { id: id.into(), action: action.into(), name: "web".into() }
@@ -223,7 +234,7 @@ mod tests {
         store.boot_job_says(place, 1, "goes on").unwrap();
         assert_eq!(store.boot_job_said(place).unwrap(), Some((1, false)));
         let said = store.boot_results(9).unwrap();
-        store.boot_job_ended(place, 0, "success", SystemTime::UNIX_EPOCH, 9).unwrap();
+        store.boot_job_ended(place, 0, "success", SystemTime::UNIX_EPOCH).unwrap();
         store.boot_results_told(&said).unwrap();
         assert_eq!(store.boot_results(9).unwrap()[0].errcode, 0, "another result, which is not told yet");
         assert_eq!(store.boot_job(&install).unwrap(), Some((place, false)));
@@ -236,16 +247,51 @@ mod tests {
     }
 
     #[test]
-    fn of_those_that_are_told_the_latest_are_kept() {
+    fn of_those_that_are_told_the_latest_are_kept_however_they_ended() {
         let mut store = Store::in_memory().unwrap();
-        for n in 0..5 {
-            add(&mut store, &key(&n.to_string(), "stop"), Some((0, "success")));
+        let waits = add(&mut store, &key("waits", "stop"), None);
+        for n in 0..10_000 {
+            add(&mut store, &key(&n.to_string(), "explode"), Some((3022, "refused")));
+            if n % 64 == 63 {
+                let results = store.boot_results(64).unwrap();
+                store.boot_results_told(&results).unwrap();
+            }
         }
-        let untold = add(&mut store, &key("6", "stop"), None);
-        let results = store.boot_results(4).unwrap();
+        let rows: usize = store.db.query_row("SELECT count(*) FROM boot_job", [], |row| row.get(0)).unwrap();
+        assert!(rows <= DONE_BOOT_JOBS + 65, "{rows}");
+        let is_there = |id: &str, action| store.boot_job(&key(id, action)).unwrap().is_some();
+        assert!(is_there("waits", "stop") && is_there("9999", "explode") && is_there("9500", "explode"));
+        assert!(!is_there("0", "explode"));
+        store.boot_job_ended(waits, 0, "success", SystemTime::UNIX_EPOCH).unwrap();
+        let results = store.boot_results(99).unwrap();
         store.boot_results_told(&results).unwrap();
-        store.boot_job_ended(untold, 0, "success", SystemTime::UNIX_EPOCH, 2).unwrap();
-        let is_there = |id: &str| store.boot_job(&key(id, "stop")).unwrap().is_some();
-        assert_eq!(["0", "1", "2", "3", "4", "6"].map(is_there), [false, false, true, true, true, true]);
+        assert_eq!(store.untold_boot_jobs().unwrap(), 0);
+    }
+
+    #[test]
+    fn as_many_results_as_are_told_at_once_are_far_below_the_largest_body() {
+        let mut store = Store::in_memory().unwrap();
+        let endless = "\u{1}".repeat(100_000);
+        for n in 0..MAX_BOOT_JOBS {
+            let id = format!("{n}{}", "\u{1}".repeat(MAX_ID_BYTES - 4));
+            let place = match n % 3 {
+                0 => add(&mut store, &key(&id, "stop"), Some((3022, &endless))),
+                _ => add(&mut store, &key(&id, "stop"), None),
+            };
+            match n % 3 {
+                1 => store.boot_job_says(place, 1, &endless).unwrap(),
+                2 => store.boot_job_ended(place, 3301, &endless, SystemTime::UNIX_EPOCH).unwrap(),
+                _ => {}
+            }
+        }
+        let results = store.boot_results(MAX_BOOT_JOBS).unwrap();
+        assert_eq!(results.len(), MAX_BOOT_JOBS);
+        let told = results.into_iter().map(|kept| BootResult {
+            id: kept.id,
+            errcode: kept.errcode,
+            message: kept.message,
+        });
+        let body = serde_json::to_string(&told.collect::<Vec<_>>()).unwrap();
+        assert!(body.len() < MAX_BOOT_BODY_BYTES / 2, "{}", body.len());
     }
 }

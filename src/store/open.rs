@@ -2,7 +2,8 @@
 
 use super::place::{self, with_suffix};
 use super::{Store, rescue, text};
-use log::error;
+use log::{error, warn};
+use nix::poll::poll;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::OpenOptions;
 use std::io;
@@ -11,6 +12,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Each brings the database from the version of its place to the next.
+///
+/// They only ever add tables, plain indexes and columns, and each column that they add may be NULL or
+/// has a default: a newer agent that does not prove itself is rolled back, and the older one must be
+/// able to go on with what it has made of the database.
 const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_daemons.sql"),
@@ -20,6 +25,9 @@ const MIGRATIONS: [&str; 3] = [
 const APPLICATION: i64 = 0x4173_7072;
 /// How long the loop may be held up by another program that has the file locked.
 const BUSY: Duration = Duration::from_millis(250);
+/// So often one that is locked is tried again, and after so long: some 10 s in all, with [`BUSY`].
+const LOOKS: u32 = 10;
+const LOOK_AGAIN_MS: u16 = 750;
 /// A change is written in whole pages, and most of ours are small.
 pub(super) const PAGE_BYTES: u32 = 1024;
 /// What the log beside the database may grow to before it is put into it, which takes the disk
@@ -41,7 +49,10 @@ pub enum OpenError {
     Log(io::Error),
     #[error("it is no regular file")]
     NoFile,
-    #[error("it is of version {found}, made by a newer agent; this one knows versions up to {known}")]
+    #[error(
+        "it is of version {found}, made by a newer agent, and lacks what this one, which knows versions \
+         up to {known}, needs of it"
+    )]
     TooNew { found: usize, known: usize },
     #[error("it is another program's database")]
     Foreign,
@@ -118,6 +129,27 @@ impl Store {
         }
     }
 
+    /// As [`Store::open`], for who cannot do without: one that another program has locked, such as an
+    /// agent that is ending, is waited for, some 10 s.
+    ///
+    /// # Errors
+    /// There is no way to a database at this path now.
+    pub fn open_patiently(path: &Path, now: SystemTime) -> Result<Store, OpenError> {
+        Store::open_after(path, now, || {
+            let _ = poll(&mut [], LOOK_AGAIN_MS);
+        })
+    }
+
+    fn open_after(path: &Path, now: SystemTime, mut wait: impl FnMut()) -> Result<Store, OpenError> {
+        for _ in 0..LOOKS {
+            match Store::open(path, now) {
+                Err(OpenError::Locked) => wait(),
+                other => return other,
+            }
+        }
+        Store::open(path, now)
+    }
+
     /// One that lives in memory, for tests.
     ///
     /// # Errors
@@ -154,19 +186,28 @@ impl Store {
         if verdict != "ok" {
             return Err(OpenError::Damaged(verdict));
         }
+        let known = MIGRATIONS.len();
+        if version > known {
+            warn!("store=newer version={version} known={known} reason=\"a newer agent has made it\"");
+        }
         migrate(&mut db, version)?;
         Ok(Store { db })
     }
 }
 
-/// The version of a database that is ours, or a new one's. Changes nothing.
+/// The version of a database that is ours, or a new one's. One of a newer agent is good as well, where
+/// it has all that we know. Changes nothing.
 fn version(db: &Connection) -> Result<usize, OpenError> {
     let number = |pragma: &str| db.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
     let (found, application) = (number("user_version")?, number("application_id")?);
     let known = MIGRATIONS.len();
     let ours = application == APPLICATION;
     match usize::try_from(found) {
-        Ok(found) if found > known && ours => Err(OpenError::TooNew { found, known }),
+        Ok(found) if found > known && ours => {
+            let there = shape(db)?;
+            let has_all = shape_of(known)?.iter().all(|column| there.contains(column));
+            if has_all { Ok(found) } else { Err(OpenError::TooNew { found, known }) }
+        }
         Ok(found) if found <= known && shape(db)? == shape_of(found)? => Ok(found),
         _ if ours => Err(OpenError::Damaged("its tables are not as they were made".into())),
         _ => Err(OpenError::Foreign),
@@ -192,9 +233,9 @@ fn shape_of(version: usize) -> rusqlite::Result<Vec<[String; 3]>> {
     shape(&db)
 }
 
-/// Brings it from this version to the latest.
+/// Brings it from this version to the latest; one that is later yet stays as it is.
 pub(super) fn migrate(db: &mut Connection, version: usize) -> rusqlite::Result<()> {
-    for (version, migration) in (version + 1..).zip(&MIGRATIONS[version..]) {
+    for (version, migration) in (version + 1..).zip(MIGRATIONS.iter().skip(version)) {
         let transaction = db.transaction()?;
         transaction.execute_batch(migration)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
@@ -202,4 +243,74 @@ pub(super) fn migrate(db: &mut Connection, version: usize) -> rusqlite::Result<(
         transaction.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Statements without comments, in capitals, their words one blank apart.
+    fn statements(sql: &str) -> Vec<String> {
+        let code: Vec<&str> = sql.lines().map(|line| line.split("--").next().unwrap()).collect();
+        let words = |one: &str| one.split_whitespace().collect::<Vec<_>>().join(" ").to_uppercase();
+        code.join("\n").split(';').map(words).filter(|one| !one.is_empty()).collect()
+    }
+
+    fn only_adds(statement: &str) -> bool {
+        let alters = statement.starts_with("ALTER TABLE ") && statement.contains(" ADD COLUMN ");
+        let may_be_absent = !statement.contains("NOT NULL") || statement.contains("DEFAULT");
+        let is_fit =
+            may_be_absent && !["UNIQUE", "CHECK", "REFERENCES"].iter().any(|w| statement.contains(w));
+        alters && is_fit || ["CREATE TABLE ", "CREATE INDEX "].iter().any(|w| statement.starts_with(w))
+    }
+
+    #[test]
+    fn migrations_only_add_what_an_older_agent_need_not_know() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/migrations");
+        let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), MIGRATIONS.len());
+        for file in files {
+            let sql = fs::read_to_string(&file).unwrap();
+            assert!(MIGRATIONS.contains(&sql.as_str()), "{}", file.display());
+            for statement in statements(&sql) {
+                assert!(only_adds(&statement), "{}: {statement}", file.display());
+            }
+        }
+        for bad in [
+            "DROP TABLE job",
+            "ALTER TABLE job RENAME TO task",
+            "ALTER TABLE job ADD COLUMN colour TEXT NOT NULL",
+            "UPDATE job SET state = 'x'",
+            "CREATE UNIQUE INDEX one ON job (cron)",
+        ] {
+            assert!(!only_adds(bad), "{bad}");
+        }
+        assert!(only_adds("ALTER TABLE JOB ADD COLUMN COLOUR TEXT"));
+    }
+
+    #[test]
+    fn one_that_is_locked_for_a_while_is_waited_for_by_who_cannot_do_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("boot.db");
+        drop(Store::open(&path, SystemTime::UNIX_EPOCH).unwrap());
+        let hold = || {
+            let other = Connection::open(&path).unwrap();
+            other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+            Some(other)
+        };
+        let (mut other, mut waits) = (hold(), 0);
+        let opened = Store::open_after(&path, SystemTime::UNIX_EPOCH, || {
+            waits += 1;
+            if waits == 2 {
+                other = None;
+            }
+        });
+        drop(opened.unwrap());
+        assert_eq!(waits, 2);
+        let (_other, mut waits) = (hold(), 0);
+        let refused = Store::open_after(&path, SystemTime::UNIX_EPOCH, || waits += 1);
+        assert!(matches!(refused, Err(OpenError::Locked)));
+        assert_eq!(waits, LOOKS);
+    }
 }

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 pub struct Server {
     /// Jobs that are in each answer until a last result of theirs has come.
     pub jobs: Vec<Value>,
+    /// A job for who wants the agent that it is about, each time with another id.
+    pub offer: Option<Value>,
     /// What is answered instead, in turn: the whole of what is sent.
     pub odd: VecDeque<Vec<u8>>,
     /// Every report.
@@ -52,6 +54,12 @@ impl Server {
         let body: Value = serde_json::from_str(body).unwrap();
         let answer = match path.as_str() {
             "/agent/status" => {
+                if let Some(mut job) = self.offer.clone()
+                    && body["wanted"].as_array().is_some_and(|wanted| wanted.contains(&job["name"]))
+                {
+                    job["id"] = json!(format!("offer {}", self.reports.len()));
+                    self.jobs.push(job);
+                }
                 self.reports.push(body);
                 let mut answer = json!({"errcode": self.errcode, "jobs": self.jobs});
                 if let Some(message) = &self.message {

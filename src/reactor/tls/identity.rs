@@ -31,6 +31,12 @@ pub fn common_name(cert_pem: &Path) -> Result<String, String> {
     subjects_name(&cert).map_err(|e| format!("{shown}: {e}"))
 }
 
+/// When the first certificate in a PEM file ends; `None` where it is none.
+pub fn certificate_end(cert_pem: &Path) -> Option<SystemTime> {
+    let cert = CertificateDer::from_pem_file(cert_pem).ok()?;
+    end(&cert).map(|end| UNIX_EPOCH + end)
+}
+
 /// Whether a PEM certificate is this host's and of this PEM key, so that one
 /// which would never work does not take the place of one that does.
 ///

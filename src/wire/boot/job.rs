@@ -17,6 +17,8 @@ use std::ops::RangeInclusive;
 const TIMEOUT_SECONDS: RangeInclusive<u64> = 10..=86_400;
 /// `timeout` where a job has none, in seconds.
 pub const DEFAULT_JOB_TIMEOUT_SECONDS: u64 = 3600;
+/// Characters that are shown of an action that there is not.
+const SHOWN_CHARS: usize = 64;
 const ACTIONS: [&str; 7] = ["install", "upgrade", "uninstall", "start", "stop", "restart", "config"];
 
 /// One job, checked.
@@ -90,7 +92,8 @@ impl BootJob {
             None => return Err(bad(&id, Retcode::InvalidParams, "action: missing".into())),
         };
         if !ACTIONS.contains(&action.as_str()) {
-            let reason = format!("action: must be one of {}, got {action:?}", ACTIONS.join(", "));
+            let shown: String = action.chars().take(SHOWN_CHARS).collect();
+            let reason = format!("action: must be one of {}, got {shown:?}", ACTIONS.join(", "));
             return Err(bad(&id, Retcode::UnknownMethod, reason));
         }
         let action = read(&action, object).map_err(|reason| bad(&id, Retcode::InvalidParams, reason))?;

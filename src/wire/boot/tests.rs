@@ -174,6 +174,8 @@ fn what_is_wrong_is_named() {
         let reason = parse(&job).unwrap_err().reason;
         assert!(reason.contains(field), "{job}: {reason}");
     }
+    let endless = parse(&json!({"id": "1", "action": "x".repeat(50_000)})).unwrap_err();
+    assert!(endless.reason.len() < 200, "{}", endless.reason.len());
     let unknown = parse(&json!({"id": "1", "action": "explode"})).unwrap_err();
     assert_eq!((unknown.id.as_str(), unknown.retcode), ("1", Retcode::UnknownMethod));
 }
