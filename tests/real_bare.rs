@@ -177,10 +177,16 @@ fn restarted(world: &World) {
     let (boot, gearman) = (world.pid("boot"), world.pid("gearman"));
     world.bare.says(&format!("kill -TERM {boot}; while [ -e /proc/{boot} ]; do sleep 0.05; done"));
     assert_eq!(world.run("echo alone")["data"], "alone\n");
+    // Of the boot that is gone: nothing more comes of it.
+    let before = world.agent("what was told of gearman", |agent| agent["reported"] != Value::Null);
     world.bare.says("boot");
     assert_ne!(world.pid("boot"), boot);
     // It reports at its start, and what it reports is that very process.
-    world.agent("gearman runs since before", |agent| agent["status"] == "running");
+    let uptime = |agent: &Value| agent["uptime"].as_u64().unwrap();
+    let now = world.agent("gearman in a report of the next boot", |agent| {
+        agent["status"] == "running" && agent["reported"] != before["reported"]
+    });
+    assert!(uptime(&now) >= uptime(&before), "{now}, and before {before}");
     assert_eq!(world.pid("gearman"), gearman);
 }
 

@@ -8,13 +8,17 @@ mod rig;
 
 use nix::sys::signal::Signal;
 use rig::agent::{Agent, Host};
-use rig::boot::{Reports, lying_ftp, redirecting_for_ever, until};
+use rig::boot::{Reports, lying_ftp, redirecting_for_ever, until, until_within};
 use rig::daemons::{STAYS, packed};
 use rig::pki::Ca;
-use rig::polaris::Polaris;
+use rig::polaris::{Link, Polaris};
+use rig::process;
 use serde_json::{Value, json};
 use std::fs;
-use std::process::Stdio;
+use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A host and its server.
@@ -42,10 +46,19 @@ fn pid(host: &Host) -> i32 {
     until("one process of the agent", || <[i32; 1]>::try_from(host.processes()).ok())[0]
 }
 
-fn rss_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
+/// What boot has in memory, in KiB, at moments of three seconds at which it sleeps and has nobody at
+/// work, but for this agent.
+fn resting_kib(boot: u32, agent: i32) -> Vec<u64> {
+    let is_alone = || process::children(boot).iter().all(|child| *child == agent.cast_unsigned());
+    let sample = || {
+        let was_alone = is_alone();
+        let status = fs::read_to_string(format!("/proc/{boot}/status")).unwrap();
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        let kib = field("VmRSS:").trim_end_matches(" kB").parse().unwrap();
+        (was_alone && is_alone() && field("State:").starts_with('S')).then_some(kib)
+    };
+    let pause = || std::thread::sleep(Duration::from_millis(100));
+    (0..30).map(|_| until("boot to rest", sample)).inspect(|_| pause()).collect()
 }
 
 #[test]
@@ -55,7 +68,9 @@ fn an_agent_is_installed_upgraded_rolled_back_and_taken_away() {
     let mut boot = host.start_boot();
     assert_eq!(reports.end_of("1"), (0, "success".into()));
     let before = pid(&host);
-    until("a boot of at most 4 MiB", || (rss_kib(boot.pid()) <= 4 * 1024).then_some(()));
+    reports.report("that it runs", |report| report["agents"][0]["status"] == "running");
+    let kib = resting_kib(boot.pid(), before);
+    assert!(kib.iter().all(|kib| *kib <= 4 * 1024), "at most 4 MiB: {kib:?}");
 
     // It goes on without boot, and is found again.
     boot.signal(Signal::SIGTERM);
@@ -131,6 +146,30 @@ fn packages_that_are_not_what_they_should_be_leave_the_host_as_it_was() {
     assert_eq!(installed.file_name().unwrap(), "1");
 }
 
+/// Whoever calls this server, which may have its turn after all the others.
+fn caller(polaris: &Polaris, what: &str) -> TcpStream {
+    until_within(Duration::from_mins(3), &format!("boot to ask {what}"), || polaris.has_caller())
+}
+
+/// A server that hears one request, does this, and is gone: its address, and whether it was as it should
+/// be.
+fn called_once(
+    polaris: Polaris,
+    what: &'static str,
+    does: impl FnOnce(&mut Link) -> bool + Send + 'static,
+) -> (String, JoinHandle<bool>) {
+    let server = polaris.server();
+    let thread = std::thread::spawn(move || {
+        let mut link = polaris.shake_hands(caller(&polaris, what)).unwrap();
+        // Nobody is to wait in vain to be accepted.
+        drop(polaris);
+        let is_good = link.try_http_request().is_some() && does(&mut link);
+        link.hang_up();
+        is_good
+    });
+    (server, thread)
+}
+
 #[test]
 fn servers_that_mean_no_good_are_passed_over() {
     let ca = Ca::new();
@@ -149,34 +188,37 @@ fn servers_that_mean_no_good_are_passed_over() {
         ("at once", Vec::new()),
     ];
     let mut servers = Vec::new();
-    for (_, answer) in answers {
-        let polaris = Polaris::exchanges(&ca);
-        servers.push(polaris.server());
-        std::thread::spawn(move || {
-            let mut link = polaris.accept();
-            link.try_http_request();
+    let mut reached = Vec::new();
+    for (what, answer) in answers {
+        let (server, thread) = called_once(Polaris::exchanges(&ca), what, move |link| {
             link.send_what_goes(&answer);
-            link.hang_up();
+            true
         });
+        servers.push(server);
+        reached.push((what, thread));
     }
     // One that is of another CA, and one that says its answer a byte at a time.
     let stranger = Polaris::exchanges(&Ca::new());
     servers.push(stranger.server());
-    std::thread::spawn(move || while stranger.try_accept().is_err() {});
-    let slow = Polaris::exchanges(&ca);
-    servers.push(slow.server());
-    std::thread::spawn(move || {
-        let mut link = slow.accept();
-        link.try_http_request();
-        for byte in b"HTTP/1.1 200 OK\r\nX: ".iter().chain(std::iter::repeat(&b'x')).take(1000) {
-            link.send_what_goes(&[*byte]);
+    let is_refused = move || stranger.shake_hands(caller(&stranger, "stranger")).is_err();
+    reached.push(("stranger", std::thread::spawn(is_refused)));
+    let (server, thread) = called_once(Polaris::exchanges(&ca), "slow", |link| {
+        let answer = b"HTTP/1.1 200 OK\r\nX: ".iter().chain(std::iter::repeat(&b'x')).take(2000);
+        let mut bytes = answer.map(|byte| {
             std::thread::sleep(Duration::from_millis(100));
-        }
+            link.send_what_goes(&[*byte])
+        });
+        bytes.any(|is_there| !is_there)
     });
+    servers.push(server);
+    reached.push(("slow", thread));
     servers.push(reports.server.clone());
     host.configure_boot(&servers.join(","));
     reports.send(&[job(&host, "1", "install", "1", STAYS)]);
     let mut boot = host.start_boot();
+    for (what, thread) in reached {
+        assert!(thread.join().unwrap(), "{what}: was asked, and left");
+    }
     assert_eq!(reports.end_of("1"), (0, "success".into()), "the last of the list is asked");
     assert!(boot.is_alive());
     pid(&host);
@@ -186,30 +228,67 @@ fn servers_that_mean_no_good_are_passed_over() {
 fn killed_at_any_moment_of_its_jobs_it_leaves_one_version_that_works() {
     let (host, reports, _ca) = host();
     let mut random = fastrand::Rng::with_seed(8);
-    let mut kills = 0;
+    // All, those after a job was begun, and those before it had ended.
+    let (mut kills, mut late, mut amid) = (0, 0, 0);
+    let mut working = String::new();
     for round in 1..=10 {
         let version = round.to_string();
-        let mut change =
-            job(&host, &version, if round == 1 { "install" } else { "upgrade" }, &version, STAYS);
-        change["start_delay"] = json!(0);
+        let is_good = round % 3 != 0;
+        let script = if is_good { STAYS } else { "#!/bin/sh\necho broken\nexit 7\n" };
+        let action = if round == 1 { "install" } else { "upgrade" };
+        let mut change = job(&host, &version, action, &version, script);
+        // One that ends is seen to end before it counts as up, and what is undone takes longer.
+        let (delay, most) = if is_good { (0, 600) } else { (1, 2000) };
+        change["start_delay"] = json!(delay);
         reports.send(&[change]);
-        for _ in 0..5 {
+        let is_logged = |what: &str| host.boot_log().contains(&format!("job={what} id={version:?}"));
+        for kill in 0..5 {
             let mut boot = host.start_boot();
-            std::thread::sleep(Duration::from_millis(random.u64(0..600)));
+            let wait = if kill == 0 {
+                until("the job to begin", || is_logged("begun").then_some(()));
+                random.u64(0..50)
+            } else {
+                random.u64(0..most)
+            };
+            std::thread::sleep(Duration::from_millis(wait));
             boot.signal(Signal::SIGKILL);
             boot.ended();
             kills += 1;
+            late += usize::from(is_logged("begun"));
+            amid += usize::from(is_logged("begun") && !is_logged("ended"));
         }
         let mut boot = host.start_boot();
-        assert_eq!(reports.end_of(&version), (0, "success".into()), "after {kills} kills");
+        let (errcode, message) = reports.end_of(&version);
+        assert_eq!(errcode, if is_good { 0 } else { 3303 }, "after {kills} kills: {message}");
+        if is_good {
+            working = version;
+        }
         pid(&host);
         let installed = fs::read_link(host.path("agents/web/current")).unwrap();
-        assert_eq!(installed.file_name().unwrap().to_str(), Some(version.as_str()));
+        assert_eq!(installed.file_name().unwrap().to_str(), Some(working.as_str()));
         boot.signal(Signal::SIGKILL);
         boot.ended();
     }
-    let ends: Vec<u64> = (1..=10).flat_map(|round| reports.errcodes_of(&round.to_string())).collect();
-    assert!(ends.iter().all(|errcode| *errcode == 0), "{ends:?}");
+    for round in 1..=10 {
+        let ends = reports.errcodes_of(&round.to_string());
+        let errcode = if round % 3 == 0 { 3303 } else { 0 };
+        assert!(ends.iter().all(|end| *end == errcode), "{round}: {ends:?}");
+    }
+    // At least each round's first. How many of them a job outlived is the machine's to say.
+    let counts = format!("{kills} kills, {late} of them late, {amid} amid");
+    assert!(kills == 50 && late >= 10 && amid > 0, "{counts}");
+}
+
+#[test]
+fn whatever_runs_of_a_host_ends_with_it() {
+    let host = Host::new();
+    let plan = host.path("plan.json");
+    let script = "trap '' TERM; while :; do sleep 0.05; done";
+    let mut helper = Agent::of(Command::new("sh").args(["-c", script]).arg(&plan).spawn().unwrap());
+    let pid = helper.pid().cast_signed();
+    until("it to run", || process::with_words(plan.to_str().unwrap()).contains(&pid).then_some(()));
+    drop(host);
+    assert_eq!(helper.ended().signal(), Some(Signal::SIGKILL as i32));
 }
 
 /// Of a process: whether it runs.

@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const KILLS: usize = 25;
@@ -250,4 +251,19 @@ fn a_service_is_restarted_by_its_manager_and_enabled_as_it_was() {
     assert!(asked.contains(&"--quiet enable -- boot.service"), "{asked:?}");
     assert_eq!(asked.last(), Some(&"--no-block restart -- boot.service"));
     drop(keeper);
+}
+
+#[test]
+fn a_test_that_fails_before_there_is_a_plan_leaves_nothing_behind() {
+    let begun = Mutex::new(None);
+    let fails = || {
+        let host = Host::new(Packing::Archive, "fails");
+        *begun.lock().unwrap() = Some((host.arguments(true).join("\0"), host.boot(true)));
+        until("boot to run", || host.running());
+        panic!("this is meant");
+    };
+    assert!(std::panic::catch_unwind(fails).is_err());
+    let (arguments, mut boot) = begun.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap();
+    assert_eq!(rig::process::with_words(&arguments), [] as [i32; 0]);
+    boot.wait().unwrap();
 }

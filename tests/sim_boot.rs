@@ -293,12 +293,23 @@ fn reports_come_every_step_with_some_spread_and_sooner_after_a_failure() {
     let steps: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(steps.iter().all(|step| (540..=660).contains(step)), "{steps:?}");
     assert!(steps.iter().max() > steps.iter().min(), "{steps:?}");
-    world.server.away = vec![address("10.0.0.1:8181")];
-    world.pass(700);
-    world.server.away.clear();
-    let (begun, at) = (world.server.reports.len(), world.now.mono);
-    world.until("a report", |world| world.server.reports.len() > begun);
-    assert!(world.now.mono.since(at).as_secs() <= 600);
+    // Each outage begins anew.
+    for _ in 0..5 {
+        let (begun, reports) = (world.dialled.len(), world.server.reports.len());
+        world.server.away = vec![address("10.0.0.1:8181")];
+        world.pass(10_000);
+        let tries: Vec<_> = world.dialled[begun..].iter().map(|(at, _)| *at).collect();
+        let gaps: Vec<f64> = tries.windows(2).map(|pair| pair[1].since(pair[0]).as_secs_f64()).collect();
+        // To be refused takes a moment.
+        assert!((60.0..=120.1).contains(&gaps[0]), "{gaps:?}");
+        assert!(gaps.iter().all(|gap| (60.0..=660.0).contains(gap)), "{gaps:?}");
+        assert!(gaps.iter().any(|gap| *gap > 240.0), "later and later: {gaps:?}");
+        assert_eq!(world.server.reports.len(), reports);
+        world.server.away.clear();
+        let at = world.now.mono;
+        world.until("a report", |world| world.server.reports.len() > reports);
+        assert!(world.now.mono.since(at).as_secs() <= 660);
+    }
 }
 
 #[test]
@@ -338,6 +349,54 @@ fn what_changes_is_reported_soon_and_not_too_often() {
     let agent = &world.server.reports.last().unwrap()["agents"][0];
     assert_eq!(agent["state"], "fatal");
     assert!(agent["reason"].as_str().unwrap().contains("exit status 1"), "{agent}");
+}
+
+/// The agent in the last report.
+fn told(world: &World) -> Value {
+    world.server.reports.last().unwrap()["agents"][0].clone()
+}
+
+#[test]
+fn an_agent_that_uses_too_much_is_killed_which_is_told() {
+    let mut world = World::new();
+    let mut install = package("first", "install", "1");
+    install["limits"] = json!({"memory": "1M"});
+    assert_eq!(does(&mut world, install).0, 0);
+    let before = world.tree.processes[0].process;
+    world.tree.memory = Some(2 << 20);
+    let is_killed = |world: &World| world.agents().iter().any(|(_, _, status)| status == "killed");
+    world.until("a report of it", is_killed);
+    let agent = told(&world);
+    assert_eq!((&agent["name"], &agent["version"]), (&json!("web"), &json!("1")), "{agent}");
+    assert_eq!((&agent["state"], &agent["uptime"]), (&json!("killed"), &json!(0)), "{agent}");
+    assert!(agent["reason"].as_str().unwrap().contains("limits.memory: 2097152 bytes"), "{agent}");
+    world.tree.memory = None;
+    world.until("another", |world| world.agents()[0].2 == "running");
+    assert_ne!(world.tree.processes[0].process, before);
+}
+
+#[test]
+fn how_long_an_agent_has_run_is_told() {
+    let mut world = with_web();
+    world.pass(1300);
+    let begun = |world: &World| {
+        let report = world.server.reports.last().unwrap();
+        report["timestamp"].as_u64().unwrap() - report["agents"][0]["uptime"].as_u64().unwrap()
+    };
+    let (uptime, since) = (told(&world)["uptime"].as_u64().unwrap(), begun(&world));
+    assert!((540..=1300).contains(&uptime), "{uptime}");
+    // What it has run before the next boot counts.
+    world.next_boot();
+    world.pass(700);
+    let longer = told(&world)["uptime"].as_u64().unwrap();
+    assert!((uptime + 1..=uptime + 1960).contains(&longer), "{longer}");
+    assert!(begun(&world).abs_diff(since) <= 1, "{since}: {}", told(&world));
+    world.tree.kill("web");
+    world.pass(700);
+    assert!(told(&world)["uptime"].as_u64().unwrap() <= 700, "{}", told(&world));
+    assert_eq!(does(&mut world, job("stop", "stop", &json!({}))).0, 0);
+    world.pass(30);
+    assert_eq!((&told(&world)["status"], &told(&world)["uptime"]), (&json!("stoped"), &json!(0)));
 }
 
 /// What is the matter with a host.

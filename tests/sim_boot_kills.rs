@@ -149,10 +149,17 @@ fn a_restart_is_done_once() {
 
 #[test]
 fn boot_hands_over_once_the_server_knows_whenever_it_is_killed() {
+    for (stage, errcode) in [("done", 0), ("rolled_back", 3304)] {
+        handed_over_everywhere(stage, errcode);
+    }
+}
+
+/// Of a handover that comes to this.
+fn handed_over_everywhere(stage: &str, errcode: u64) {
     let upgrade = json!({"id": "s", "action": "upgrade", "name": "boot", "url": "/packages/boot_2_all.deb"});
     let given = || {
         let mut world = with_web();
-        world.tree.helper_leaves = Some("done".into());
+        world.tree.helper_leaves = Some(stage.into());
         world.server.jobs.push(upgrade.clone());
         world
     };
@@ -169,8 +176,9 @@ fn boot_hands_over_once_the_server_knows_whenever_it_is_killed() {
         let told: Vec<u64> =
             world.server.results.iter().map(|result| result["errcode"].as_u64().unwrap()).collect();
         let goes_on = told.iter().take_while(|errcode| **errcode == 1).count();
-        assert!(goes_on > 0 && told[goes_on..].iter().all(|errcode| *errcode == 0), "{after}: {told:?}");
-        assert!(told.len() > goes_on, "killed after {after}: {told:?}");
-        assert_eq!((world.tree.running("web"), world.tree.helpers), (vec!["1"], 1), "killed after {after}");
+        let what = format!("{stage}, killed after {after}: {told:?}");
+        assert!(goes_on > 0 && told[goes_on..].iter().all(|told| *told == errcode), "{what}");
+        assert!(told.len() > goes_on, "{what}");
+        assert_eq!((world.tree.running("web"), world.tree.helpers), (vec!["1"], 1), "{what}");
     }
 }

@@ -1,5 +1,5 @@
 //! What an idle host pays for its agents: a connected gearman, and boot that looks after another one
-//! and has reported.
+//! and has reported. It fails where boot is larger or wakes more often than it is to.
 //!
 //! `cargo bench --bench footprint [-- SECONDS]`
 
@@ -13,8 +13,14 @@ use fleet::{Fleet, Running, eventually, server_program};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
+
+/// The most that boot may have in memory.
+const BOOT_KIB: u64 = 4096;
+/// The most switches of it in each minute that has begun: for one report, one check of its agent, and
+/// the processes of both.
+const BOOT_WAKES: u64 = 20;
 
 /// A line `NAME:  NUMBER …` of a file in /proc.
 fn field(text: &str, name: &str) -> u64 {
@@ -114,7 +120,19 @@ fn end_agent(fleet: &Fleet) {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
 }
 
-fn main() {
+/// Whether boot is as small and as quiet as it is to be.
+fn keeps_bars(figures: &Value, seconds: u64) -> ExitCode {
+    let bars = [("RSS KiB", BOOT_KIB), ("wake-ups", BOOT_WAKES * (1 + seconds / 60))];
+    let mut keeps_all = true;
+    for (name, most) in bars {
+        let keeps = figures[name].as_u64().is_some_and(|figure| figure <= most);
+        println!("{} boot's {name}: {}, at most {most}", if keeps { "PASS" } else { "FAIL" }, figures[name]);
+        keeps_all &= keeps;
+    }
+    if keeps_all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn main() -> ExitCode {
     let seconds = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(30);
     let (gearman, boot_program) = (env!("CARGO_BIN_EXE_gearman"), env!("CARGO_BIN_EXE_boot"));
     let fleet = Fleet::start(gearman, "release", "");
@@ -125,4 +143,5 @@ fn main() {
     boot.kill();
     end_agent(&fleet);
     println!("{}", json!({"bench": "footprint of boot", "figures": figures}));
+    keeps_bars(&figures, seconds)
 }

@@ -64,6 +64,8 @@ pub struct World {
     pub kills: usize,
     /// How often boot was woken.
     pub wakes: usize,
+    /// Every try to reach a server, and when.
+    pub dialled: Vec<(Instant, SocketAddr)>,
     /// Every line of what was started: tasks by their kind, programs by their words.
     pub started: Vec<String>,
     /// Whether a task that was under way when boot was killed comes to its end all the same.
@@ -134,6 +136,7 @@ impl World {
             most_changes: Arc::default(),
             kills: 0,
             wakes: 0,
+            dialled: Vec::new(),
             started: Vec::new(),
             tasks_go_on: false,
             conns: HashMap::new(),
@@ -376,6 +379,7 @@ impl World {
 
     fn connect(&mut self, conn: ConnId, to: SocketAddr) {
         self.conns.insert(conn, to);
+        self.dialled.push((self.now.mono, to));
         if self.server.is_mute(to) {
             return;
         }

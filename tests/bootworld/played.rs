@@ -40,6 +40,8 @@ pub struct Tree {
     pub helpers: usize,
     /// What a helper brings the plan to, at once.
     pub helper_leaves: Option<String>,
+    /// What all of an agent has in memory, in bytes, where it is anything remarkable.
+    pub memory: Option<u64>,
     /// What the name service says next.
     pub addresses: Option<Vec<SocketAddr>>,
     watched: Vec<(ChildId, Process)>,
@@ -125,6 +127,10 @@ impl Tree {
                 let (_, plan) = self.files.iter_mut().find(|(path, _)| path.ends_with("plan.json")).unwrap();
                 let mut changed: serde_json::Value = serde_json::from_str(plan).unwrap();
                 changed["stage"] = json!(stage);
+                if stage == "rolled_back" {
+                    changed["reason"] = json!("it was no good");
+                    changed["failed_at"] = json!("proving");
+                }
                 *plan = changed.to_string();
             }
             self.watched.push((child, process));
@@ -146,7 +152,8 @@ impl Tree {
 
     pub fn survey(&self, family: &str) -> Survey {
         let of_it = self.processes.iter().filter(|played| played.family == family);
-        Survey { processes: of_it.map(|played| played.process).collect(), memory: 1000, ..Survey::default() }
+        let processes = of_it.map(|played| played.process).collect();
+        Survey { processes, memory: self.memory.unwrap_or(1000), ..Survey::default() }
     }
 
     pub fn next_end(&self) -> Option<Instant> {

@@ -101,11 +101,11 @@ impl Host {
 
     /// All processes with this host's arguments, of whatever version.
     pub fn all(&self) -> Vec<i32> {
-        processes(&self.arguments(false).join("\0"))
+        process::with_words(&self.arguments(false).join("\0"))
     }
 
     pub fn helpers(&self) -> Vec<i32> {
-        processes(self.paths.plan().to_str().unwrap())
+        process::with_words(self.paths.plan().to_str().unwrap())
     }
 
     /// What boot leaves for the helper, to become this version.
@@ -237,11 +237,10 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}\n{:?}", self.log(), self.plan());
+            // Whoever fails here as well ends the whole program, and leaves everything behind.
+            eprintln!("{}\n{}", self.log(), fs::read_to_string(self.paths.plan()).unwrap_or_default());
         }
-        for pid in self.helpers().into_iter().chain(self.all()) {
-            end(pid);
-        }
+        process::end_all(|| [self.helpers(), self.all()].concat());
         let _ = fs::write(self.path("go"), "");
         if self.packing == Packing::Deb {
             let purge = ["--force-all", "--purge", &self.name];
@@ -301,14 +300,4 @@ pub fn end(pid: i32) {
 pub fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
-}
-
-fn processes(words: &str) -> Vec<i32> {
-    let pids = fs::read_dir("/proc").unwrap();
-    let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    let has_words = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(words)
-    };
-    pids.filter(has_words).filter(|pid| process::is_alive(pid.cast_unsigned())).collect()
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The variable that says how to start the agent.
 const WATCHED: &str = "GEARMAN";
 
-/// Everything that an agent finds and leaves on its host. A daemon that still
+/// Everything that an agent finds and leaves on its host. Whatever of it still
 /// runs when this is dropped is ended.
 pub struct Host {
     folder: TempDir,
@@ -121,15 +121,10 @@ impl Drop for Host {
         if std::thread::panicking() {
             eprintln!("the agent's log:\n{}{}", self.log(), self.boot_log());
         }
-        for pid in self.processes() {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        // Only a daemon of this very host: the number might be another's by now.
-        let arguments = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let ours = |pid: &u32| text(&arguments(*pid)).contains(&*self.folder.path().to_string_lossy());
-        for pid in [self.pid(), self.boot_pid()].into_iter().flatten().filter(ours) {
-            signal(pid, Signal::SIGKILL);
-        }
+        // Of this very host, which shows in where they are or in what they are called with: agents, what
+        // they run, and a helper of boot that would start another.
+        let folder = self.folder.path().to_string_lossy();
+        process::end_all(|| [self.processes(), process::with_words(&folder)].concat());
     }
 }
 

@@ -121,10 +121,11 @@ impl Link {
         stream.write_all(bytes).and_then(|()| stream.flush()).unwrap();
     }
 
-    /// As [`Link::send_bytes`], to an agent that may hang up before it has heard it all.
-    pub fn send_what_goes(&mut self, bytes: &[u8]) {
+    /// As [`Link::send_bytes`], to an agent that may hang up before it has heard it all. Whether it is
+    /// there still.
+    pub fn send_what_goes(&mut self, bytes: &[u8]) -> bool {
         let stream = self.stream.get_mut();
-        let _ = stream.write_all(bytes).and_then(|()| stream.flush());
+        stream.write_all(bytes).and_then(|()| stream.flush()).is_ok()
     }
 
     /// The next frame.

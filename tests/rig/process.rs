@@ -1,6 +1,9 @@
 //! What /proc says of a process.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
+use std::time::Duration;
 
 /// The state's letter and the parent of a process; `None` where it is gone.
 fn stat(pid: u32) -> Option<(char, u32)> {
@@ -24,6 +27,32 @@ pub fn children(pid: u32) -> Vec<u32> {
 
 pub fn zombies(pid: u32) -> usize {
     children_with_states(pid).iter().filter(|(_, state)| *state == 'Z').count()
+}
+
+/// Whoever has these words in its command line and has not ended, but for this very process.
+pub fn with_words(words: &str) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").unwrap();
+    let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let has_words = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        *pid != std::process::id() && String::from_utf8_lossy(&line).contains(words)
+    };
+    pids.filter(has_words).filter(|pid| is_alive(*pid)).map(u32::cast_signed).collect()
+}
+
+/// Kills all of these, and those that they have started meanwhile, until there are none.
+pub fn end_all(find: impl Fn() -> Vec<i32>) {
+    for _ in 0..200 {
+        let left = find();
+        if left.is_empty() {
+            return;
+        }
+        for pid in left {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    eprintln!("these do not end: {:?}", find());
 }
 
 /// Whether there is such a process that has not ended.

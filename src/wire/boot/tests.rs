@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Retcode;
-use crate::daemon::Stop;
+use crate::daemon::{DaemonStatus, Stop};
 use crate::server_list::Server;
 use serde_json::{Value, json};
 
@@ -27,6 +27,26 @@ fn a_report_is_the_seed_s() {
     let status: Status = serde_json::from_value(sample.clone()).unwrap();
     assert_eq!(status.agents[0].status, AgentStatus::Stoped);
     assert_eq!(serde_json::to_value(&status).unwrap(), sample);
+}
+
+#[test]
+fn each_status_of_a_daemon_is_one_of_the_seed_s_words() {
+    let table = [
+        (DaemonStatus::Stoped, "stoped"),
+        (DaemonStatus::Installing, "stoped"),
+        (DaemonStatus::Starting, "running"),
+        (DaemonStatus::Running, "running"),
+        (DaemonStatus::Stopping, "running"),
+        (DaemonStatus::Backoff, "fatal"),
+        (DaemonStatus::Killed, "killed"),
+        (DaemonStatus::Fatal, "fatal"),
+    ];
+    assert_eq!(table.map(|(status, _)| status), DaemonStatus::ALL);
+    for (status, word) in table {
+        let told = AgentStatus::from(status);
+        assert_eq!((told.name(), serde_json::to_value(told).unwrap()), (word, json!(word)), "{status:?}");
+        assert_eq!(AgentStatus::named(word), Some(told));
+    }
 }
 
 #[test]

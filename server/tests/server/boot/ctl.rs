@@ -26,12 +26,22 @@ async fn ctl(server: &Server, words: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+/// One that goes on until there is nothing more to tell, or the test ends.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The rest of what it prints, a line each, and its exit status.
-async fn end(mut child: Child) -> (Option<i32>, Vec<String>) {
+async fn end(mut following: Following) -> (Option<i32>, Vec<String>) {
     spawn_blocking(move || {
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stdout = BufReader::new(following.0.stdout.take().unwrap());
         let lines = stdout.lines().map(Result::unwrap).collect();
-        (child.wait().unwrap().code(), lines)
+        (following.0.wait().unwrap().code(), lines)
     })
     .await
     .unwrap()
@@ -49,11 +59,8 @@ async fn a_package_on_the_operator_s_disk_is_one_command_from_the_fleet() {
     let id = told.1.trim_end();
     assert!(told.2.ends_with(&format!("see what becomes of it with: polarisctl boot job {id} --follow\n")));
 
-    let follow = command(&server, &["job", id, "--follow"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut follow = command(&server, &["job", id, "--follow"]);
+    let follow = Following(follow.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
     for (boot, errcode) in [(&one, 0), (&two, 3020)] {
         let jobs = boot.jobs().await;
         let url = "/packages/gearman/gearman_0.2.0_amd64.deb";
