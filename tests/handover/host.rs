@@ -128,6 +128,8 @@ impl Host {
             old: Life::new(process, boot.trim()),
             unit: None,
             is_enabled: false,
+            found: None,
+            left: None,
             deadline,
             log: self.path("boot-upgrade.log"),
         };
@@ -303,7 +305,7 @@ pub fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-fn processes(words: &str) -> Vec<i32> {
+pub fn processes(words: &str) -> Vec<i32> {
     let pids = fs::read_dir("/proc").unwrap();
     let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let has_words = |pid: &i32| {
