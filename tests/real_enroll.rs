@@ -4,17 +4,22 @@
 
 mod rig;
 
+use aspire::boot::Kept;
+use aspire::store::Store;
 use aspire::wire::enroll::Token;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rig::agent::{Host, gearman, parts};
 use rig::pki::{Ca, HOST_ID};
 use rig::polaris::{Link, Polaris};
-use rig::until;
+use rig::{process, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
+use std::time::SystemTime;
 
 /// A token of this CA's Polaris.
 fn token(ca: &Ca) -> Token {
@@ -228,4 +233,54 @@ fn a_folder_with_files_of_others_is_left_alone_and_the_token_unused() {
     assert!(code == Some(1) && err.contains("shadow"), "{err}");
     assert_eq!(content(&host), before);
     assert!(polaris.has_caller().is_none(), "what cannot be kept is not asked for");
+}
+
+/// `boot --enroll` on this host, which is to have one more agent, and goes to the background.
+fn enroll_boot(host: &Host, server: &str, token: &str) -> (Option<i32>, String, String) {
+    let mut command = host.boot_command();
+    parts(&command.args(["--enroll", server, "--token", token, "--install", "web"]).output().unwrap())
+}
+
+#[test]
+fn boot_tries_what_can_fail_before_its_token_is_used_and_shows_it_to_nobody_afterwards() {
+    let (ca, host) = (Ca::new(), Host::new());
+    let (polaris, token) = (Polaris::http(&ca), token(&ca).to_string());
+    let server = polaris.server();
+    host.configure_boot("127.0.0.1:1");
+    for name in ["boot.log", "boot.db", "boot.pid"] {
+        fs::create_dir(host.path(name)).unwrap();
+        let (code, _, err) = enroll_boot(&host, &server, &token);
+        assert!(code == Some(1) && err.contains(name), "{name}: {err}");
+        fs::remove_dir(host.path(name)).unwrap();
+    }
+    assert!(polaris.has_caller().is_none(), "the token can still be used");
+    let kept = || Kept::load(&Store::open(&host.path("boot.db"), SystemTime::UNIX_EPOCH).unwrap()).unwrap();
+    for is_refused in [true, false] {
+        let (code, out, err) = thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut link = polaris.accept();
+                let (_, body) = link.http_request();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                let cert = ca.sign(body["csr"].as_str().unwrap(), HOST_ID);
+                let reply = json!({"hostname": HOST_ID, "ca": ca.pem, "cert": cert}).to_string();
+                let status = if is_refused { "403 Forbidden" } else { "200 OK" };
+                link.send_bytes(answer(status, "application/json", &reply).as_bytes());
+            });
+            enroll_boot(&host, &server, &token)
+        });
+        assert_eq!(code, Some(i32::from(is_refused)), "{err}");
+        assert_eq!(out.contains(HOST_ID), !is_refused, "{out}");
+        if is_refused {
+            assert_eq!(kept(), Kept::default(), "of a host that is not enrolled nothing is kept");
+        }
+    }
+    // It is ready by the time that its starter has ended.
+    let pid = host.boot_pid().expect("it runs");
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(line.contains("boot.conf") && !line.contains("token") && !line.contains(&token), "{line}");
+    assert!(!line.contains(&token[..8]) && !line.contains("--enroll"), "{line}");
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).unwrap();
+    until("its end", || (!process::is_alive(pid)).then_some(()));
+    let kept = kept();
+    assert_eq!((kept.servers[0].to_string(), kept.wanted), (server, vec!["web".to_owned()]));
 }

@@ -187,6 +187,40 @@ fn a_package_whose_script_hangs_is_left_and_the_program_put_back() {
     let reason = plan.reason.unwrap();
     assert!(reason.starts_with("its installation took longer than 900 s"), "{reason}");
     assert_eq!(host.running(), before, "the old one was never stopped");
+    // Nobody goes on who could put the new program over the old one.
+    let package = host.paths.packages().join("2.deb").display().to_string();
+    let name = host.program.iter().nth(2).unwrap().to_str().unwrap();
+    for words in [package, format!("{name}.postinst")] {
+        assert_eq!(rig::process::with_words(&words), [0; 0], "{words}");
+    }
+    drop_boot(boot);
+}
+
+#[test]
+fn a_package_that_puts_nothing_in_the_program_s_place_has_not_upgraded_it() {
+    if is_helper() {
+        return;
+    }
+    if !has_dpkg() {
+        return;
+    }
+    let name = "a_package_that_puts_nothing_in_the_program_s_place_has_not_upgraded_it";
+    let mut host = Host::new(Packing::Deb, name);
+    // It runs from where no package writes to.
+    let elsewhere = host.path("elsewhere");
+    host::run(Command::new("install").args(["-m", "755"]).args([&host.program, &elsewhere]));
+    host.program = elsewhere;
+    let boot = host.boot(false);
+    host.prepare("2", "good", ENOUGH, false);
+    let before = host.running();
+    let mut helper = host.helper();
+    assert!(helper.wait().unwrap().success());
+    let plan = host.plan();
+    check(&host, &plan, "not replaced");
+    assert_eq!(plan.failed_at, Some(Stage::Installing));
+    let reason = plan.reason.unwrap();
+    assert_eq!(reason, format!("the package has not replaced {}", host.program.display()));
+    assert_eq!(host.running(), before, "the old one was never stopped");
     drop_boot(boot);
 }
 

@@ -99,7 +99,7 @@ fn silence_and_an_interrupt_end_it() {
     let (mut rig, _) = asked();
     let effects = rig.tick();
     assert!(effects.contains(&Effect::Stop));
-    assert!(matches!(error(&mut rig), EnrollError::TimedOut(_)));
+    assert!(matches!(error(&mut rig), EnrollError::TimedOut(..)));
 
     let (mut rig, _) = asked();
     rig.event(Event::Signal(Signal::Stop));

@@ -13,9 +13,10 @@ use fastrand::Rng;
 use std::time::Duration;
 use world::{Keeper, Mishap, New, Program, World};
 
-const NEWS: [New; 9] = [
+const NEWS: [New; 10] = [
     New::Good,
     New::NotInstalled,
+    New::Elsewhere,
     New::HalfInstalled,
     New::HangsInstalling,
     New::Alien,
@@ -50,6 +51,7 @@ fn check(world: &mut World, what: &str) {
     };
     for _ in 0..2 {
         assert_eq!((world.disk.stage, world.installed), (stage, program), "{what}: {:?}", world.lines);
+        assert_eq!(world.disk.left, world.file(), "{what}");
         assert_eq!(world.holders(), [program], "{what}: {:?} {:?}", world.living(), world.lines);
         world.pass(Duration::from_secs(3));
     }
@@ -67,12 +69,15 @@ fn exactly_one_working_version_runs_in_the_end_whatever_the_new_one_is_like() {
         assert_eq!(helpers, if new == New::HangsInstalling { 2 } else { 1 }, "{new:?} {:?}", world.lines);
         check(&mut world, &format!("{new:?} {keeper:?} {mishap:?}"));
         let untouched =
-            [New::NotInstalled, New::HalfInstalled, New::HangsInstalling, New::Alien].contains(&new);
+            [New::NotInstalled, New::Elsewhere, New::HalfInstalled, New::HangsInstalling, New::Alien]
+                .contains(&new);
         if untouched && mishap != Mishap::OldIsKilled {
             assert_eq!(world.living(), [old], "{new:?}: the old one was never stopped");
         }
         let reason = world.disk.reason.as_deref();
         assert_eq!(reason.is_none(), new == New::Good, "{new:?}: {reason:?}");
+        let is_not_replaced = reason == Some("the package has not replaced /usr/bin/boot");
+        assert_eq!(is_not_replaced, new == New::Elsewhere, "{new:?}: {reason:?}");
     }
 }
 

@@ -115,7 +115,9 @@ impl Jobs {
         let job = job.map_err(|bad| Outcome::with_detail(bad.retcode, bad.reason));
         let job = match job {
             Ok(_) if self.list.len() >= UNFINISHED_BOOT_JOBS => {
-                let detail = format!("{UNFINISHED_BOOT_JOBS} jobs wait for their turn; send it later");
+                let detail = format!(
+                    "{UNFINISHED_BOOT_JOBS} jobs wait for their turn; send it later, under another id"
+                );
                 Err(Outcome::with_detail(Retcode::Busy, detail))
             }
             job => job,

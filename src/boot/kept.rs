@@ -83,6 +83,14 @@ impl Kept {
         self.wanted.iter().any(|wanted| wanted == name || other_name(name) == Some(wanted))
     }
 
+    /// Has what is on disk be this again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn restore(&self, store: &mut Store) -> Result<(), StoreError> {
+        self.save(store)
+    }
+
     /// This agent is here, or is not to be: it is asked for no more.
     ///
     /// # Errors
@@ -134,6 +142,10 @@ mod tests {
         assert_eq!(kept, Kept::default());
         kept.enrolled(&server("a"), &["gearman".into(), "x".into()], &mut store).unwrap();
         kept.enrolled(&server("b"), &["gearman".into()], &mut store).unwrap();
+        let before = kept.clone();
+        kept.enrolled(&server("c"), &["y".into()], &mut store).unwrap();
+        before.restore(&mut store).unwrap();
+        kept = Kept::load(&store).unwrap();
         let change = ConfigChange { servers: Some(vec![server("c")]), step: Some(60) };
         kept.change(&change, &mut store).unwrap();
         let expected = Kept {

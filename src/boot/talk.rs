@@ -3,7 +3,9 @@
 
 use crate::http::{Answered, Ask, Exchange, ExchangeError, Response};
 use crate::link::Backoff;
-use crate::machine::limits::{ANSWER_TIMEOUT, EXCHANGE_TIMEOUT, REPORT_AGAIN_MIN, REPORT_PACE};
+use crate::machine::limits::{
+    ANSWER_TIMEOUT, CONNECT_TIMEOUT, EXCHANGE_TIMEOUT, REPORT_AGAIN_MIN, REPORT_PACE,
+};
 use crate::machine::{Effects, Event, Instant, Now, Protocol, Security};
 use crate::store::KeptResult;
 use crate::wire::boot::{
@@ -279,6 +281,7 @@ impl Trouble {
 }
 
 fn ask<T: DeserializeOwned>(to: &Servers, path: &'static str, body: Vec<u8>) -> Ask<T> {
+    let servers = u32::try_from(to.others.len()).unwrap_or(u32::MAX).saturating_add(1);
     Ask {
         security: Security::Mutual { dir: to.tls_dir.clone(), protocol: Protocol::Http },
         path,
@@ -286,7 +289,7 @@ fn ask<T: DeserializeOwned>(to: &Servers, path: &'static str, body: Vec<u8>) -> 
         most_bytes: MAX_BOOT_BODY_BYTES,
         read,
         answer_within: ANSWER_TIMEOUT,
-        all_within: EXCHANGE_TIMEOUT,
+        all_within: EXCHANGE_TIMEOUT.max((CONNECT_TIMEOUT + ANSWER_TIMEOUT).saturating_mul(servers)),
         // Jobs and results that come twice count once.
         is_repeatable: true,
     }

@@ -1,6 +1,7 @@
 //! The configuration that a host begins with: which server is its own.
 
 use crate::wire::server_list::Server;
+use nix::unistd::{AccessFlags, access};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -24,6 +25,20 @@ pub fn first_config(path: &Path, section: &str, server: &Server, tls_dir: &Path)
         let _ = write!(text, "\n[tls]\ndir = {}\n", json!(tls_dir.to_string_lossy()));
     }
     write_new(path, &text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Whether one can be written, where there is none.
+///
+/// # Errors
+/// The path and the reason.
+pub fn room_for_config(path: &Path) -> Result<(), String> {
+    if path.exists() {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let made = fs::create_dir_all(folder);
+    let writable = made.and_then(|()| Ok(access(folder, AccessFlags::W_OK)?));
+    writable.map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// A whole file of this name, where there is none.
@@ -83,6 +98,10 @@ mod tests {
         fs::write(place.path().join("file"), "").unwrap();
         let path = place.path().join("file/boot.conf");
         let server = Server { host: "h".into(), port: 1 };
+        let none = room_for_config(&path).unwrap_err();
+        assert!(none.contains("file/boot.conf: "), "{none}");
+        room_for_config(&place.path().join("new/boot.conf")).unwrap();
+        room_for_config(&place.path().join("file")).unwrap();
         let error = first_config(&path, "report", &server, USUAL_TLS_DIR.as_ref()).unwrap_err();
         assert!(error.contains("file/boot.conf: "), "{error}");
     }

@@ -12,7 +12,6 @@ mod program;
 
 pub use args::{CommandLine, Mode, Usage, parse};
 pub use enrolment::enroll;
-pub use first_config::first_config;
+pub use first_config::{first_config, room_for_config};
 pub use host::{boot_id, node_name, own_identity};
-pub use pid_file::PidFile;
-pub use program::{main, run, say, verdict};
+pub use program::{execute_again, main, room_for, run, say, verdict};

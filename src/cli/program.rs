@@ -7,7 +7,8 @@ use super::pid_file::PidFile;
 use crate::machine::{Machine, Now};
 use crate::reactor::{Clock, Reactor};
 use std::io::Write as _;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 
 /// Reads the arguments and does what they ask for: what every agent answers alike, and for the rest
 /// `work`, whose reason is told where it fails.
@@ -77,6 +78,26 @@ pub fn run<M: Machine>(
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Whether an agent could run by this command line: no other one does, and its log can be written.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn room_for(line: &CommandLine) -> Result<(), String> {
+    tighten_umask();
+    drop(PidFile::hold(&line.pid_file)?);
+    line.log.as_deref().map(LogFile::open).transpose().map(drop)
+}
+
+/// Becomes this very program with other arguments. Returns only where that cannot be: why.
+pub fn execute_again(arguments: &[String]) -> String {
+    // Whatever has its name now.
+    let mut program = Command::new("/proc/self/exe");
+    if let Some(name) = std::env::args_os().next() {
+        program.arg0(name);
+    }
+    format!("could not execute it again: {}", program.args(arguments).exec())
 }
 
 /// Everything that may fail before the agent can call itself ready.

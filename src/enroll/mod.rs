@@ -26,8 +26,9 @@ pub enum EnrollError {
     Refused(String),
     #[error("the server's answer is not understood: {0}")]
     Answer(String),
-    #[error("no answer from {0} within {limit} s", limit = ENROLL_TIMEOUT.as_secs())]
-    TimedOut(Server),
+    /// With what was tried before.
+    #[error("no answer from {0} within {limit} s{1}", limit = ENROLL_TIMEOUT.as_secs())]
+    TimedOut(Server, String),
     #[error("interrupted")]
     Interrupted,
     #[error("{path}: {reason}")]
@@ -85,7 +86,10 @@ impl Enroll {
 
     fn error(&self, error: ExchangeError) -> EnrollError {
         match error {
-            ExchangeError::TimedOut(server, _) => EnrollError::TimedOut(server),
+            ExchangeError::TimedOut(server, _, failures) => {
+                let before: Vec<String> = failures.iter().map(|failure| format!("; {failure}")).collect();
+                EnrollError::TimedOut(server, before.concat())
+            }
             ExchangeError::Failed(failures) => {
                 let mut errors: Vec<EnrollError> = failures.into_iter().map(EnrollError::from).collect();
                 if errors.len() == 1 {

@@ -1,8 +1,10 @@
 //! What the helper does to a real host.
 
-use super::own::{BOOT_ID, without_mark};
+use super::own::BOOT_ID;
 use super::plan::{Confirmed, Life, Paths, Plan, Release, Stage};
+use super::search::Search;
 use super::stages::{Hands, Which};
+use super::stamp::Stamp;
 use crate::machine::limits::{HELPER_CALL, HELPER_WORDS_BYTES, INSTALL_TIMEOUT, PLAN_BYTES};
 use crate::machine::{Content, FAMILY_VARIABLE, Instant, Launch, Placed, Process};
 use crate::reactor::{self, Clock, wall_clock};
@@ -142,6 +144,10 @@ impl Hands for RealHands {
         reactor::place(&Placed { to: self.paths.plan(), content: Content::Text(plan.text()), mode: OWN_MODE })
     }
 
+    fn stamp(&mut self, plan: &Plan) -> Option<Stamp> {
+        Stamp::of(&plan.program)
+    }
+
     fn ask_manager(&mut self, plan: &mut Plan) {
         let Some(unit) = plan.unit.take() else { return };
         let main = self.systemctl(&["show", "--property=MainPID", "--value", "--", &unit]);
@@ -153,7 +159,7 @@ impl Hands for RealHands {
 
     fn too_long(&self) -> Option<String> {
         let seconds = INSTALL_TIMEOUT.as_secs();
-        self.is_late.then(|| format!("its installation took longer than {seconds} s, and may still go on"))
+        self.is_late.then(|| format!("its installation took longer than {seconds} s, and was ended"))
     }
 
     fn install(&mut self, plan: &Plan, which: Which) -> Result<(), String> {
@@ -170,12 +176,13 @@ impl Hands for RealHands {
     }
 
     fn running(&mut self, plan: &Plan) -> Vec<Process> {
+        let search = Search::new(plan, &self.paths.copy());
         let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         pids.filter_map(|pid| {
             let process = reactor::look(pid)?;
             // Looked at again: by now the number may be another's.
-            (is_boot(pid, plan) && reactor::look(pid) == Some(process)).then_some(process)
+            (search.knows(pid) && reactor::look(pid) == Some(process)).then_some(process)
         })
         .collect()
     }
@@ -276,28 +283,6 @@ fn put_program(from: &Path, to: &Path) -> Result<(), String> {
     reactor::place(&Placed { to: to.to_owned(), content, mode: PROGRAM_MODE })
 }
 
-/// Whether a process runs the installed program, or the one that was there, as boot runs it: by
-/// itself, or by the interpreter of what is a script.
-fn is_boot(pid: i32, plan: &Plan) -> bool {
-    let Ok(file) = File::open(format!("/proc/{pid}/cmdline")) else { return false };
-    let mut line = Vec::new();
-    if file.take(PLAN_BYTES).read_to_end(&mut line).is_err() {
-        return false;
-    }
-    let line = String::from_utf8_lossy(&line);
-    let words: Vec<&str> = line.strip_suffix('\0').unwrap_or(&line).split('\0').collect();
-    let exe = fs::read_link(format!("/proc/{pid}/exe")).map(without_mark);
-    [&plan.arguments, &plan.given].into_iter().any(|arguments| {
-        let Some(before) = words.len().checked_sub(arguments.len()) else { return false };
-        let of_program = match before {
-            0 => false,
-            1 => exe.as_ref().is_ok_and(|exe| *exe == plan.program) || Path::new(words[0]) == plan.program,
-            _ => Path::new(words[before - 1]) == plan.program,
-        };
-        of_program && words[before..].iter().zip(arguments).all(|(word, argument)| word == argument)
-    })
-}
-
 /// Whether both have the same bytes.
 fn is_same(one: &Path, other: &Path) -> bool {
     let bytes = |path: &Path| Some((fs::metadata(path).ok()?.len(), File::open(path).ok()?));
@@ -341,7 +326,7 @@ fn seconds(time: Duration) -> u32 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the helper has no loop, and looks again")]
-fn pause(time: Duration) {
+pub(super) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

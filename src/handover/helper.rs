@@ -1,11 +1,15 @@
 //! The helper's program: one process works, and another sees that it comes to its end.
 
-use super::hands::RealHands;
+use super::hands::{RealHands, pause};
 use super::plan::{Paths, Plan};
 use super::stages::carry_out;
-use crate::machine::limits::{PLAN_BYTES, WORKER_TRIES};
+use crate::machine::limits::{HELPER_LOOK, KILLED_LOOKS, PLAN_BYTES, WORKER_TRIES};
+use crate::reactor;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use std::env;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -49,7 +53,27 @@ fn start_worker(word: &str) -> std::io::Result<ExitStatus> {
     if let Some(name) = words.next() {
         worker.arg0(name);
     }
-    worker.args(words).env(WORKER, word).stdin(Stdio::null()).status()
+    // A group of its own: what it has installed is of that.
+    let worker = worker.args(words).env(WORKER, word).stdin(Stdio::null()).process_group(0);
+    let mut worker = worker.spawn()?;
+    let pid = worker.id().cast_signed();
+    if is_late(pid) {
+        // It must not go on behind whoever puts the version before back.
+        reactor::end_group(pid, KILLED_LOOKS, || pause(HELPER_LOOK));
+    }
+    worker.wait()
+}
+
+/// Waits for its end, and leaves it there to be reaped: whether it has taken too long.
+fn is_late(pid: i32) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    loop {
+        match waitid(Id::Pid(Pid::from_raw(pid)), flags) {
+            Err(Errno::EINTR) => {}
+            Ok(WaitStatus::Signaled(_, Signal::SIGALRM, _)) => return true,
+            _ => return false,
+        }
+    }
 }
 
 fn ended(status: ExitStatus) -> Result<(), String> {

@@ -15,7 +15,9 @@ mod helper;
 mod manager;
 mod own;
 mod plan;
+mod search;
 mod stages;
+mod stamp;
 mod under_way;
 mod upgrade;
 
@@ -23,6 +25,7 @@ pub use helper::take_over;
 pub use own::Own;
 pub use plan::{Confirmed, Job, Life, Paths, Plan, Release, Stage};
 pub use stages::{Died, Hands, Which, carry_out};
+pub use stamp::Stamp;
 pub use upgrade::{Fact, SelfUpgrade};
 
 use crate::machine::{ChildId, Event};

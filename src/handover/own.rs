@@ -2,6 +2,7 @@
 
 use super::manager::{systemd_run, unit_of};
 use super::plan::Life;
+use super::stamp::Stamp;
 use crate::machine::FAMILY_VARIABLE;
 use crate::reactor;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ pub struct Own {
     pub program: PathBuf,
     /// What can be copied to have this very program, whatever was installed since.
     pub image: PathBuf,
+    /// That program's file when this was made.
+    pub stamp: Option<Stamp>,
     /// With which it is started again.
     pub arguments: Vec<String>,
     /// With which it was started.
@@ -46,8 +49,9 @@ impl Own {
         Ok(Own {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             program: without_mark(program),
-            image: "/proc/self/exe".into(),
-            given: without_secret(given.collect(), &arguments),
+            image: IMAGE.into(),
+            stamp: Stamp::of(IMAGE.as_ref()),
+            given: given.collect(),
             arguments,
             pid_file: pid_file.to_owned(),
             life: Life::new(process, named(BOOT_ID)?.trim()),
@@ -63,12 +67,8 @@ impl Own {
 
 /// The kernel's id of the host's boot.
 pub(super) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
-/// A token is written nowhere. Nobody else starts boot so: it enrols but once.
-fn without_secret(given: Vec<String>, otherwise: &[String]) -> Vec<String> {
-    let has_token = given.iter().any(|word| word.starts_with("--token"));
-    if has_token { otherwise.to_vec() } else { given }
-}
+/// By this name a program has its own file, whatever has its name now.
+const IMAGE: &str = "/proc/self/exe";
 
 /// The kernel's name for a program whose file was replaced.
 pub(super) fn without_mark(program: PathBuf) -> PathBuf {
@@ -88,10 +88,7 @@ mod tests {
         assert_eq!(own.program, env::current_exe().unwrap());
         assert_eq!(reactor::look(own.life.pid), own.life.process(&own.life.boot));
         assert!(fs::metadata(&own.image).unwrap().is_file());
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(without_secret(words("-f -P p"), &words("-f")), words("-f -P p"));
-        assert_eq!(without_secret(words("--enroll h --token secret"), &words("-f")), words("-f"));
-        assert_eq!(without_secret(words("--token=secret"), &words("-f")), words("-f"));
+        assert_eq!(own.stamp, Stamp::of(&own.program));
         assert_eq!(without_mark("/usr/bin/boot (deleted)".into()), Path::new("/usr/bin/boot"));
     }
 }

@@ -1,5 +1,6 @@
 //! What is kept on disk of a handover.
 
+use super::stamp::Stamp;
 use crate::machine::Process;
 use crate::machine::limits::PLAN_BYTES;
 use aspire_package::Kind;
@@ -35,6 +36,12 @@ pub struct Plan {
     /// That service begins with the host.
     #[serde(default)]
     pub is_enabled: bool,
+    /// The installed program's file before anything was installed.
+    #[serde(default)]
+    pub found: Option<Stamp>,
+    /// The same once it was over.
+    #[serde(default)]
+    pub left: Option<Stamp>,
     /// Seconds that the new one may take to prove itself.
     pub deadline: u64,
     /// What the helper writes.
@@ -76,6 +83,9 @@ pub struct Confirmed {
     pub life: Life,
     /// What it runs.
     pub program: PathBuf,
+    /// As it numbers itself; its package may be numbered otherwise.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// How far it has come. Each is written down before it is begun.

@@ -2,6 +2,7 @@
 //! [`Hands`], so that a test can end it at each single call and see what the next one makes of it.
 
 use super::plan::{Confirmed, Life, Plan, Stage};
+use super::stamp::Stamp;
 use crate::machine::limits::{HELPER_LOOK, NEW_STARTS, PLAN_WRITES};
 use crate::machine::{Instant, Process};
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub trait Hands {
     /// # Errors
     /// The one before it is still there.
     fn save(&mut self, plan: &Plan) -> Result<(), String>;
+    /// The installed program's file.
+    fn stamp(&mut self, plan: &Plan) -> Option<Stamp>;
     /// Finds out whether a service manager runs boot, and whether it begins with the host.
     fn ask_manager(&mut self, plan: &mut Plan);
     /// Whether the helper before was ended because its installation took too long; why, in words.
@@ -90,6 +93,7 @@ pub fn carry_out(plan: &mut Plan, hands: &mut impl Hands) -> Result<(), Died> {
         match plan.stage {
             Stage::Prepared => {
                 hands.ask_manager(plan);
+                plan.found = hands.stamp(plan);
                 plan.stage = Stage::Installing;
                 // Before this nothing may be done of which the next would not know.
                 write_down(plan, hands)?;
@@ -105,6 +109,7 @@ pub fn carry_out(plan: &mut Plan, hands: &mut impl Hands) -> Result<(), Died> {
             Stage::Proving => match prove(plan, hands) {
                 Ok(()) => {
                     plan.stage = Stage::Done;
+                    plan.left = hands.stamp(plan);
                     write_down(plan, hands)?;
                 }
                 Err(reason) => roll_back(plan, hands, reason),
@@ -115,6 +120,7 @@ pub fn carry_out(plan: &mut Plan, hands: &mut impl Hands) -> Result<(), Died> {
                     plan.reason = Some(format!("{first}; and the version before: {reason}"));
                 }
                 plan.stage = Stage::RolledBack;
+                plan.left = hands.stamp(plan);
                 write_down(plan, hands)?;
             }
             Stage::Done | Stage::RolledBack => {
@@ -156,6 +162,10 @@ fn write_down(plan: &Plan, hands: &mut impl Hands) -> Result<(), Died> {
 fn install_new(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
     hands.too_long().map_or(Ok(()), Err)?;
     hands.install(plan, Which::New)?;
+    // It may be another program's package, or have this one's program elsewhere.
+    if plan.found.is_some() && hands.stamp(plan) == plan.found {
+        return Err(format!("the package has not replaced {}", plan.program.display()));
+    }
     hands.try_out(plan)
 }
 
@@ -198,8 +208,11 @@ fn prove(plan: &Plan, hands: &mut impl Hands) -> Result<(), String> {
         let now = hands.now();
         let holder = hands.holder(plan);
         let confirmed = hands.confirmed().filter(|(_, confirmed)| confirmed.program == plan.program);
-        proved.look(now, confirmed.map(|(process, _)| process).filter(|process| Some(*process) == holder));
+        let confirmed = confirmed.filter(|(process, _)| Some(*process) == holder);
+        proved.look(now, confirmed.as_ref().map(|(process, _)| *process));
         if proved.lasts(now, plan.part(TO_STAY)) {
+            let version = confirmed.map(|(_, confirmed)| confirmed.version).unwrap_or_default();
+            hands.log(&format!("proved=yes calls_itself={version:?}"));
             return Ok(());
         }
         starts.see_to_it(plan, hands, holder);

@@ -23,6 +23,18 @@ pub(super) struct UnderWay {
     failed_helpers: u32,
     started_helpers: u32,
     confirming: Option<PendingTask<()>>,
+    /// A server has answered this boot, and it could not be written down.
+    is_unwritten: bool,
+    /// Why the last helper came to nothing; that it could not be executed says most.
+    trouble: Option<Trouble>,
+    /// That the plan cannot be read was said.
+    pub is_unreadable: bool,
+}
+
+#[derive(Debug)]
+enum Trouble {
+    Ended(String),
+    NotStarted(String),
 }
 
 impl UnderWay {
@@ -36,6 +48,9 @@ impl UnderWay {
             failed_helpers: 0,
             started_helpers: 0,
             confirming: None,
+            is_unwritten: false,
+            trouble: None,
+            is_unreadable: false,
         }
     }
 
@@ -45,10 +60,19 @@ impl UnderWay {
         if self.plan.old == own.life || self.confirming.is_some() {
             return;
         }
-        let confirmed = Confirmed { life: own.life.clone(), program: own.program.clone() };
+        self.is_unwritten = false;
+        let Own { life, program, version, .. } = own.clone();
+        let confirmed = Confirmed { life, program, version };
         let text = serde_json::to_string(&confirmed).expect("texts and numbers always serialise");
         let file = Placed { to: paths.confirmed(), content: Content::Text(text), mode: FILE_MODE };
         self.confirming = Some(PendingTask::start(now, Task::Place(vec![file]), fx));
+    }
+
+    /// What could not be written before is written again: servers may be long in answering the next.
+    pub fn confirm_again(&mut self, now: Now, own: &Own, paths: &Paths, fx: &mut Effects) {
+        if self.is_unwritten {
+            self.confirm(now, own, paths, fx);
+        }
     }
 
     pub fn deadline(&self) -> Option<Instant> {
@@ -63,8 +87,10 @@ impl UnderWay {
             self.confirming = None;
             match written {
                 Ok(()) => log::info!("upgrade=confirmed version={}", self.plan.wanted.version),
-                // The next report that is answered writes it again.
-                Err(reason) => log::warn!("upgrade=unconfirmed reason={reason:?}"),
+                Err(reason) => {
+                    self.is_unwritten = true;
+                    log::warn!("upgrade=unconfirmed reason={reason:?}");
+                }
             }
         }
         match event {
@@ -72,12 +98,16 @@ impl UnderWay {
                 self.helper = None;
                 if *exit != Exit::Code(0) {
                     self.failed_helpers += 1;
+                    if !matches!(self.trouble, Some(Trouble::NotStarted(_))) {
+                        self.trouble = Some(Trouble::Ended(format!("the last {}", how(*exit))));
+                    }
                     log::warn!("upgrade=helper_failed exit={exit:?} log={}", self.plan.log.display());
                 }
             }
             Event::NotStarted(child, error) if self.helper == Some(*child) => {
                 self.helper = None;
                 self.failed_helpers += 1;
+                self.trouble = Some(Trouble::NotStarted(error.to_string()));
                 log::warn!("upgrade=no_helper reason={:?}", error.to_string());
             }
             Event::Tick if now.mono >= self.look => {
@@ -91,6 +121,15 @@ impl UnderWay {
     /// Nobody wrote down that anything was done, and nobody ever will.
     pub fn is_hopeless(&self) -> bool {
         self.failed_helpers >= HELPER_TRIES && self.plan.stage == Stage::Prepared
+    }
+
+    /// Why it is hopeless.
+    pub fn trouble(&self) -> String {
+        let text = "no helper came to its end";
+        match &self.trouble {
+            Some(Trouble::Ended(reason) | Trouble::NotStarted(reason)) => format!("{text}: {reason}"),
+            None => text.into(),
+        }
     }
 
     /// Starts a helper where this process has none; one that finds another at work ends at once.
@@ -125,5 +164,13 @@ impl UnderWay {
         if let Some(task) = &self.confirming {
             task.cancel(fx);
         }
+    }
+}
+
+fn how(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("ended with status {code}"),
+        Exit::Signal(signal) => format!("was ended by signal {signal}"),
+        Exit::Unknown => "ended, and how is not known".into(),
     }
 }

@@ -172,10 +172,15 @@ impl SelfUpgrade {
         None
     }
 
-    /// What is here, as far as is known.
+    /// What is here, as far as is known. A plan knows that better than the program itself, but only
+    /// while the program is the one that it left: somebody may have installed another since.
     fn installed(&self) -> Release {
         let own = || Release { version: self.own.version.clone(), checksum: None, package: None };
-        self.last.as_ref().map_or_else(own, |last| last.installed().clone())
+        let is_left = |last: &Plan| last.left.is_some() && last.left == self.own.stamp;
+        // Who was never replaced is still what it was, whatever was put back beside it.
+        let is_old = |last: &Plan| last.stage == Stage::RolledBack && last.old == self.own.life;
+        let last = self.last.as_deref().filter(|last| is_left(last) || is_old(last));
+        last.map_or_else(own, |last| last.installed().clone())
     }
 
     fn fetched(&mut self, now: Now, ended: Result<(), Outcome>, fx: &mut Effects) -> Option<Fact> {
@@ -207,6 +212,8 @@ impl SelfUpgrade {
             old: life.clone(),
             unit: unit.clone(),
             is_enabled: false,
+            found: None,
+            left: None,
             deadline: HANDOVER_SECONDS,
             log: self.log.clone(),
         };
@@ -281,7 +288,10 @@ impl SelfUpgrade {
                 under_way.cancel(fx);
                 return Some(self.ended(plan));
             }
-            Ok(Some(plan)) => under_way.plan = plan,
+            Ok(Some(plan)) => {
+                under_way.plan = plan;
+                under_way.is_unreadable = false;
+            }
             Ok(None) => {
                 under_way.cancel(fx);
                 let detail = format!("{} is gone: look what version runs", self.paths.plan().display());
@@ -289,12 +299,18 @@ impl SelfUpgrade {
                 return Some(Fact::Ended(under_way.plan.job, outcome));
             }
             // It is looked at again.
-            Err(reason) => log::warn!("upgrade=unreadable reason={reason:?}"),
+            Err(_) if under_way.is_unreadable => {}
+            Err(reason) => {
+                under_way.is_unreadable = true;
+                log::warn!("upgrade=unreadable reason={reason:?}");
+            }
         }
         if under_way.is_hopeless() {
             under_way.cancel(fx);
-            self.give_up(now, under_way.plan, "no helper came to its end".into(), fx);
+            let reason = under_way.trouble();
+            self.give_up(now, under_way.plan, reason, fx);
         } else {
+            under_way.confirm_again(now, &self.own, &self.paths, fx);
             under_way.see_to_helper(now, &self.own, &self.paths, fx);
             self.state = State::UnderWay(under_way);
         }
@@ -306,6 +322,7 @@ impl SelfUpgrade {
         plan.failed_at = Some(Stage::Prepared);
         plan.stage = Stage::RolledBack;
         plan.reason = Some(reason);
+        plan.left.clone_from(&self.own.stamp);
         let file = Placed { to: self.paths.plan(), content: Content::Text(plan.text()), mode: FILE_MODE };
         self.state = State::GivingUp(PendingTask::start(now, Task::Place(vec![file]), fx), Box::new(plan));
     }
@@ -332,7 +349,7 @@ impl State {
 }
 
 fn busy(job: Job) -> Fact {
-    let detail = "another upgrade of boot is under way: send it again when that has ended";
+    let detail = "another upgrade of boot is under way: when that has ended, send it under another id";
     Fact::Ended(job, Outcome::with_detail(Retcode::Busy, detail))
 }
 

@@ -2,7 +2,7 @@
 //! its name has now, until one has given an answer that its asker can read.
 
 use super::{HttpError, Response, ResponseReader, post_json};
-use crate::machine::limits::CONNECT_TIMEOUT;
+use crate::machine::limits::{ADDRESSES_A_NAME, CONNECT_TIMEOUT};
 use crate::machine::{ConnId, ConnectionEnd, Effect, Effects, Event, Instant, Now, Security, Task};
 use crate::task::PendingTask;
 use crate::wire::server_list::Server;
@@ -24,7 +24,8 @@ pub struct Ask<T> {
     pub read: fn(Response) -> Result<T, String>,
     /// How long a server may take that was asked.
     pub answer_within: Duration,
-    /// How long all may take.
+    /// How long all may take. Each server has its share of what the ones before it have left, and at
+    /// least the time that one of its addresses may take.
     pub all_within: Duration,
     /// Whether another is asked, too, where one that was asked gave no answer: it may have heard it.
     pub is_repeatable: bool,
@@ -43,9 +44,13 @@ pub enum ExchangeError {
     /// Each that was tried, and why it was not it.
     #[error("{}", .0.iter().map(Failure::to_string).collect::<Vec<_>>().join("; "))]
     Failed(Vec<Failure>),
-    /// While this one was tried.
-    #[error("no answer within {1} s; the last that was tried is {0}")]
-    TimedOut(Server, u64),
+    /// While this one was tried, within so many seconds; and what was tried before.
+    #[error("no answer within {1} s; the last that was tried is {0}{before}", before = before(.2))]
+    TimedOut(Server, u64, Vec<Failure>),
+}
+
+fn before(failures: &[Failure]) -> String {
+    failures.iter().map(|failure| format!("; {failure}")).collect::<Vec<_>>().concat()
 }
 
 /// Why a server was not it, or one of its addresses.
@@ -87,6 +92,8 @@ pub struct Exchange<T> {
     until: Instant,
     /// Whose turn it is.
     server: Server,
+    /// Till when.
+    server_until: Instant,
     addresses: VecDeque<SocketAddr>,
     servers: VecDeque<Server>,
     state: State,
@@ -110,6 +117,7 @@ impl<T> Exchange<T> {
             until: now.mono + ask.all_within,
             ask,
             server: first.clone(),
+            server_until: now.mono,
             addresses: VecDeque::new(),
             servers: [first].into_iter().chain(others.iter().cloned()).collect(),
             state: State::Over,
@@ -125,7 +133,7 @@ impl<T> Exchange<T> {
             State::Resolving(task) => task.deadline(),
             State::Dialling { until, .. } | State::Asked { until, .. } => *until,
         };
-        own.min(self.until)
+        own.min(self.server_until).min(self.until)
     }
 
     /// Takes in an event; what is another's is passed over. `Some` is the end.
@@ -172,7 +180,11 @@ impl<T> Exchange<T> {
     fn tick(&mut self, now: Now, fx: &mut Effects) -> End<T> {
         if now.mono >= self.until {
             self.cancel(fx);
-            return Some(Err(ExchangeError::TimedOut(self.server.clone(), self.ask.all_within.as_secs())));
+            let (server, seconds) = (self.server.clone(), self.ask.all_within.as_secs());
+            return Some(Err(ExchangeError::TimedOut(server, seconds, std::mem::take(&mut self.failures))));
+        }
+        if now.mono >= self.server_until {
+            return self.leave_server(now, fx);
         }
         match &self.state {
             State::Resolving(_) => self.resolve(now, &Event::Tick, fx),
@@ -188,6 +200,25 @@ impl<T> Exchange<T> {
         }
     }
 
+    /// The others are to have their time.
+    fn leave_server(&mut self, now: Now, fx: &mut Effects) -> End<T> {
+        self.addresses.clear();
+        let was_asked = matches!(self.state, State::Asked { .. });
+        if let State::Resolving(task) = &self.state {
+            task.cancel(fx);
+            self.state = State::Over;
+        }
+        let reason = "no answer in the time that each server has".to_owned();
+        self.failed(now, if was_asked { Reason::Answer(reason) } else { Reason::Unreachable(reason) }, fx)
+    }
+
+    /// What the server whose turn begins may take.
+    fn share(&self, now: Now) -> Duration {
+        let servers = u32::try_from(self.servers.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let least = CONNECT_TIMEOUT + self.ask.answer_within;
+        (self.until.since(now.mono) / servers).max(least)
+    }
+
     /// To the next address, or to the next server and its addresses. Addresses need no look-up.
     fn go_on(&mut self, now: Now, fx: &mut Effects) -> End<T> {
         if let Some(to) = self.addresses.pop_front() {
@@ -199,6 +230,7 @@ impl<T> Exchange<T> {
             return Some(Err(ExchangeError::Failed(std::mem::take(&mut self.failures))));
         };
         self.server = server;
+        self.server_until = now.mono + self.share(now);
         if let Some(address) = self.server.address() {
             self.addresses.push_back(SocketAddr::new(address, self.server.port));
             return self.go_on(now, fx);
@@ -213,7 +245,7 @@ impl<T> Exchange<T> {
         let reason = match task.handle(now, event, fx)? {
             Ok(addresses) if addresses.is_empty() => "it has no address".to_owned(),
             Ok(addresses) => {
-                self.addresses = addresses.into();
+                self.addresses = addresses.into_iter().take(ADDRESSES_A_NAME).collect();
                 return self.go_on(now, fx);
             }
             Err(reason) => reason,
@@ -270,3 +302,7 @@ impl<T> Exchange<T> {
         self.go_on(now, fx)
     }
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

@@ -71,9 +71,12 @@ pub const INIT_TIMEOUT: Duration = Duration::from_secs(15);
 pub const STABLE_LINK: Duration = Duration::from_secs(30);
 /// From the begin of one renewal of the host's certificate to the next.
 pub const RENEWAL_PACE: Duration = Duration::from_secs(60);
+/// Addresses of one name that are tried in one exchange.
+pub const ADDRESSES_A_NAME: usize = 16;
 /// How long a server may take over a short exchange, once it was asked.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one exchange may take in all, whoever is tried.
+/// How long one exchange may take in all, whoever is tried; where there are many servers, as long as
+/// each takes over one of its addresses.
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_mins(10);
 /// From the begin of one of boot's reports to the next, where there is something to tell.
 pub const REPORT_PACE: Duration = Duration::from_secs(10);
@@ -224,6 +227,8 @@ pub const HELPER_AGAIN: Duration = Duration::from_secs(10);
 pub const HELPER_TRIES: u32 = 5;
 /// Workers of one helper that are killed.
 pub const WORKER_TRIES: u32 = 100;
+/// Looks at an installation that took too long and was killed, until it is taken for gone.
+pub const KILLED_LOOKS: u32 = 500;
 /// From one look of the helper at a boot that is to come or to go to the next.
 pub const HELPER_LOOK: Duration = Duration::from_millis(20);
 /// How long programs that the helper asks may take: the service manager, and the new boot when it

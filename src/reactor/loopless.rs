@@ -2,10 +2,12 @@
 
 use super::cgroup::{self, open_folder};
 use super::lasting::agent_of;
-use super::process::Stat;
+use super::process::{Stat, everybody};
 use super::spawn::{self, Cgroups, Ignored, Inherited, OpenFiles};
 use super::sys;
 use crate::machine::{Launch, Process, StartError};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 
@@ -39,6 +41,20 @@ pub fn start(launch: &Launch) -> Result<Process, StartError> {
     let stat = Stat::read(started.pid);
     stat.map(|stat| stat.process())
         .ok_or_else(|| StartError { step: "look at it".into(), reason: "/proc does not show it".into() })
+}
+
+/// Ends whoever is in the process group of this child of ours, which has ended and is not reaped yet:
+/// till then the number is nobody else's. Looks `looks` times, with a `pause` after each.
+pub fn end_group(leader: i32, looks: u32, mut pause: impl FnMut()) {
+    let leader = Pid::from_raw(leader);
+    let of_it = |stat: &Stat| stat.group == leader && stat.pid != leader && !stat.ended;
+    for _ in 0..looks {
+        if !everybody().iter().any(of_it) {
+            return;
+        }
+        let _ = killpg(leader, Signal::SIGKILL);
+        pause();
+    }
 }
 
 /// Takes in that children of ours have ended.

@@ -33,7 +33,7 @@ mod tls;
 
 pub use aside::run_aside;
 pub use clock::{Clock, wall_clock};
-pub use loopless::{look, reap, signal, start};
+pub use loopless::{end_group, look, reap, signal, start};
 pub use place::place;
 pub use renew::finish as finish_renewal;
 pub use tls::identity::{certificate_end, common_name, fingerprint, identity_fits};

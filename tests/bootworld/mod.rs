@@ -99,6 +99,7 @@ fn host(life: u64) -> Host {
         program: Own {
             version: "1".into(),
             program: "/usr/bin/boot".into(),
+            stamp: None,
             image: "/proc/self/exe".into(),
             arguments: vec!["-f".into()],
             given: vec!["-f".into()],

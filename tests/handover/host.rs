@@ -128,6 +128,8 @@ impl Host {
             old: Life::new(process, boot.trim()),
             unit: None,
             is_enabled: false,
+            found: None,
+            left: None,
             deadline,
             log: self.path("boot-upgrade.log"),
         };

@@ -1,7 +1,7 @@
 //! Boot's own part: from a job to a helper, and from the plan to a result.
 
 use aspire::daemon::DaemonSettings;
-use aspire::handover::{Confirmed, Fact, Job, Life, Own, Paths, Plan, Release, SelfUpgrade, Stage};
+use aspire::handover::{Confirmed, Fact, Job, Life, Own, Paths, Plan, Release, SelfUpgrade, Stage, Stamp};
 use aspire::machine::{
     ChildId, Content, Effect, Effects, Event, Exit, Instant, Now, Placed, Program, StartError, Stream, Task,
 };
@@ -27,11 +27,17 @@ fn settings() -> DaemonSettings {
     }
 }
 
+/// Of the program of this number.
+fn stamp(inode: u64) -> Stamp {
+    Stamp { inode, length: 1, modified: [1, 2], changed: [3, 4] }
+}
+
 fn own(pid: i32) -> Own {
     Own {
         version: "1.0".into(),
         program: "/usr/bin/boot".into(),
         image: "/proc/self/exe".into(),
+        stamp: Some(stamp(1)),
         arguments: vec!["-f".into(), "-P".into(), "/run/boot.pid".into()],
         given: vec!["-f".into()],
         pid_file: "/run/boot.pid".into(),
@@ -173,6 +179,12 @@ impl Rig {
         plan
     }
 
+    /// The same, where the last plan is told first.
+    fn prepare_after(&mut self, id: &str, init: &DaemonInit) -> Plan {
+        self.facts();
+        self.prepare(id, init)
+    }
+
     /// The helper that is started.
     fn helper(&mut self) -> ChildId {
         let (child, program) = self.spawned();
@@ -254,16 +266,27 @@ fn the_new_boot_says_that_it_works_once_a_server_has_answered_it_and_tells_the_r
     let (child, files) = rig.placed();
     let Content::Text(text) = &files[0].content else { panic!("{files:?}") };
     let confirmed: Confirmed = serde_json::from_str(text).unwrap();
-    assert_eq!(confirmed, Confirmed { life: own(2).life, program: "/usr/bin/boot".into() });
+    let version = "1.0".into();
+    assert_eq!(confirmed, Confirmed { life: own(2).life, program: "/usr/bin/boot".into(), version });
     rig.upgrade.report_answered(rig.now(), &mut rig.fx);
     assert_eq!(rig.fx.take(), [], "it is being written");
-    // It could not be written: the next answered report is another chance.
+    // It could not be written: it is again at the next look, for the next report may be far away.
     rig.fail(child, "no space left");
+    rig.looks(&plan);
+    let (child, again) = rig.placed();
+    assert_eq!(again, files);
+    rig.looks(&plan);
+    assert_eq!(rig.fx.take(), [], "it is being written");
+    rig.answer(child, "null");
+    rig.looks(&plan);
+    assert_eq!(rig.fx.take(), [], "it is written");
+    // Each report that is answered says so anew.
     rig.upgrade.report_answered(rig.now(), &mut rig.fx);
     let (child, _) = rig.placed();
     rig.answer(child, "null");
     assert!(rig.facts().is_empty());
     plan.stage = Stage::Done;
+    plan.left = Some(stamp(1));
     rig.looks(&plan);
     assert_eq!(rig.facts(), ["j 2 "]);
 
@@ -278,6 +301,28 @@ fn the_new_boot_says_that_it_works_once_a_server_has_answered_it_and_tells_the_r
     let mut rig = Rig::start(own(3), Some(&plan));
     assert_eq!(rig.facts(), ["j 2 "]);
     rig.prepare("m", &init("2.0", Some(2)));
+}
+
+#[test]
+fn what_runs_outvotes_a_plan_once_somebody_has_installed_another_version() {
+    let mut plan = Rig::start(own(1), None).prepare("j", &init("2.0", Some(1)));
+    plan.stage = Stage::Done;
+    plan.left = Some(stamp(1));
+    let another = Own { version: "1.5".into(), stamp: Some(stamp(2)), ..own(3) };
+    let mut rig = Rig::start(another, Some(&plan));
+    assert_eq!(rig.facts(), ["j 2 "]);
+    rig.begin("k", &init("1.5", None));
+    assert_eq!(rig.facts(), ["k 2 "]);
+    let next = rig.prepare("l", &init("2.0", Some(1)));
+    let runs = Release { version: "1.5".into(), checksum: None, package: None };
+    assert_eq!(next.before, runs, "the package that is kept is another version's");
+    // A plan that does not say what it left is none to go by, but for whoever was never replaced.
+    plan.left = None;
+    assert_eq!(Rig::start(own(3), Some(&plan)).prepare_after("l", &init("3.0", None)).before.version, "1.0");
+    plan.stage = Stage::RolledBack;
+    plan.before = Release { version: "0.9-2".into(), ..runs };
+    assert_eq!(Rig::start(own(3), Some(&plan)).prepare_after("l", &init("3.0", None)).before.version, "1.0");
+    assert_eq!(Rig::start(own(1), Some(&plan)).prepare_after("l", &init("3.0", None)).before, plan.before);
 }
 
 #[test]
@@ -401,7 +446,10 @@ fn what_cannot_be_prepared_or_has_no_helper_leaves_boot_as_it_is() {
     };
     assert_eq!(helpers, 5);
     rig.answer(end, "null");
-    assert!(rig.facts()[0].starts_with("k 3107 2.0: no helper came to its end"));
+    // That it cannot be executed, as on a disk that is mounted so, says more than how another ended.
+    let told = &rig.facts()[0];
+    assert!(told.starts_with("k 3107 2.0: no helper came to its end: "), "{told}");
+    assert!(told.contains("execve") && told.contains("Permission denied"), "{told}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A small host: an installed program, processes of it, whoever keeps them, and a plan on disk. A
 //! helper that works on it can be ended at each single call.
 
-use aspire::handover::{Confirmed, Hands, Job, Life, Plan, Release, Stage, Which};
+use aspire::handover::{Confirmed, Hands, Job, Life, Plan, Release, Stage, Stamp, Which};
 use aspire::machine::{Instant, Process};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub enum New {
     Good,
     /// Its package is not installed, and leaves everything as it was.
     NotInstalled,
+    /// It is installed, and is another program's.
+    Elsewhere,
     /// It is installed half, and has no program.
     HalfInstalled,
     /// A script of its package never ends.
@@ -85,6 +87,8 @@ pub struct World {
     pub keeper: Keeper,
     pub mishap: Mishap,
     pub installed: Program,
+    /// How often its file was replaced.
+    replaced: u64,
     pub disk: Plan,
     pub lines: Vec<String>,
     /// Calls, each of which is counted before and after its effect.
@@ -122,6 +126,8 @@ impl World {
             old: Life { pid: 1, start: 0, boot: BOOT.into() },
             unit: Some("cron.service".into()),
             is_enabled: false,
+            found: None,
+            left: None,
             deadline: DEADLINE,
             log: "/log".into(),
         };
@@ -130,6 +136,7 @@ impl World {
             keeper,
             mishap,
             installed: Program::Old,
+            replaced: 0,
             disk,
             lines: Vec::new(),
             calls: 0,
@@ -199,7 +206,7 @@ impl World {
             if age >= TO_CONFIRM && !proc.has_confirmed && !is_bad(New::NeverConfirms) {
                 proc.has_confirmed = true;
                 let life = Life::new(proc.process, BOOT);
-                self.confirmed = Some(Confirmed { life, program: PROGRAM.into() });
+                self.confirmed = Some(Confirmed { life, program: PROGRAM.into(), version: String::new() });
             }
             if age >= TO_DIE_THEN && is_bad(New::ConfirmsAndDies) {
                 proc.end = Some(now);
@@ -236,6 +243,12 @@ impl World {
             proc.end = Some(proc.end.map_or(end, |before| before.min(end)));
         }
         self.live();
+    }
+
+    /// The installed program's.
+    pub fn file(&self) -> Option<Stamp> {
+        let (inode, [modified, changed]) = (self.replaced, [[0; 2]; 2]);
+        (self.installed != Program::Missing).then_some(Stamp { inode, length: 1, modified, changed })
     }
 
     /// A call begins, or its effect has come.
@@ -282,6 +295,10 @@ impl Hands for World {
         })
     }
 
+    fn stamp(&mut self, _: &Plan) -> Option<Stamp> {
+        self.call(|world| world.file())
+    }
+
     fn ask_manager(&mut self, plan: &mut Plan) {
         self.call(|world| {
             plan.unit = (world.keeper == Keeper::Systemd).then(|| "boot.service".into());
@@ -302,6 +319,7 @@ impl Hands for World {
                 }
                 world.pass(Duration::from_millis(50));
                 match world.new {
+                    New::Elsewhere => return Ok(()),
                     New::NotInstalled => return Err("it is no package".into()),
                     New::HangsInstalling => {
                         world.installed = Program::Missing;
@@ -313,7 +331,10 @@ impl Hands for World {
                         world.installed = Program::Missing;
                         return Err("a script failed".into());
                     }
-                    _ => world.installed = Program::New,
+                    _ => {
+                        world.installed = Program::New;
+                        world.replaced += 1;
+                    }
                 }
                 Ok(())
             }
@@ -323,6 +344,7 @@ impl Hands for World {
                     return Err("busy".into());
                 }
                 world.installed = Program::Old;
+                world.replaced += 1;
                 Ok(())
             }
         })
