@@ -282,5 +282,5 @@ fn boot_tries_what_can_fail_before_its_token_is_used_and_shows_it_to_nobody_afte
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).unwrap();
     until("its end", || (!process::is_alive(pid)).then_some(()));
     let kept = kept();
-    assert_eq!((kept.servers[0].to_string(), kept.wanted), (server, vec!["web".to_owned()]));
+    assert_eq!((kept.enrolled[0].to_string(), kept.wanted), (server, vec!["web".to_owned()]));
 }
