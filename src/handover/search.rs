@@ -125,7 +125,13 @@ mod tests {
 
     /// A child that waits for its standard input, which ends with this test.
     fn start(command: &mut Command) -> Child {
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.unwrap();
+        // The kernel lets us go on when the program is there, a moment before its words are.
+        while fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        child
     }
 
     fn pid(child: &Child) -> i32 {
