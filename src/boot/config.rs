@@ -1,7 +1,7 @@
 //! boot.conf.
 
 use crate::config::values::{absolute, absolute_text, servers, size, text, whole};
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, DEFAULT_SERVER, Tls};
 use crate::daemon::DaemonSettings;
 use crate::wire::boot::DEFAULT_STEP_SECONDS;
 use crate::wire::server_list::{self, Server};
@@ -80,20 +80,7 @@ struct Report {
 
 impl Default for Report {
     fn default() -> Self {
-        Report { server: "config.cargo.com:8181".into(), step: DEFAULT_STEP_SECONDS }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Tls {
-    #[serde(deserialize_with = "absolute")]
-    dir: PathBuf,
-}
-
-impl Default for Tls {
-    fn default() -> Self {
-        Tls { dir: "/etc/cargo/pki".into() }
+        Report { server: DEFAULT_SERVER.into(), step: DEFAULT_STEP_SECONDS }
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod values;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::PathBuf;
@@ -24,6 +25,24 @@ impl fmt::Display for ConfigError {
             write!(f, "{}: ", self.key)?;
         }
         f.write_str(&self.reason)
+    }
+}
+
+/// The server list where nobody names another.
+pub const DEFAULT_SERVER: &str = "config.cargo.com:8181";
+
+/// `[tls]`: all agents of a host share its identity.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The folder of ca.pem, cert.pem and key.pem; an absolute path.
+    #[serde(deserialize_with = "values::absolute")]
+    pub dir: PathBuf,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Tls { dir: "/etc/cargo/pki".into() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! gearman.conf.
 
 use crate::config::values::{absolute, absolute_text, servers, size, socket_path, tags, text, whole};
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, DEFAULT_SERVER, Tls};
 use crate::daemon::DaemonSettings;
 use crate::exec::{AllowList, ExecSettings};
 use crate::link::LinkSettings;
@@ -129,7 +129,7 @@ struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Link { server: "config.cargo.com:8181".into(), heartbeat: 60, backoff: Backoff { min: 1, max: 300 } }
+        Link { server: DEFAULT_SERVER.into(), heartbeat: 60, backoff: Backoff { min: 1, max: 300 } }
     }
 }
 
@@ -164,19 +164,6 @@ impl TryFrom<BackoffFields> for Backoff {
             return Err(format!("min must not be more than max, got min {min} and max {max}"));
         }
         Ok(Backoff { min, max })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Tls {
-    #[serde(deserialize_with = "absolute")]
-    dir: PathBuf,
-}
-
-impl Default for Tls {
-    fn default() -> Self {
-        Tls { dir: "/etc/cargo/pki".into() }
     }
 }
 
