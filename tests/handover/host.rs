@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -31,6 +32,10 @@ pub enum Packing {
     Deb,
 }
 
+/// Whose dpkg is at work: another test's would finish what this one's has left half done, and run the
+/// script that hangs.
+static DPKG: Mutex<()> = Mutex::new(());
+
 pub struct Host {
     pub folder: TempDir,
     pub packing: Packing,
@@ -41,11 +46,14 @@ pub struct Host {
     name: String,
     current: Release,
     test: &'static str,
+    /// The last field, for it is given back last.
+    _dpkg: Option<MutexGuard<'static, ()>>,
 }
 
 impl Host {
     /// With the first version installed, and nobody who runs it. `test` is the caller's name.
     pub fn new(packing: Packing, test: &'static str) -> Host {
+        let dpkg = (packing == Packing::Deb).then(|| DPKG.lock().unwrap_or_else(PoisonError::into_inner));
         let folder = tempfile::tempdir().unwrap();
         // Tests in the same process have packages of their own.
         let name = format!("aspire-test-boot-{}-{}", std::process::id(), test.len());
@@ -55,7 +63,7 @@ impl Host {
         };
         let paths = Paths::new(folder.path());
         let current = Release { version: "1".into(), checksum: None, package: None };
-        let host = Host { folder, packing, program, paths, name, current, test };
+        let host = Host { folder, packing, program, paths, name, current, test, _dpkg: dpkg };
         let package = host.package("1", "good");
         match packing {
             Packing::Archive => {
@@ -63,7 +71,6 @@ impl Host {
                 host.script(&host.program, "1", "good");
             }
             Packing::Deb => {
-                // Which waits for whoever else is at work with dpkg.
                 let (kind, folder) = (Kind::Deb, host.path("tree"));
                 let install = Install { kind, file: package, folder, version: "1".into(), spare: None };
                 aspire_package::install(&install).unwrap();
