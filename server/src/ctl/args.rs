@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, env = "POLARIS_URL", global = true)]
     pub url: Option<String>,
     /// The bearer token; in POLARIS_TOKEN other users do not see it. Without it, the one in --data
-    #[arg(long, env = "POLARIS_TOKEN", hide_env_values = true, global = true)]
+    #[arg(long, env = "POLARIS_TOKEN", hide_env_values = true, global = true, allow_hyphen_values = true)]
     pub token: Option<String>,
     /// Polaris' data directory on this machine
     #[arg(long, env = "POLARIS_DATA", default_value = "/var/lib/polaris", value_name = "DIR", global = true)]

@@ -34,6 +34,14 @@ fn options_may_stand_before_or_after_the_command() {
     assert_eq!(hosts.list.status.as_deref(), Some("online"));
 }
 
+/// One in sixty-four does: they are base64url.
+#[test]
+fn a_token_may_begin_as_an_option_does() {
+    for words in [&["--token", "-Nx", "hosts"][..], &["hosts", "--token", "-Nx"]] {
+        assert_eq!(parse(words).unwrap().token.as_deref(), Some("-Nx"));
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let refused: [&[&str]; 36] = [
