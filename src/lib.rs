@@ -13,6 +13,7 @@
 //! reports the agents that it looks after ([`daemon`]), and has its jobs in the
 //! answers. It makes room for another version of itself by [`handover`].
 
+pub use aspire_metrics as metrics;
 pub use aspire_wire as wire;
 
 pub mod machine;

@@ -4,13 +4,14 @@
 //! A machine is plain owned state. It never sees a descriptor, a clock or a
 //! process: it is handed events and answers with effects, so that a test can
 //! be its caller as well as the reactor. This folder imports
-//! nothing of ours but the wire's types.
+//! nothing of ours but the wire's and the metrics' types.
 
 mod effect;
 mod event;
 mod id;
 mod identity;
 pub mod limits;
+mod reading;
 mod task;
 mod time;
 
@@ -20,6 +21,7 @@ pub use effect::{
 pub use event::{ConnectionEnd, Event, Exit, Signal, StartError, Stream, Survey};
 pub use id::{ChildId, ConnId};
 pub use identity::{AsWhom, Identity};
+pub use reading::{Planned, Reading, Told};
 pub use task::{
     Content, END_OF_ANSWER, NewCertificate, Placed, PluginAnswer, Probe, Question, Rotation, Task,
 };

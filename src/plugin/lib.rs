@@ -9,6 +9,7 @@ pub mod abi;
 pub mod args;
 pub mod clock;
 mod failure;
+pub mod metrics;
 mod root;
 mod text;
 

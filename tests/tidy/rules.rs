@@ -56,14 +56,14 @@ pub fn line_width(source: &Source) -> Vec<Finding> {
 
 /// The modules from the bottom to the top; those in one row do not know each other.
 const ORDER: &[&[&str]] = &[
-    &["wire"],
+    &["wire", "metrics"],
     &["machine"],
     &["task", "store"],
     &["exec", "cron", "link", "http", "job", "daemon", "getinfo", "config"],
     &["handover"],
     &["gearman", "boot", "nodus", "logagent", "secureagent", "enroll"],
     &["cli"],
-    &["gearctl"],
+    &["gearctl", "nodusctl"],
     &["bin"],
 ];
 /// What carries a machine out: it knows the shared words alone, and only the programs know it, of
@@ -74,7 +74,7 @@ pub fn import_order(source: &Source) -> Vec<Finding> {
     let Some(place) = source.path.strip_prefix("src/") else { return Vec::new() };
     let module = place.split('/').next().unwrap_or_default().trim_end_matches(".rs");
     // Those with a manifest of their own are held by that.
-    if ["lib", "package", "plugin", "plugins", "wire"].contains(&module) {
+    if ["lib", "metrics", "package", "plugin", "plugins", "wire"].contains(&module) {
         return Vec::new();
     }
     if module != REACTOR && level(module).is_none() {
@@ -216,6 +216,7 @@ const FENCES: &[Fence] = &[
             // Where a plugin is loaded and called, and what it is called by.
             "src/reactor/plugin/call.rs",
             "src/plugin/abi.rs",
+            "src/plugin/metrics.rs",
             // The C library's account databases, which are lists with a place in them.
             "src/plugins/userinfo/nss.rs",
             // adjtimex(2), which no safe crate wraps.
