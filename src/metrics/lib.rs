@@ -10,5 +10,5 @@ mod value;
 
 pub use identifier::{Identifier, IdentifierError, MAX_PART_BYTES};
 pub use list::{Mismatch, Notification, Severity, ValueList};
-pub use types::{DataSet, DataSource, Types, TypesError};
+pub use types::{DataSet, DataSource, MAX_LINE_BYTES, MAX_SOURCES, Types, TypesError};
 pub use value::{Kind, Value};

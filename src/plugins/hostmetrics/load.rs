@@ -51,3 +51,37 @@ fn relative(value: Value, cores: usize) -> Value {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// What is read of a host whose /proc/loadavg has this text.
+    fn read(loadavg: &str, settings: &str) -> Result<Vec<aspire_plugin::metrics::Dispatched>, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("proc")).unwrap();
+        fs::write(dir.path().join("proc/loadavg"), loadavg).unwrap();
+        let mut load = Load { root: Root::at(dir.path()), settings: settings::read(settings)? };
+        let mut lists = Vec::new();
+        load.read(&mut Dispatch::kept(&mut lists)).map(|()| lists)
+    }
+
+    #[test]
+    fn three_averages_are_one_list() {
+        let lists = read("2.71 2.53 2.43 1/234 5678\n", "{}").unwrap();
+        assert_eq!(lists.len(), 1);
+        assert_eq!((lists[0].type_name.as_str(), lists[0].type_instance.as_str()), ("load", ""));
+        assert_eq!(lists[0].values, [2.71, 2.53, 2.43].map(Value::Gauge));
+        let relative = read("2.71 2.53 2.43 1/234 5678\n", r#"{"ReportRelative":true}"#).unwrap();
+        assert_eq!(relative[0].type_instance, "relative");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let unknown = read("", r#"{"Relative":true}"#).unwrap_err();
+        assert!(unknown.retcode.code() == 3021 && unknown.reason.contains("`Relative`"), "{unknown}");
+        let cut = read("2.71 2.53\n", "{}").unwrap_err();
+        assert!(cut.retcode.code() == 3101 && cut.reason.contains("2.71 2.53"), "{cut}");
+    }
+}
