@@ -67,3 +67,26 @@ pub struct Notification {
     pub type_name: String,
     pub type_instance: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Types;
+
+    fn list(values: &[Value]) -> ValueList {
+        let id = "h/interface-eth0/if_octets".parse().unwrap();
+        ValueList { id, time_ms: 0, interval_ms: 10_000, values: values.to_vec() }
+    }
+
+    #[test]
+    fn a_list_has_as_many_values_as_its_type_and_of_its_kinds() {
+        let mut types = Types::default();
+        assert_eq!(types.add("if_octets rx:DERIVE:0:U, tx:DERIVE:0:U"), []);
+        let set = types.find("if_octets").unwrap();
+        assert_eq!(list(&[Value::Derive(1), Value::Derive(2)]).check(set), Ok(()));
+        let short = list(&[Value::Derive(1)]).check(set).unwrap_err();
+        assert_eq!(short.to_string(), "type if_octets: it has 2 values, got 1");
+        let other = list(&[Value::Derive(1), Value::Gauge(2.0)]).check(set).unwrap_err();
+        assert_eq!(other.to_string(), "type if_octets: tx is a Derive, got a Gauge");
+    }
+}
